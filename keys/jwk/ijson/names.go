@@ -1,0 +1,69 @@
+package ijson
+
+import "bytes"
+
+// names are the member names of all objects that are open, innermost last.
+// The first ones are kept in place and as positions rather than slices: a
+// short text, such as a token's, must cost no allocation, and an array that
+// holds no pointers stays on the stack whatever happens to the text.
+type names struct {
+	n     int
+	first [defaultMembers]span
+	more  []span
+	// unescaped holds the names that are not spelled in the text as they are.
+	unescaped []byte
+}
+
+// A span is where a name stands, in the text or among the unescaped ones.
+type span struct {
+	start, end int32
+	escaped    bool
+}
+
+func (m *names) len() int { return m.n }
+
+// cut forgets all names but the first n.
+func (m *names) cut(n int) {
+	m.n = n
+	m.more = m.more[:max(0, n-len(m.first))]
+}
+
+// add notes a name that starts at position start of the text.
+func (m *names) add(name []byte, start int, escaped bool) {
+	if escaped {
+		start = len(m.unescaped)
+		m.unescaped = append(m.unescaped, name...)
+	}
+	p := span{start: int32(start), end: int32(start + len(name)), escaped: escaped}
+	if m.n < len(m.first) {
+		m.first[m.n] = p
+	} else {
+		m.more = append(m.more, p)
+	}
+	m.n++
+}
+
+// contain reports whether one of the names from index first on is name.
+func (m *names) contain(text, name []byte, first int) bool {
+	for i := first; i < m.n; i++ {
+		p := m.at(i)
+		if int(p.end-p.start) != len(name) {
+			continue
+		}
+		from := text
+		if p.escaped {
+			from = m.unescaped
+		}
+		if bytes.Equal(from[p.start:p.end], name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *names) at(i int) span {
+	if i < len(m.first) {
+		return m.first[i]
+	}
+	return m.more[i-len(m.first)]
+}

@@ -1,0 +1,362 @@
+package ijson
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"unicode/utf8"
+)
+
+// Reasons for which a text is refused. They are plain values, so that refusing
+// costs no allocation; the functions that return them also say where.
+var (
+	ErrTooLong   = errors.New("longer than 2 GiB")
+	ErrSyntax    = errors.New("not valid JSON")
+	ErrNotObject = errors.New("not a JSON object")
+	ErrTrailing  = errors.New("data after the JSON object")
+	ErrUTF8      = errors.New("not valid UTF-8")
+	ErrSurrogate = errors.New("lone surrogate in a string")
+	ErrDuplicate = errors.New("member name used twice in one object")
+	ErrDepth     = errors.New("nested too deeply")
+	ErrMembers   = errors.New("too many members")
+	ErrName      = errors.New("member name is not lower-case ASCII")
+)
+
+// Limits bounds a text. A zero field stands for its default.
+type Limits struct {
+	// Depth is how many objects and arrays may be open at once, the top-level
+	// object included. Default: 8.
+	Depth int
+	// Members is how many members all objects together may have. Comparing
+	// names takes time that grows with the square of it. Default: 64.
+	Members int
+}
+
+const (
+	defaultDepth   = 8
+	defaultMembers = 64
+)
+
+// Members checks data as a whole and calls visit, in order, with each member
+// of the top-level object: its unescaped name, and its value. Both are only
+// valid during the call, and visit must not change them. An error of visit
+// ends the walk and is returned as it is; the members before a refused one
+// have been visited by then, so the caller keeps nothing unless err is nil.
+//
+// The offset is the number of bytes read, on error the position of the first
+// byte that was refused, or the end of the member that visit refused.
+func Members(data []byte, limits Limits, visit func(name []byte, value Value) error) (offset int, err error) {
+	s := scanner{data: data, limits: limits.orDefault()}
+	err = s.document(visit)
+	return s.pos, err
+}
+
+func (l Limits) orDefault() Limits {
+	if l.Depth == 0 {
+		l.Depth = defaultDepth
+	}
+	if l.Members == 0 {
+		l.Members = defaultMembers
+	}
+	return l
+}
+
+// A scanner is one pass over one text.
+type scanner struct {
+	data   []byte
+	pos    int
+	limits Limits
+	depth  int
+	names  names
+	// members counts those of all objects, also of the ones that are closed.
+	members int
+	// lowerCase refuses names that encoding/json could match to a field
+	// although they are not spelled like it.
+	lowerCase bool
+}
+
+func (s *scanner) document(visit func([]byte, Value) error) error {
+	if len(s.data) > math.MaxInt32 {
+		return ErrTooLong
+	}
+	s.space()
+	if s.peek() != '{' {
+		return ErrNotObject
+	}
+	if err := s.object(visit); err != nil {
+		return err
+	}
+	s.space()
+	if s.pos != len(s.data) {
+		return ErrTrailing
+	}
+	return nil
+}
+
+// peek returns the next byte, or 0 at the end: no token starts with NUL.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.data) {
+		return s.data[s.pos]
+	}
+	return 0
+}
+
+func (s *scanner) space() {
+	for s.pos < len(s.data) {
+		switch s.data[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) value() error {
+	switch c := s.peek(); {
+	case c == '"':
+		_, err := s.str()
+		return err
+	case c == '{':
+		return s.object(nil)
+	case c == '[':
+		return s.array()
+	case c == '-' || '0' <= c && c <= '9':
+		return s.number()
+	case c == 't':
+		return s.literal("true")
+	case c == 'f':
+		return s.literal("false")
+	case c == 'n':
+		return s.literal("null")
+	default:
+		return ErrSyntax
+	}
+}
+
+func (s *scanner) literal(word string) error {
+	if !bytes.HasPrefix(s.data[s.pos:], []byte(word)) {
+		return ErrSyntax
+	}
+	s.pos += len(word)
+	return nil
+}
+
+// open enters an object or array. It reports whether that is empty, in which
+// case it has left it already.
+func (s *scanner) open(closing byte) (empty bool, err error) {
+	if s.depth == s.limits.Depth {
+		return false, ErrDepth
+	}
+	s.pos++
+	s.space()
+	if s.peek() == closing {
+		s.pos++
+		return true, nil
+	}
+	s.depth++
+	return false, nil
+}
+
+// next moves past the comma between two elements, or past the closing
+// bracket and then reports done.
+func (s *scanner) next(closing byte) (done bool, err error) {
+	s.space()
+	switch s.peek() {
+	case ',':
+		s.pos++
+		s.space()
+		return false, nil
+	case closing:
+		s.pos++
+		s.depth--
+		return true, nil
+	default:
+		return false, ErrSyntax
+	}
+}
+
+func (s *scanner) array() error {
+	empty, err := s.open(']')
+	if empty || err != nil {
+		return err
+	}
+	for {
+		if err := s.value(); err != nil {
+			return err
+		}
+		if done, err := s.next(']'); done || err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) object(visit func([]byte, Value) error) error {
+	empty, err := s.open('}')
+	if empty || err != nil {
+		return err
+	}
+	first := s.names.len()
+	for {
+		name, err := s.name(first)
+		if err != nil {
+			return err
+		}
+		start := s.pos
+		if err := s.value(); err != nil {
+			return err
+		}
+		if visit != nil {
+			if err := visit(name, Value(s.data[start:s.pos])); err != nil {
+				return err
+			}
+		}
+		if done, err := s.next('}'); done || err != nil {
+			s.names.cut(first)
+			return err
+		}
+	}
+}
+
+// name reads a member's name and its colon. The names of the same object are
+// those from index first on.
+func (s *scanner) name(first int) ([]byte, error) {
+	start := s.pos
+	if s.peek() != '"' {
+		return nil, ErrSyntax
+	}
+	escaped, err := s.str()
+	if err != nil {
+		return nil, err
+	}
+	name := s.data[start+1 : s.pos-1]
+	if escaped {
+		name = unescape(nil, name)
+	}
+	if err := s.checkName(name, first); err != nil {
+		s.pos = start
+		return nil, err
+	}
+	s.names.add(name, start+1, escaped)
+	s.members++
+	s.space()
+	if s.peek() != ':' {
+		return nil, ErrSyntax
+	}
+	s.pos++
+	s.space()
+	return name, nil
+}
+
+func (s *scanner) checkName(name []byte, first int) error {
+	if s.members == s.limits.Members {
+		return ErrMembers
+	}
+	if s.names.contain(s.data, name, first) {
+		return ErrDuplicate
+	}
+	if s.lowerCase && !isLowerCase(name) {
+		return ErrName
+	}
+	return nil
+}
+
+func isLowerCase(name []byte) bool {
+	for _, c := range name {
+		if c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// str moves past a string and reports whether it holds an escape.
+func (s *scanner) str() (escaped bool, err error) {
+	s.pos++
+	for s.pos < len(s.data) {
+		switch c := s.data[s.pos]; {
+		case c == '"':
+			s.pos++
+			return escaped, nil
+		case c == '\\':
+			escaped = true
+			if err := s.escape(); err != nil {
+				return escaped, err
+			}
+		case c < ' ':
+			return escaped, ErrSyntax
+		case c < utf8.RuneSelf:
+			s.pos++
+		default:
+			r, size := utf8.DecodeRune(s.data[s.pos:])
+			if r == utf8.RuneError && size == 1 {
+				return escaped, ErrUTF8
+			}
+			s.pos += size
+		}
+	}
+	return escaped, ErrSyntax
+}
+
+func (s *scanner) escape() error {
+	rest := s.data[s.pos:]
+	if len(rest) < 2 {
+		return ErrSyntax
+	}
+	switch rest[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.pos += 2
+		return nil
+	case 'u':
+		_, size := decodeUnicode(rest)
+		switch size {
+		case 0:
+			return ErrSyntax
+		case loneSurrogate:
+			return ErrSurrogate
+		}
+		s.pos += size
+		return nil
+	default:
+		return ErrSyntax
+	}
+}
+
+// number moves past a number (RFC 8259, Section 6).
+func (s *scanner) number() error {
+	if s.peek() == '-' {
+		s.pos++
+	}
+	switch c := s.peek(); {
+	case c == '0':
+		s.pos++
+	case '1' <= c && c <= '9':
+		s.digits()
+	default:
+		return ErrSyntax
+	}
+	if s.peek() == '.' {
+		s.pos++
+		if s.digits() == 0 {
+			return ErrSyntax
+		}
+	}
+	if c := s.peek(); c == 'e' || c == 'E' {
+		s.pos++
+		if c := s.peek(); c == '+' || c == '-' {
+			s.pos++
+		}
+		if s.digits() == 0 {
+			return ErrSyntax
+		}
+	}
+	return nil
+}
+
+func (s *scanner) digits() (n int) {
+	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
+		s.pos++
+		n++
+	}
+	return n
+}

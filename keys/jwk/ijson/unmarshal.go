@@ -1,0 +1,34 @@
+package ijson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// fileLimits are generous for a file that people write and small enough that
+// comparing names stays cheap.
+var fileLimits = Limits{Depth: 16, Members: 100_000}
+
+// Unmarshal fills v, a pointer to a struct, from a file of our own kind: it
+// refuses what [Members] refuses, members that v has no field for, and names
+// with upper-case letters, which encoding/json would match to a field all the
+// same. The caller bounds the length of data; a name is compared with those of
+// its own object only.
+func Unmarshal(data []byte, v any) error {
+	s := scanner{data: data, limits: fileLimits, lowerCase: true}
+	if err := s.document(nil); err != nil {
+		line, column := position(data, s.pos)
+		return fmt.Errorf("line %d, column %d: %w", line, column, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}
+
+// position turns an offset into a line and a column, counted in bytes from 1.
+func position(data []byte, offset int) (line, column int) {
+	before := data[:offset]
+	line = 1 + bytes.Count(before, []byte{'\n'})
+	return line, offset - bytes.LastIndexByte(before, '\n')
+}
