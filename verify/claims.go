@@ -1,0 +1,258 @@
+package verify
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/customersession/customersession/keys/jwk/ijson"
+)
+
+const (
+	maxAudiences = 16
+	// maxDate is 9999-12-31T23:59:59Z, the last instant RFC 3339 can write.
+	maxDate = 253402300799
+)
+
+// claims is a verified payload, and what golang-jwt's validator looks at.
+type claims struct {
+	session                   Session
+	issuedAt, expiresAt, nbf  jwt.NumericDate
+	hasNotBefore, hasIssuedAt bool
+	hasExpiresAt              bool
+	// wrong is the first claim that is not as it must be.
+	wrong error
+}
+
+// knownClaims are the names that no other name may fold to: a reader that
+// compares names carelessly would take {"SUB": …} for a subject.
+var knownClaims = []string{
+	ClaimIssuer, ClaimAudience, ClaimCustomerID, ClaimSessionID, ClaimOrganizationID,
+	ClaimIssuedAt, ClaimExpiresAt, ClaimNotBefore, ClaimReturnURL, ClaimScope,
+}
+
+// parseClaims reads the payload of a token whose signature is good.
+func parseClaims(segment string) (*claims, error) {
+	text, ok := decode(segment)
+	if !ok {
+		return nil, errPayload
+	}
+	c := new(claims)
+	// The walk goes on after a wrong claim: whether the payload is JSON with
+	// one meaning comes before what it says.
+	_, err := ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
+		if err := c.set(name, v); err != nil && c.wrong == nil {
+			c.wrong = err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errPayload
+	}
+	if c.wrong != nil {
+		return nil, c.wrong
+	}
+	return c, nil
+}
+
+// set takes in one claim. Claims that are not ours pass: strict JSON was all
+// they had to be.
+func (c *claims) set(name []byte, v ijson.Value) error {
+	s := &c.session
+	switch string(name) {
+	case ClaimIssuer:
+		return setText(&s.Issuer, ClaimIssuer, v, MaxStringLength)
+	case ClaimAudience:
+		return setAudience(&s.Audience, v)
+	case ClaimCustomerID:
+		return setUUID(&s.CustomerID, ClaimCustomerID, v)
+	case ClaimSessionID:
+		return setUUID(&s.ID, ClaimSessionID, v)
+	case ClaimOrganizationID:
+		return setUUID(&s.OrganizationID, ClaimOrganizationID, v)
+	case ClaimIssuedAt:
+		c.hasIssuedAt = true
+		return setDate(&c.issuedAt, ClaimIssuedAt, v)
+	case ClaimExpiresAt:
+		c.hasExpiresAt = true
+		return setDate(&c.expiresAt, ClaimExpiresAt, v)
+	case ClaimNotBefore:
+		c.hasNotBefore = true
+		return setDate(&c.nbf, ClaimNotBefore, v)
+	case ClaimReturnURL:
+		return setText(&s.ReturnURL, ClaimReturnURL, v, MaxReturnURLLength)
+	case ClaimScope:
+		return setScopes(&s.Scopes, v)
+	}
+	for _, known := range knownClaims {
+		if len(name) >= len(known) && bytes.EqualFold(name, []byte(known)) {
+			return errFoldedName
+		}
+	}
+	return nil
+}
+
+// complete reports the first required claim that is missing.
+func (c *claims) complete() error {
+	s := &c.session
+	for _, required := range []struct {
+		name string
+		ok   bool
+	}{
+		{ClaimIssuer, s.Issuer != ""},
+		{ClaimAudience, len(s.Audience) > 0},
+		{ClaimCustomerID, s.CustomerID != ""},
+		{ClaimSessionID, s.ID != ""},
+		{ClaimOrganizationID, s.OrganizationID != ""},
+		{ClaimIssuedAt, c.hasIssuedAt},
+		{ClaimExpiresAt, c.hasExpiresAt},
+	} {
+		if !required.ok {
+			return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, required.name + " is missing"}
+		}
+	}
+	s.IssuedAt, s.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
+	return nil
+}
+
+func setText(field *string, name string, v ijson.Value, limit int) error {
+	text, ok := v.Text()
+	if !ok || len(text) == 0 || len(text) > limit || hasControl(text) {
+		return badClaim(name, "is not a string of a sensible length without control characters")
+	}
+	*field = string(text)
+	return nil
+}
+
+func hasControl(text []byte) bool {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		if unicode.IsControl(r) {
+			return true
+		}
+		text = text[size:]
+	}
+	return false
+}
+
+func setUUID(field *string, name string, v ijson.Value) error {
+	text, ok := v.Text()
+	if !ok || !isUUID(text) {
+		return badClaim(name, "is not a UUID in lower case")
+	}
+	*field = string(text)
+	return nil
+}
+
+// isUUID accepts the one form that RFC 9562, Section 4 tells to write.
+func isUUID(text []byte) bool {
+	if len(text) != 36 {
+		return false
+	}
+	for i, c := range text {
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || '9' < c) && (c < 'a' || 'f' < c) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// setDate reads a NumericDate (RFC 7519, Section 2) that is a whole number.
+func setDate(field *jwt.NumericDate, name string, v ijson.Value) error {
+	n, ok := v.Int()
+	if !ok || n < 1 || n > maxDate {
+		return badClaim(name, "is not a whole number of seconds before the year 10000")
+	}
+	field.Time = time.Unix(n, 0).UTC()
+	return nil
+}
+
+func setAudience(field *[]string, v ijson.Value) error {
+	if v.Kind() == ijson.String {
+		*field = make([]string, 1)
+		return setText(&(*field)[0], ClaimAudience, v, MaxStringLength)
+	}
+	var err error
+	ok := v.Elements(func(e ijson.Value) bool {
+		var text string
+		err = setText(&text, ClaimAudience, e, MaxStringLength)
+		*field = append(*field, text)
+		return err == nil && len(*field) <= maxAudiences
+	})
+	if !ok {
+		return badClaim(ClaimAudience, "is not a string or a list of at most 16 strings")
+	}
+	return nil
+}
+
+// setScopes reads a space-delimited list (RFC 8693, Section 4.2).
+func setScopes(field *[]string, v ijson.Value) error {
+	var text string
+	if err := setText(&text, ClaimScope, v, MaxStringLength); err != nil {
+		return err
+	}
+	*field = strings.Fields(text)
+	return nil
+}
+
+// GetExpirationTime implements [jwt.Claims], as do the five methods below.
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return &c.expiresAt, nil }
+
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return &c.issuedAt, nil }
+
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) {
+	if !c.hasNotBefore {
+		return nil, nil //nolint:nilnil // jwt.Claims: nil means the claim is absent
+	}
+	return &c.nbf, nil
+}
+
+func (c *claims) GetIssuer() (string, error) { return c.session.Issuer, nil }
+
+func (c *claims) GetSubject() (string, error) { return c.session.CustomerID, nil }
+
+func (c *claims) GetAudience() (jwt.ClaimStrings, error) { return c.session.Audience, nil }
+
+// validate checks what the claims mean; what they are was checked before.
+func (v *Verifier) validate(c *claims) error {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	if err := v.validator.Validate(c); err != nil {
+		return claimsFailure(err)
+	}
+	lifetime := c.expiresAt.Sub(c.issuedAt.Time)
+	if lifetime <= 0 || lifetime > v.maxLifetime {
+		return badClaim(ClaimExpiresAt, "is not after iat, or too far after it")
+	}
+	return nil
+}
+
+// claimsFailure finds our error for one of golang-jwt's, which may be several
+// joined: a token for somebody else is that first, and expired only then.
+func claimsFailure(err error) error {
+	for _, pair := range []struct{ theirs, ours error }{
+		{jwt.ErrTokenInvalidIssuer, ErrIssuer},
+		{jwt.ErrTokenInvalidAudience, ErrAudience},
+		{jwt.ErrTokenExpired, ErrExpired},
+		{jwt.ErrTokenNotValidYet, ErrNotYetValid},
+		{jwt.ErrTokenUsedBeforeIssued, ErrNotYetValid},
+	} {
+		if errors.Is(err, pair.theirs) {
+			return &failure{pair.ours, err, ""}
+		}
+	}
+	return &failure{ErrClaims, err, ""}
+}

@@ -1,0 +1,99 @@
+package verify_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify"
+)
+
+func TestMiddleware(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	good := s.token(t, s.header(), payload())
+	expired := s.token(t, s.header(), `{}`)
+	const challenge = `Bearer realm="customersession"`
+	for _, tc := range []struct {
+		name      string
+		headers   []string
+		target    string
+		status    int
+		challenge string
+	}{
+		{"good", []string{"Bearer " + good}, "/", 200, ""},
+		{"scheme in lower case", []string{"bearer " + good}, "/", 200, ""},
+		{"two spaces", []string{"Bearer  " + good}, "/", 200, ""},
+		{"no header", nil, "/", 401, challenge},
+		{"empty header", []string{""}, "/", 401, challenge},
+		{"other scheme", []string{"Basic dTpw"}, "/", 401, challenge},
+		{"scheme run together", []string{"Bearer" + good}, "/", 401, challenge},
+		{"token in the query", nil, "/?access_token=" + good + "&customer_session_token=" + good, 401, challenge},
+		{"two headers", []string{"Bearer " + good, "Bearer " + good}, "/", 400, challenge + `, error="invalid_request"`},
+		{"nothing after Bearer", []string{"Bearer"}, "/", 400, challenge + `, error="invalid_request"`},
+		{"space after Bearer", []string{"Bearer "}, "/", 400, challenge + `, error="invalid_request"`},
+		{"text after the token", []string{"Bearer " + good + " x"}, "/", 400, challenge + `, error="invalid_request"`},
+		{"two tokens", []string{"Bearer " + good + ",Bearer " + good}, "/", 400, challenge + `, error="invalid_request"`},
+		{"bad token", []string{"Bearer x.y.z"}, "/", 401, challenge + `, error="invalid_token"`},
+		{"bad claims", []string{"Bearer " + expired}, "/", 401, challenge + `, error="invalid_token"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var called bool
+			handler := newVerifier(t, s).Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				called = true
+				if session, ok := verify.FromContext(r.Context()); !ok || session.CustomerID != customerID {
+					t.Errorf("got session %+v, %t", session, ok)
+				}
+			}))
+			r := httptest.NewRequest(http.MethodGet, tc.target, http.NoBody)
+			if tc.headers != nil {
+				r.Header["Authorization"] = tc.headers
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if w.Code != tc.status || called != (tc.status == 200) {
+				t.Errorf("got %d, called %t, want %d", w.Code, called, tc.status)
+			}
+			got := w.Header().Get("WWW-Authenticate")
+			if (tc.challenge == "") != (got == "") || !strings.HasPrefix(got, tc.challenge) {
+				t.Errorf("got challenge %q, want %q", got, tc.challenge)
+			}
+			if tc.challenge == challenge && got != challenge {
+				t.Errorf("a request without a token got an error code: %q", got)
+			}
+			if w.Code != 200 && w.Header().Get("Cache-Control") != "no-store" {
+				t.Error("the refusal may be cached")
+			}
+		})
+	}
+}
+
+// unavailable is a key source during an outage.
+type unavailable struct{}
+
+func (unavailable) Key(context.Context, string) (*jwk.Key, error) {
+	return nil, verify.ErrKeysUnavailable
+}
+
+func TestMiddlewareDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.Header.Set("Authorization", "Bearer "+s.token(t, s.header(), payload()))
+	w := httptest.NewRecorder()
+	newVerifier(t, unavailable{}).Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
+		t.Errorf("got %d with %v, want 503 with Retry-After and no challenge", w.Code, w.Header())
+	}
+}
+
+func TestFromContextWithoutSession(t *testing.T) {
+	t.Parallel()
+	if _, ok := verify.FromContext(t.Context()); ok {
+		t.Error("an empty context has a session")
+	}
+}
