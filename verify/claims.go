@@ -27,6 +27,14 @@ type claims struct {
 	hasExpiresAt              bool
 	// wrong is the first claim that is not as it must be.
 	wrong error
+	// text is the whole payload, of which the session's strings are parts, and
+	// size the capacity of the slice that was walked.
+	text string
+	size int
+	// scopes is the text of "scope".
+	scopes string
+	// audience holds a list; a single one needs no memory.
+	audience [maxAudiences]string
 }
 
 // knownClaims are the names that no other name may fold to: a reader that
@@ -37,12 +45,13 @@ var knownClaims = []string{
 }
 
 // parseClaims reads the payload of a token whose signature is good.
-func parseClaims(segment string) (*claims, error) {
-	text, ok := decode(segment)
+func (s *scratch) parseClaims(segment string) (*claims, error) {
+	text, ok := s.decode(segment)
 	if !ok {
 		return nil, errPayload
 	}
-	c := new(claims)
+	s.claims = claims{text: string(text), size: cap(text)}
+	c := &s.claims
 	// The walk goes on after a wrong claim: whether the payload is JSON with
 	// one meaning comes before what it says.
 	_, err := ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
@@ -57,7 +66,18 @@ func parseClaims(segment string) (*claims, error) {
 	if c.wrong != nil {
 		return nil, c.wrong
 	}
-	return c, nil
+	return c, c.complete()
+}
+
+// keep returns a string that outlives the scratch: a part of the payload's
+// copy where the bytes are a part of the payload, so that all strings of a
+// session cost one allocation.
+func (c *claims) keep(part []byte) string {
+	start := c.size - cap(part)
+	if end := start + len(part); start >= 0 && end <= len(c.text) && c.text[start:end] == string(part) {
+		return c.text[start:end]
+	}
+	return string(part) // it held an escape
 }
 
 // set takes in one claim. Claims that are not ours pass: strict JSON was all
@@ -66,15 +86,15 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 	s := &c.session
 	switch string(name) {
 	case ClaimIssuer:
-		return setText(&s.Issuer, ClaimIssuer, v, MaxStringLength)
+		return c.setText(&s.Issuer, ClaimIssuer, v, MaxStringLength)
 	case ClaimAudience:
-		return setAudience(&s.Audience, v)
+		return c.setAudience(v)
 	case ClaimCustomerID:
-		return setUUID(&s.CustomerID, ClaimCustomerID, v)
+		return c.setUUID(&s.CustomerID, ClaimCustomerID, v)
 	case ClaimSessionID:
-		return setUUID(&s.ID, ClaimSessionID, v)
+		return c.setUUID(&s.ID, ClaimSessionID, v)
 	case ClaimOrganizationID:
-		return setUUID(&s.OrganizationID, ClaimOrganizationID, v)
+		return c.setUUID(&s.OrganizationID, ClaimOrganizationID, v)
 	case ClaimIssuedAt:
 		c.hasIssuedAt = true
 		return setDate(&c.issuedAt, ClaimIssuedAt, v)
@@ -85,9 +105,9 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 		c.hasNotBefore = true
 		return setDate(&c.nbf, ClaimNotBefore, v)
 	case ClaimReturnURL:
-		return setText(&s.ReturnURL, ClaimReturnURL, v, MaxReturnURLLength)
+		return c.setReturnURL(v)
 	case ClaimScope:
-		return setScopes(&s.Scopes, v)
+		return c.setText(&c.scopes, ClaimScope, v, MaxStringLength)
 	}
 	for _, known := range knownClaims {
 		if len(name) >= len(known) && bytes.EqualFold(name, []byte(known)) {
@@ -120,32 +140,73 @@ func (c *claims) complete() error {
 	return nil
 }
 
-func setText(field *string, name string, v ijson.Value, limit int) error {
+// sessionIn returns the session with lists of its own: audience and scopes are
+// put into list, which has room for them.
+func (c *claims) sessionIn(list []string) Session {
+	session := c.session
+	n := copy(list, session.Audience)
+	session.Audience = list[:n:n]
+	rest := list[n:n]
+	for scope := range strings.FieldsSeq(c.scopes) {
+		rest = append(rest, scope)
+	}
+	session.Scopes = rest[:len(rest):len(rest)]
+	if len(rest) == 0 {
+		session.Scopes = nil
+	}
+	return session
+}
+
+// lists counts the strings that sessionIn needs room for. Scopes are separated
+// by spaces (RFC 8693, Section 4.2).
+func (c *claims) lists() int {
+	n := len(c.session.Audience)
+	for range strings.FieldsSeq(c.scopes) {
+		n++
+	}
+	return n
+}
+
+func (c *claims) setText(field *string, name string, v ijson.Value, limit int) error {
 	text, ok := v.Text()
 	if !ok || len(text) == 0 || len(text) > limit || hasControl(text) {
 		return badClaim(name, "is not a string of a sensible length without control characters")
 	}
-	*field = string(text)
+	*field = c.keep(text)
+	return nil
+}
+
+// setReturnURL wants a web address: pages make links of it, and "javascript:"
+// would be one, too.
+func (c *claims) setReturnURL(v ijson.Value) error {
+	field := &c.session.ReturnURL
+	if err := c.setText(field, ClaimReturnURL, v, MaxReturnURLLength); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(*field, "https://") && !strings.HasPrefix(*field, "http://") {
+		return badClaim(ClaimReturnURL, "is not a web address")
+	}
 	return nil
 }
 
 func hasControl(text []byte) bool {
-	for len(text) > 0 {
-		r, size := utf8.DecodeRune(text)
-		if unicode.IsControl(r) {
+	for i, c := range text {
+		if c >= utf8.RuneSelf {
+			return bytes.ContainsFunc(text[i:], unicode.IsControl)
+		}
+		if c < ' ' || c == 0x7f {
 			return true
 		}
-		text = text[size:]
 	}
 	return false
 }
 
-func setUUID(field *string, name string, v ijson.Value) error {
+func (c *claims) setUUID(field *string, name string, v ijson.Value) error {
 	text, ok := v.Text()
 	if !ok || !isUUID(text) {
 		return badClaim(name, "is not a UUID in lower case")
 	}
-	*field = string(text)
+	*field = c.keep(text)
 	return nil
 }
 
@@ -179,17 +240,16 @@ func setDate(field *jwt.NumericDate, name string, v ijson.Value) error {
 	return nil
 }
 
-func setAudience(field *[]string, v ijson.Value) error {
+// setAudience reads a string or a list of strings.
+func (c *claims) setAudience(v ijson.Value) error {
+	c.session.Audience = c.audience[:0]
 	if v.Kind() == ijson.String {
-		*field = make([]string, 1)
-		return setText(&(*field)[0], ClaimAudience, v, MaxStringLength)
+		return c.addAudience(v)
 	}
 	var err error
 	ok := v.Elements(func(e ijson.Value) bool {
-		var text string
-		err = setText(&text, ClaimAudience, e, MaxStringLength)
-		*field = append(*field, text)
-		return err == nil && len(*field) <= maxAudiences
+		err = c.addAudience(e)
+		return err == nil
 	})
 	if !ok {
 		return badClaim(ClaimAudience, "is not a string or a list of at most 16 strings")
@@ -197,14 +257,13 @@ func setAudience(field *[]string, v ijson.Value) error {
 	return nil
 }
 
-// setScopes reads a space-delimited list (RFC 8693, Section 4.2).
-func setScopes(field *[]string, v ijson.Value) error {
-	var text string
-	if err := setText(&text, ClaimScope, v, MaxStringLength); err != nil {
-		return err
+func (c *claims) addAudience(v ijson.Value) error {
+	n := len(c.session.Audience)
+	if n == maxAudiences {
+		return errAudiences
 	}
-	*field = strings.Fields(text)
-	return nil
+	c.session.Audience = c.audience[:n+1]
+	return c.setText(&c.audience[n], ClaimAudience, v, MaxStringLength)
 }
 
 // GetExpirationTime implements [jwt.Claims], as do the five methods below.
@@ -227,15 +286,12 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error) { return c.session.Audi
 
 // validate checks what the claims mean; what they are was checked before.
 func (v *Verifier) validate(c *claims) error {
-	if err := c.complete(); err != nil {
-		return err
-	}
 	if err := v.validator.Validate(c); err != nil {
 		return claimsFailure(err)
 	}
 	lifetime := c.expiresAt.Sub(c.issuedAt.Time)
 	if lifetime <= 0 || lifetime > v.maxLifetime {
-		return badClaim(ClaimExpiresAt, "is not after iat, or too far after it")
+		return errLifetime
 	}
 	return nil
 }

@@ -64,9 +64,14 @@ var (
 	errPayload     = malformed("claims are not strict JSON in canonical base64url")
 	errFoldedName  = malformed("a claim's name differs from a known one only by case")
 
+	errLifetime  = badClaim(ClaimExpiresAt, "is not after iat, or too far after it")
+	errAudiences = badClaim(ClaimAudience, "has more than 16 entries")
+
 	errAlgorithm = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, ""}
 	errKeyAlg    = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, "not the one of the key"}
 	errType      = &failure{ErrType, nil, ""}
 	errUnknown   = &failure{ErrUnknownKey, jwt.ErrTokenUnverifiable, ""}
+	errRevoked   = &failure{ErrRevoked, nil, ""}
+	errExpired   = &failure{ErrExpired, jwt.ErrTokenExpired, ""}
 	errSignature = &failure{ErrSignature, jwt.ErrTokenSignatureInvalid, ""}
 )

@@ -4,16 +4,24 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 )
 
-// Reasons why a request has no usable bearer token (RFC 6750, Section 3.1).
+// Reasons why a request is not let through that are not about its token.
 var (
-	// ErrNoToken means that the request did not try: 401 without a code.
+	// ErrNoToken means that the request did not try to authenticate: 401
+	// without an error code (RFC 6750, Section 3.1).
 	ErrNoToken = errors.New("verify: request has no bearer token")
 	// ErrInvalidRequest means that it tried in a way nobody should guess at:
 	// 400 invalid_request.
-	ErrInvalidRequest = errors.New("verify: Authorization header is ambiguous or malformed")
+	ErrInvalidRequest = errors.New("verify: credentials are ambiguous or malformed")
+	// ErrScope means that the session does not allow this: 403
+	// insufficient_scope.
+	ErrScope = errors.New("verify: session lacks a scope")
+	// ErrCrossOrigin means that another site's page sent the request along
+	// with our cookie: 403.
+	ErrCrossOrigin = errors.New("verify: request comes from another origin")
 )
 
 // BearerToken returns the token of an Authorization header (RFC 6750, Section
@@ -46,11 +54,32 @@ func NewContext(ctx context.Context, session Session) context.Context {
 	return context.WithValue(ctx, sessionKey{}, session)
 }
 
-// FromContext returns the session that [Verifier.Middleware] put into the
-// request's context; ok is false when there is none.
+// FromContext returns the session that a middleware put into the request's
+// context; ok is false when there is none.
 func FromContext(ctx context.Context) (session Session, ok bool) {
 	session, ok = ctx.Value(sessionKey{}).(Session)
 	return session, ok
+}
+
+// MiddlewareConfig says whom a middleware lets through. The zero value lets
+// requests with a valid bearer token through.
+type MiddlewareConfig struct {
+	// Optional lets requests without credentials through, too, without a
+	// session. Bad credentials are refused all the same: who has them must
+	// learn that they are bad.
+	Optional bool
+	// Scopes are what the session must allow, all of them.
+	Scopes []string
+	// Cookie accepts the cookie of [Verifier.SignIn] where there is no
+	// Authorization header. Requests that change something must then come from
+	// a page of the same origin (see [http.CrossOriginProtection]), because a
+	// browser sends a cookie along whoever asks for it.
+	Cookie bool
+	// OnError answers a request that is not let through, e.g. with a page. The
+	// headers of the default answer are set by then, and whatever OnError does,
+	// the request is denied: without a status of its own, or with one of
+	// success, the answer has the default status. Default: a short JSON text.
+	OnError func(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // Middleware lets only requests with a valid bearer token through to next,
@@ -58,46 +87,135 @@ func FromContext(ctx context.Context) (session Session, ok bool) {
 // 6750, Section 3: 401 with a challenge, 400 for a header that cannot be read,
 // and 503 with Retry-After when keys are unavailable.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, err := BearerToken(r.Header)
-		if err != nil {
-			v.deny(w, err)
-			return
-		}
-		session, err := v.Verify(r.Context(), token)
-		if err != nil {
-			v.deny(w, err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), session)))
-	})
+	return v.NewMiddleware(MiddlewareConfig{})(next)
 }
 
-// deny answers a request that is not let through. Why a token is bad is
-// nobody's business but the operator's: one answer for every reason.
-func (v *Verifier) deny(w http.ResponseWriter, err error) {
-	status, code, description := http.StatusUnauthorized, "invalid_token", "The token is not valid here"
+// NewMiddleware returns a middleware that lets those through whom config
+// allows. See [Verifier.Middleware] for the answers to others; a session
+// without a required scope is 403.
+func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) http.Handler {
+	config.Scopes = slices.Clone(config.Scopes)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			session, err := v.authenticate(r, &config)
+			switch {
+			case err == nil:
+				next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), session)))
+			case config.Optional && errors.Is(err, ErrNoToken):
+				next.ServeHTTP(w, r)
+			default:
+				v.deny(w, r, err, &config)
+			}
+		})
+	}
+}
+
+// authenticate returns the session of a request, if it is one that config lets
+// through.
+func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (Session, error) {
+	token, err := BearerToken(r.Header)
+	if config.Cookie && len(r.Header["Authorization"]) == 0 {
+		token, err = cookieToken(r)
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	session, err := v.Verify(r.Context(), token)
+	if err != nil {
+		return Session{}, err
+	}
+	for _, scope := range config.Scopes {
+		if !session.HasScope(scope) {
+			return Session{}, ErrScope
+		}
+	}
+	return session, nil
+}
+
+// A denial is the default answer to a request that is not let through.
+type denial struct {
+	status            int
+	code, description string
+	// challenge has parameters after the realm; with none, only a realm.
+	challenge, bare bool
+}
+
+// denialFor is the table. Why a token is bad is nobody's business but the
+// operator's: one answer for every reason.
+func denialFor(err error) denial {
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
-		w.Header().Set("Retry-After", "30")
-		writeError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "Tokens cannot be verified at the moment")
-		return
+		return denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Tokens cannot be verified at the moment"}
 	case errors.Is(err, ErrNoToken):
-		w.Header().Set("WWW-Authenticate", `Bearer realm="`+v.realm+`"`)
-		writeError(w, status, "unauthorized", "A bearer token is required")
-		return
+		return denial{status: http.StatusUnauthorized, code: "unauthorized", description: "A bearer token is required", bare: true}
 	case errors.Is(err, ErrInvalidRequest):
-		status, code, description = http.StatusBadRequest, "invalid_request", "The Authorization header cannot be read"
+		return denial{status: http.StatusBadRequest, code: "invalid_request", description: "The credentials cannot be read", challenge: true}
+	case errors.Is(err, ErrScope):
+		return denial{status: http.StatusForbidden, code: "insufficient_scope", description: "The session does not allow this", challenge: true}
+	case errors.Is(err, ErrCrossOrigin):
+		return denial{status: http.StatusForbidden, code: "cross_origin", description: "The request comes from another site"}
+	default:
+		return denial{status: http.StatusUnauthorized, code: "invalid_token", description: "The token is not valid here", challenge: true}
 	}
-	w.Header().Set("WWW-Authenticate",
-		`Bearer realm="`+v.realm+`", error="`+code+`", error_description="`+description+`"`)
-	writeError(w, status, code, description)
 }
 
-func writeError(w http.ResponseWriter, status int, code, description string) {
+// deny answers a request that is not let through.
+func (v *Verifier) deny(w http.ResponseWriter, r *http.Request, err error, config *MiddlewareConfig) {
+	d := denialFor(err)
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	switch {
+	case d.bare:
+		header.Set("WWW-Authenticate", `Bearer realm="`+v.realm+`"`)
+	case d.challenge:
+		challenge := `Bearer realm="` + v.realm + `", error="` + d.code + `", error_description="` + d.description + `"`
+		if errors.Is(err, ErrScope) {
+			challenge += `, scope="` + strings.Join(config.Scopes, " ") + `"`
+		}
+		header.Set("WWW-Authenticate", challenge)
+	case d.status == http.StatusServiceUnavailable:
+		header.Set("Retry-After", "30")
+	}
+	if config.OnError == nil {
+		d.write(w)
+		return
+	}
+	guarded := &deniedWriter{ResponseWriter: w, status: d.status}
+	config.OnError(guarded, r, err)
+	if !guarded.wrote {
+		d.write(w)
+	}
+}
+
+func (d denial) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	w.WriteHeader(d.status)
 	// The client is gone when this fails; there is nobody left to tell.
-	_, _ = w.Write([]byte(`{"error":"` + code + `","error_description":"` + description + `"}` + "\n"))
+	_, _ = w.Write([]byte(`{"error":"` + d.code + `","error_description":"` + d.description + `"}` + "\n"))
+}
+
+// A deniedWriter lets an error handler write anything but success: what is in
+// front of us, a gateway say, may judge by the status alone.
+type deniedWriter struct {
+	http.ResponseWriter
+
+	status int
+	wrote  bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *deniedWriter) WriteHeader(status int) {
+	if status >= http.StatusOK && status < http.StatusMultipleChoices {
+		status = w.status
+	}
+	w.wrote = w.wrote || status >= http.StatusOK
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *deniedWriter) Write(b []byte) (int, error) {
+	if !w.wrote {
+		w.WriteHeader(w.status)
+	}
+	return w.ResponseWriter.Write(b)
 }

@@ -72,6 +72,67 @@ func TestMiddleware(t *testing.T) {
 	}
 }
 
+func TestMiddlewareConfig(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	v := newVerifier(t, s)
+	good := "Bearer " + s.token(t, s.header(), payload())
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := verify.FromContext(r.Context()); ok {
+			w.Header().Set("X-Session", "yes")
+		}
+	})
+	write := func(status int, body string) func(http.ResponseWriter, *http.Request, error) {
+		return func(w http.ResponseWriter, _ *http.Request, _ error) {
+			if status != 0 {
+				w.WriteHeader(status)
+			}
+			if body != "" {
+				_, _ = w.Write([]byte(body))
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name, authorization string
+		config              verify.MiddlewareConfig
+		status              int
+		session             bool
+		body                string
+	}{
+		{name: "optional, none", config: verify.MiddlewareConfig{Optional: true}, status: 200},
+		{name: "optional, good", authorization: good, config: verify.MiddlewareConfig{Optional: true}, status: 200, session: true},
+		{name: "optional, bad", authorization: "Bearer a.b.c", config: verify.MiddlewareConfig{Optional: true}, status: 401},
+		{name: "optional, empty", authorization: "Bearer ", config: verify.MiddlewareConfig{Optional: true}, status: 400},
+		{name: "scope", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{verify.Scope}}, status: 200, session: true},
+		{name: "scope missing", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{verify.Scope, "admin"}}, status: 403},
+		{name: "own page", config: verify.MiddlewareConfig{OnError: write(404, "who?")}, status: 404, body: "who?"},
+		{name: "redirect", config: verify.MiddlewareConfig{OnError: write(303, "")}, status: 303},
+		{name: "own page without a status", config: verify.MiddlewareConfig{OnError: write(0, "who?")}, status: 401, body: "who?"},
+		{name: "own page with success", config: verify.MiddlewareConfig{OnError: write(200, "who?")}, status: 401, body: "who?"},
+		{name: "nothing written", config: verify.MiddlewareConfig{OnError: write(0, "")}, status: 401},
+		{name: "scope missing, success", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{"admin"}, OnError: write(204, "")}, status: 403},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+			if tc.authorization != "" {
+				r.Header.Set("Authorization", tc.authorization)
+			}
+			w := httptest.NewRecorder()
+			v.NewMiddleware(tc.config)(page).ServeHTTP(w, r)
+			if w.Code != tc.status || (w.Header().Get("X-Session") != "") != tc.session {
+				t.Errorf("got %d, session %q", w.Code, w.Header().Get("X-Session"))
+			}
+			if tc.body != "" && w.Body.String() != tc.body {
+				t.Errorf("got body %q", w.Body)
+			}
+			if tc.status == 403 && !strings.Contains(w.Header().Get("WWW-Authenticate"), `error="insufficient_scope"`) {
+				t.Errorf("got challenge %q", w.Header().Get("WWW-Authenticate"))
+			}
+		})
+	}
+}
+
 // unavailable is a key source during an outage.
 type unavailable struct{}
 

@@ -3,12 +3,9 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
-	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,189 +13,407 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// How keys are fetched.
+// When keys are fetched.
 const (
-	maxSetLength     = 256 << 10
-	fetchTimeout     = 5 * time.Second
-	waitForKeys      = 2 * time.Second
-	refreshCooldown  = 30 * time.Second
-	defaultFreshness = 10 * time.Minute
-	minFreshness     = time.Minute
-	maxFreshness     = time.Hour
+	// waitForKeys is how long a caller waits at most.
+	waitForKeys = 2 * time.Second
+	// refreshCooldown is the least time between two attempts that tokens
+	// cause, whatever became of the first one.
+	refreshCooldown = 30 * time.Second
+	// firstRetry is when a first fetch is tried again.
+	firstRetry = time.Second
+	// idleAfter is how long a verifier that nobody asks anything goes on
+	// refreshing.
+	idleAfter = time.Hour
 )
 
-// A source is a KeySource that keeps the issuer's JWK Set. Readers take what
+var (
+	errNoKeys   = &failure{ErrKeysUnavailable, nil, "the issuer's JWK Set could not be fetched"}
+	errWaited   = &failure{ErrKeysUnavailable, nil, "waited 2 s for the issuer's JWK Set"}
+	errIsClosed = &failure{ErrKeysUnavailable, nil, "the verifier is closed"}
+)
+
+// A source is a [KeySource] that keeps the issuer's JWK Set. Readers take what
 // an atomic pointer holds; nothing on their way is locked.
+//
+// Who starts a fetch: the first use, a timer from then on, and a caller whose
+// key is unknown or whose set is stale. Between fetches there is a timer and
+// no goroutine, so a verifier that was dropped without Close costs nothing
+// once the timer sees that it is idle; and one with little traffic still
+// learns in time that a key was removed, which refreshing on use alone would
+// not give. A stale set is not used before one attempt to refresh it has
+// failed or has taken too long, so that the age of what is used is bounded by
+// its freshness whenever the issuer answers.
 type source struct {
-	url      string
-	client   *http.Client
-	maxStale time.Duration
+	fetcher  fetcher
+	snapshot *snapshot // nil when there is none
+	observer Observer  // nil when there is none
+	logger   *slog.Logger
 
+	// current is never nil.
 	current atomic.Pointer[fetched]
+	// used says that somebody asked since the timer last looked. Readers write
+	// it once in a period, so they do not fight over its cache line.
+	used atomic.Bool
+	// running are the goroutines of fetches.
+	running sync.WaitGroup
+	// saving says that the snapshot is being written.
+	saving atomic.Bool
 
-	mu sync.Mutex
-	// flight is the fetch that is under way, closed when it is over, or nil.
-	flight chan struct{}
+	mu     sync.Mutex
+	closed bool
+	// awake says that a fetch is under way or the timer is set.
+	awake bool
+	timer *time.Timer
+	// due is when the timer fires next, zero when it is not set.
+	due time.Time
+	// flight is the fetch that is under way, or nil.
+	flight *flight
 	// lastAttempt is when the last fetch began, whatever became of it.
 	lastAttempt time.Time
+	lastUse     time.Time
+	// waiting counts the callers of ready.
+	waiting int
+	// failures counts attempts since the last good one.
+	failures  int
+	lastError string
+	// fetchedOnce says that the issuer has answered this verifier before.
+	fetchedOnce bool
+	// changed is closed, and replaced, when current has changed for the
+	// better, and when the source is closed.
+	changed chan struct{}
 }
 
-// fetched is a JWK Set with its age. Times carry a monotonic reading, so that
-// a change of the wall clock makes no key fresh or stale.
-type fetched struct {
-	set  *jwk.Set
-	etag string
-	// at is when it was last known to be what the issuer publishes.
-	at time.Time
-	// refreshAt is before freshUntil, so that a fetch in the background is
-	// done before anybody would have to wait for it.
-	refreshAt, freshUntil time.Time
+// A flight is one fetch that any number of callers wait for.
+type flight struct {
+	cancel context.CancelFunc
+	// done is closed when the outcome is in place. err may be read then.
+	done chan struct{}
+	err  error
 }
 
-func newSource(config Config) *source {
-	client := http.Client{Timeout: fetchTimeout}
-	if config.HTTPClient != nil {
-		client = *config.HTTPClient
+func newSource(config *Config) *source {
+	s := &source{
+		fetcher:  newFetcher(config),
+		observer: config.Observer,
+		logger:   config.Logger,
+		changed:  make(chan struct{}),
 	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
 	}
-	return &source{url: config.JWKSetURL, client: &client, maxStale: config.MaxStale}
+	if config.SnapshotFile != "" {
+		s.snapshot = newSnapshot(config)
+	}
+	s.current.Store(&fetched{set: config.Keys, seed: config.Keys != nil})
+	return s
 }
 
 // Key implements [KeySource].
 func (s *source) Key(ctx context.Context, keyID string) (*jwk.Key, error) {
 	now := time.Now()
+	if !s.used.Load() {
+		s.wake(now)
+	}
 	current := s.current.Load()
-	if key := current.usableKey(keyID, now, s.maxStale); key != nil {
-		if now.After(current.refreshAt) {
-			s.refresh(now)
-		}
+	if key := current.usableKey(keyID, now); key != nil && (current.failing || current.fresh(now)) {
 		return key, nil
 	}
-	// Unknown key or no usable set: this is the one place where a caller
-	// waits, for its own context and not for long.
-	if flight := s.refresh(now); flight != nil {
-		if err := wait(ctx, flight); err != nil {
-			return nil, err
-		}
+	return s.keyAfterRefresh(ctx, keyID, now)
+}
+
+// keyAfterRefresh is for an unknown key and for a set that is not fresh: the
+// one place where a caller waits, for its own context and not for long.
+func (s *source) keyAfterRefresh(ctx context.Context, keyID string, now time.Time) (*jwk.Key, error) {
+	var waited error
+	if f := s.refresh(now, refreshCooldown); f != nil {
+		waited = f.wait(ctx)
 	}
-	now, current = time.Now(), s.current.Load()
-	if key := current.usableKey(keyID, now, s.maxStale); key != nil {
+	now, current := time.Now(), s.current.Load()
+	if key := current.usableKey(keyID, now); key != nil {
 		return key, nil
 	}
-	if current != nil && now.Before(current.freshUntil) {
+	switch {
+	case waited != nil:
+		return nil, waited
+	case current.fresh(now):
 		return nil, errUnknown
+	default:
+		return nil, errNoKeys
 	}
-	return nil, &failure{ErrKeysUnavailable, nil, "the issuer's JWK Set could not be fetched"}
 }
 
-// usableKey returns a key of a set that is fresh or not too stale, or nil.
-func (f *fetched) usableKey(keyID string, now time.Time, maxStale time.Duration) *jwk.Key {
-	if f == nil || now.Sub(f.freshUntil) >= maxStale {
-		return nil
-	}
-	return f.set.Key(keyID)
-}
-
-func wait(ctx context.Context, flight <-chan struct{}) error {
+// wait returns nil when the flight is over, whatever its outcome.
+func (f *flight) wait(ctx context.Context) error {
 	timeout := time.NewTimer(waitForKeys)
 	defer timeout.Stop()
 	select {
-	case <-flight:
+	case <-f.done:
 		return nil
 	case <-timeout.C:
-		return &failure{ErrKeysUnavailable, nil, "waited 2 s for the issuer's JWK Set"}
+		return errWaited
 	case <-ctx.Done():
-		return &failure{ErrKeysUnavailable, context.Cause(ctx), "gave up waiting for the issuer's JWK Set"}
+		return gaveUp(ctx)
 	}
 }
 
-// refresh starts a fetch unless one is under way, and returns what is closed
-// at its end. It returns nil while the last attempt is too recent: a stranger
-// who invents key IDs must not make us call the issuer, least of all one that
-// is down.
-func (s *source) refresh(now time.Time) <-chan struct{} {
+func gaveUp(ctx context.Context) error {
+	return &failure{ErrKeysUnavailable, context.Cause(ctx), "gave up waiting for the issuer's JWK Set"}
+}
+
+// wake notes that the source is in use, and starts it if it is not running.
+func (s *source) wake(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flight != nil {
-		return s.flight
+	s.used.Store(true)
+	s.lastUse = now
+	if !s.awake && !s.closed {
+		s.begin(now)
 	}
-	if !s.lastAttempt.IsZero() && now.Sub(s.lastAttempt) < refreshCooldown {
+}
+
+// refresh returns the fetch that is under way, or begins one. It returns nil
+// while the last attempt is more recent than cooldown: a stranger who invents
+// key IDs must not make us call the issuer, least of all one that is down.
+func (s *source) refresh(now time.Time, cooldown time.Duration) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil
+	case s.flight != nil:
+		return s.flight
+	case !s.lastAttempt.IsZero() && now.Sub(s.lastAttempt) < cooldown:
 		return nil
 	}
-	s.lastAttempt = now
-	flight := make(chan struct{})
-	s.flight = flight
-	go func() {
-		defer close(flight)
-		next, err := s.fetch(s.current.Load())
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.flight = nil
-		if err == nil {
-			s.current.Store(next)
-		}
-	}()
-	return flight
+	s.begin(now)
+	return s.flight
 }
 
-// fetch asks for the set; old may be nil. What cannot be used is an error, and
-// the caller keeps what it has.
-func (s *source) fetch(old *fetched) (*fetched, error) {
+// begin starts a fetch. The caller holds mu and has seen that none is under
+// way and the source is not closed.
+func (s *source) begin(now time.Time) {
+	// Nobody's context: the keys are for every caller.
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, http.NoBody)
-	if err != nil {
-		return nil, err
+	f := &flight{cancel: cancel, done: make(chan struct{})}
+	s.awake, s.lastAttempt, s.due, s.flight = true, now, now, f
+	s.running.Go(func() { s.fly(ctx, f) })
+}
+
+// fly is the goroutine of a fetch. Callers go on as soon as the outcome is in
+// place; telling others about it and the snapshot come after.
+func (s *source) fly(ctx context.Context, f *flight) {
+	defer f.cancel()
+	start := time.Now()
+	old := s.loadSnapshot()
+	next, err := s.fetcher.fetch(ctx, old)
+	event := describe(old, next, err)
+	event.Duration = time.Since(start)
+
+	failures, ok := s.land(f, next, err)
+	close(f.done)
+	if !ok {
+		return
 	}
-	request.Header.Set("Accept", jwk.MediaType+", application/json")
-	if old != nil && old.etag != "" {
-		request.Header.Set("If-None-Match", old.etag)
+	s.tell(old, event, failures)
+	if err == nil && s.snapshot != nil {
+		s.save(next)
 	}
-	response, err := s.client.Do(request)
-	if err != nil {
-		return nil, err
+}
+
+// save writes the snapshot, unless the disk still hangs over the last one.
+func (s *source) save(keys *fetched) {
+	if !s.saving.CompareAndSwap(false, true) {
+		return
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxSetLength+1))
+	defer s.saving.Store(false)
+	if err := s.snapshot.save(keys); err != nil {
+		s.logger.Warn("cannot write the key snapshot; after a restart during an outage there will be no keys",
+			slog.String("error", err.Error()))
+	}
+}
+
+// loadSnapshot returns the current set, after a look at the file for the first
+// flight. Flights come one after the other, so there is no race for it.
+func (s *source) loadSnapshot() *fetched {
+	current := s.current.Load()
+	if s.snapshot == nil || s.snapshot.loaded {
+		return current
+	}
+	s.snapshot.loaded = true
+	kept, err := s.snapshot.load(time.Now())
 	switch {
+	case errors.Is(err, errNoSnapshot):
+		return current
 	case err != nil:
-		return nil, err
-	case response.StatusCode == http.StatusNotModified && old != nil:
-		return aged(old.set, old.etag, response.Header), nil
-	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("JWK Set answered %d", response.StatusCode)
-	case len(body) > maxSetLength:
-		return nil, errors.New("JWK Set is longer than 256 KiB")
+		s.logger.Warn("ignoring the key snapshot", slog.String("reason", err.Error()))
+		return current
 	}
-	set, err := jwk.ParseSet(body)
+	s.logger.Info("found keys in the snapshot", slog.Time("fetched_at", kept.at), slog.Int("keys", kept.set.Len()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current.Store(kept)
+	s.announce()
+	return kept
+}
+
+// land puts the outcome of a fetch in place, ends the flight and sets the timer
+// for the next one. It returns how many in a row have failed before. It is
+// false when the source was closed in the meantime: then there is no outcome.
+func (s *source) land(f *flight, next *fetched, err error) (failures int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flight = nil
+	if s.closed {
+		f.err = errIsClosed
+		return 0, false
+	}
+	now, failures := time.Now(), s.failures
 	if err != nil {
-		return nil, err
+		f.err = &failure{ErrKeysUnavailable, nil, "fetching the issuer's JWK Set: " + err.Error()}
+		s.failures++
+		s.lastError = err.Error()
+		s.setFailing(true)
+		s.due = now.Add(s.retryAfter())
+	} else {
+		s.failures, s.lastError, s.fetchedOnce = 0, "", true
+		s.current.Store(next)
+		s.announce()
+		s.due = next.refreshAt
 	}
-	return aged(set, response.Header.Get("ETag"), response.Header), nil
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.due.Sub(now), s.tick)
+	} else {
+		s.timer.Reset(s.due.Sub(now))
+	}
+	return failures, true
 }
 
-// aged gives a set its dates. Consumers that started together must not ask
-// together for ever, so the refresh falls anywhere in 75 to 85 % of freshness.
-func aged(set *jwk.Set, etag string, header http.Header) *fetched {
-	now, fresh := time.Now(), freshness(header)
-	early := time.Duration((0.75 + 0.1*rand.Float64()) * float64(fresh)) //nolint:gosec // jitter needs no secrecy
-	return &fetched{set: set, etag: etag, at: now, refreshAt: now.Add(early), freshUntil: now.Add(fresh)}
+// setFailing marks the current set. The caller holds mu.
+func (s *source) setFailing(failing bool) {
+	marked := *s.current.Load()
+	marked.failing = failing
+	s.current.Store(&marked)
 }
 
-// freshness reads max-age (RFC 9111, Section 5.2.2.1) within our bounds.
-func freshness(header http.Header) time.Duration {
-	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		if !strings.EqualFold(name, "max-age") {
-			continue
-		}
-		seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31)
-		if err != nil {
-			return minFreshness
-		}
-		return min(max(time.Duration(seconds)*time.Second, minFreshness), maxFreshness)
+// retryAfter spreads retries out, so that an issuer that comes back is not
+// met by everybody at once. As long as there was no answer at all, the first
+// ones come quickly: consumers and their issuer often start together.
+func (s *source) retryAfter() time.Duration {
+	wait := refreshCooldown
+	if doublings := s.failures - 1; !s.fetchedOnce && doublings < 5 {
+		wait = firstRetry << doublings
 	}
-	return defaultFreshness
+	return wait + rand.N(wait/5) //nolint:gosec // jitter needs no secrecy
+}
+
+// announce wakes everybody who waits for keys. The caller holds mu.
+func (s *source) announce() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// tick is what the timer calls. A verifier that nobody has used for long goes
+// to rest; its next use wakes it.
+func (s *source) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.flight != nil {
+		return
+	}
+	now := time.Now()
+	if s.used.Swap(false) || s.waiting > 0 {
+		s.lastUse = now
+	}
+	if now.Sub(s.lastUse) < idleAfter {
+		s.begin(now)
+		return
+	}
+	s.awake, s.due = false, time.Time{}
+	// What was true of the issuer is not known any more: the next caller
+	// waits for an attempt before a stale set is used again.
+	s.setFailing(false)
+}
+
+// tell reports the outcome of a fetch. The log has one line when an outage
+// begins, one when it ends, and one when keys are left out; the rest is for
+// the observer.
+func (s *source) tell(old *fetched, event Refresh, failures int) {
+	failed := event.Result != ResultOK && event.Result != ResultUnchanged
+	switch {
+	case failed && failures == 0:
+		s.logger.Warn("cannot fetch the issuer's keys", slog.String("error", event.Result))
+	case !failed && failures > 0:
+		s.logger.Info("fetched the issuer's keys again", slog.Int("keys", event.Keys), slog.Int("failures", failures))
+	}
+	if len(event.Skipped) > 0 && !maps.Equal(event.Skipped, old.skipped) {
+		s.logger.Warn("some of the issuer's keys cannot be used", slog.Any("skipped", event.Skipped))
+	}
+	if s.observer != nil {
+		s.observer.Refreshed(event)
+	}
+}
+
+// refreshNow fetches keys whether they are due or not.
+func (s *source) refreshNow(ctx context.Context) error {
+	now := time.Now()
+	s.wake(now)
+	f := s.refresh(now, 0)
+	if f == nil {
+		return errIsClosed
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return gaveUp(ctx)
+	}
+}
+
+// ready waits until there are keys to use.
+func (s *source) ready(ctx context.Context) error {
+	s.countWaiting(1)
+	defer s.countWaiting(-1)
+	for {
+		s.mu.Lock()
+		changed, closed := s.changed, s.closed
+		s.mu.Unlock()
+		now := time.Now()
+		s.wake(now)
+		switch {
+		case s.current.Load().usable(now):
+			return nil
+		case closed:
+			return errIsClosed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return gaveUp(ctx)
+		}
+	}
+}
+
+func (s *source) countWaiting(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
+}
+
+// close ends everything that runs, and waits for its end.
+func (s *source) close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		s.due = time.Time{}
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		if s.flight != nil {
+			s.flight.cancel()
+		}
+		s.announce()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
 }

@@ -1,7 +1,10 @@
 package verify_test
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -15,11 +18,14 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
+// An answer is what a round trip comes to.
+type answer func(*http.Request) (*http.Response, error)
+
 // A publisher is an issuer's key endpoint without a network.
 type publisher struct {
 	requests atomic.Int64
 	mu       sync.Mutex
-	answer   func(*http.Request) (*http.Response, error)
+	answer   answer
 }
 
 func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -30,13 +36,13 @@ func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(r)
 }
 
-func (p *publisher) set(answer func(*http.Request) (*http.Response, error)) {
+func (p *publisher) set(answer answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answer = answer
 }
 
-func reply(status int, body string, headers ...string) func(*http.Request) (*http.Response, error) {
+func reply(status int, body string, headers ...string) answer {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{}
 		for i := 0; i < len(headers); i += 2 {
@@ -61,19 +67,39 @@ func publish(t *testing.T, signers ...*signer) string {
 	return string(set.AppendJSON(nil))
 }
 
-// inBubble runs f with a verifier whose keys come from p, in faked time.
-func inBubble(t *testing.T, p *publisher, f func(*testing.T, *verify.Verifier)) {
+// newFetching returns a verifier whose keys come from p.
+func newFetching(t *testing.T, p http.RoundTripper, config verify.Config) *verify.Verifier {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		v, err := verify.New(verify.Config{
-			Issuer: testIssuer, Audience: testAudience, MaxLifetime: 24 * time.Hour,
-			HTTPClient: &http.Client{Transport: p},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t, v)
-	})
+	config.Issuer, config.Audience = testIssuer, testAudience
+	if config.HTTPClient == nil {
+		config.HTTPClient = &http.Client{Transport: p}
+	}
+	if config.Keys != nil {
+		config.JWKSetURL = testIssuer + "/.well-known/jwks.json"
+	}
+	v, err := verify.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+// check verifies a token of a signer and compares the error.
+func check(t *testing.T, v *verify.Verifier, by *signer, want error) {
+	t.Helper()
+	if _, err := v.Verify(t.Context(), by.token(t, by.header(), payload())); !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}
+
+// refuse is an issuer that is down.
+func refuse(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+
+// hang is an issuer that never answers.
+func hang(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
 }
 
 func TestSourceOneRequestForAll(t *testing.T) {
@@ -85,7 +111,8 @@ func TestSourceOneRequestForAll(t *testing.T) {
 		time.Sleep(time.Second) // a slow issuer, in faked time
 		return reply(200, body)(r)
 	})
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
 		token := s.token(t, s.header(), payload())
 		var wg sync.WaitGroup
 		for range 1000 {
@@ -102,39 +129,123 @@ func TestSourceOneRequestForAll(t *testing.T) {
 	})
 }
 
+// Without any traffic, too: a verifier with a token an hour must learn of a
+// removed key as soon as a busy one.
 func TestSourceRefreshesAhead(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
 	p := &publisher{}
 	p.set(reply(200, publish(t, s), "Cache-Control", "public, max-age=600", "ETag", `"a"`))
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-		verifyNow := func() {
-			t.Helper()
-			if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); err != nil {
-				t.Error(err)
-			}
-			synctest.Wait()
-		}
-		verifyNow()
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		check(t, v, s, nil)
 		var conditional atomic.Bool
 		p.set(func(r *http.Request) (*http.Response, error) {
 			conditional.Store(r.Header.Get("If-None-Match") == `"a"`)
-			return reply(http.StatusNotModified, "", "Cache-Control", "max-age=600", "ETag", `"a"`)(r)
+			return reply(http.StatusNotModified, "", "ETag", `"a"`)(r)
 		})
-		time.Sleep(7 * time.Minute) // 70 %
-		verifyNow()
-		if n := p.requests.Load(); n != 1 {
-			t.Errorf("at 70 %% of freshness: %d requests, want 1", n)
+		for _, tc := range []struct {
+			at       time.Duration // since the last answer
+			requests int64
+		}{
+			{7*time.Minute + 29*time.Second, 1}, // before 75 %
+			{8*time.Minute + 31*time.Second, 2}, // after 85 %
+		} {
+			time.Sleep(tc.at - time.Since(v.Health().LastSuccess))
+			if n := p.requests.Load(); n != tc.requests {
+				t.Errorf("after %v: got %d requests, want %d", tc.at, n, tc.requests)
+			}
 		}
-		time.Sleep(2 * time.Minute) // 90 %
-		verifyNow()
-		if n := p.requests.Load(); n != 2 || !conditional.Load() {
-			t.Errorf("at 90 %% of freshness: %d requests, conditional %t, want 2 and true", n, conditional.Load())
+		if !conditional.Load() {
+			t.Error("the entity tag was not used")
 		}
-		time.Sleep(7 * time.Minute) // 304 made the set fresh again
-		verifyNow()
-		if n := p.requests.Load(); n != 2 {
-			t.Errorf("after a 304: %d requests, want 2", n)
+		time.Sleep(50 * time.Minute)
+		if n := p.requests.Load(); n < 6 || n > 9 {
+			t.Errorf("got %d requests in an hour, want one in about 8 minutes", n)
+		}
+		if state := v.Health().State; state != verify.Fresh {
+			t.Errorf("answers of 304 left the keys %v", state)
+		}
+	})
+}
+
+// A fleet that was deployed at once must not come back at once.
+func TestSourceJitter(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	p := &publisher{}
+	p.set(reply(200, publish(t, s), "Cache-Control", "max-age=1000"))
+	synctest.Test(t, func(t *testing.T) {
+		seconds := map[time.Duration]bool{}
+		for range 50 {
+			v := newFetching(t, p, verify.Config{})
+			if err := v.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			after := time.Until(v.Health().NextRefresh)
+			if after < 750*time.Second || after > 850*time.Second {
+				t.Errorf("the refresh is after %v, want 750 s to 850 s", after)
+			}
+			seconds[after.Round(time.Second)] = true
+		}
+		if len(seconds) < 20 {
+			t.Errorf("50 verifiers refresh at only %d different seconds", len(seconds))
+		}
+	})
+}
+
+// A verifier that nobody uses stops asking, and asks before it uses its old
+// keys again.
+func TestSourceRests(t *testing.T) {
+	t.Parallel()
+	s, next := newSigner(t, jwk.ES256), newSigner(t, jwk.ES256)
+	p := &publisher{}
+	p.set(reply(200, publish(t, s)))
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{MaxStale: 48 * time.Hour})
+		check(t, v, s, nil)
+		time.Sleep(3 * time.Hour)
+		rested := p.requests.Load()
+		if !v.Health().NextRefresh.IsZero() {
+			t.Error("it goes on refreshing for nobody")
+		}
+		time.Sleep(20 * time.Hour)
+		if n := p.requests.Load(); n != rested {
+			t.Errorf("got %d requests while it rested", n-rested)
+		}
+		p.set(reply(200, publish(t, next)))
+		check(t, v, s, verify.ErrUnknownKey) // removed meanwhile
+		check(t, v, next, nil)
+		if v.Health().NextRefresh.IsZero() {
+			t.Error("it did not wake up")
+		}
+	})
+}
+
+// The same, but the issuer is down when it wakes up.
+func TestSourceRestsAndWakesInAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	p := &publisher{}
+	p.set(reply(200, publish(t, s)))
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{MaxStale: 48 * time.Hour})
+		check(t, v, s, nil)
+		time.Sleep(3 * time.Hour)
+		p.set(hang)
+		start := time.Now()
+		check(t, v, s, nil)
+		if waited := time.Since(start); waited != 2*time.Second {
+			t.Errorf("the first caller waited %v, want 2 s for a fresh set", waited)
+		}
+		time.Sleep(5 * time.Second)
+		for range 100 {
+			start := time.Now()
+			check(t, v, s, nil)
+			if waited := time.Since(start); waited != 0 {
+				t.Fatalf("a caller waited %v though the outage is known", waited)
+			}
+			time.Sleep(time.Second)
 		}
 	})
 }
@@ -144,76 +255,145 @@ func TestSourceSurvivesAnOutage(t *testing.T) {
 	s, unknown := newSigner(t, jwk.ES256), newSigner(t, jwk.ES256)
 	p := &publisher{}
 	p.set(reply(200, publish(t, s), "Cache-Control", "max-age=600"))
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-		check := func(by *signer, want error) {
-			t.Helper()
-			if _, err := v.Verify(t.Context(), by.token(t, by.header(), payload())); !errors.Is(err, want) {
-				t.Errorf("got %v, want %v", err, want)
-			}
-		}
-		check(s, nil)
-		p.set(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		check(t, v, s, nil)
+		p.set(refuse)
 		time.Sleep(time.Minute)
-		check(unknown, verify.ErrUnknownKey) // the set is fresh: "no" is an answer
+		check(t, v, unknown, verify.ErrUnknownKey) // the set is fresh: "no" is an answer
 		time.Sleep(10 * time.Minute)
-		check(s, nil)
-		check(unknown, verify.ErrKeysUnavailable) // it is not any more: cannot tell
+		check(t, v, s, nil)
+		check(t, v, unknown, verify.ErrKeysUnavailable) // it is not any more: cannot tell
 		time.Sleep(58*time.Minute + 59*time.Second)
-		check(s, nil) // one second before MaxStale
+		check(t, v, s, nil) // one second before MaxStale
 		time.Sleep(time.Second)
-		check(s, verify.ErrKeysUnavailable)
+		check(t, v, s, verify.ErrKeysUnavailable)
 		p.set(reply(200, publish(t, s)))
 		time.Sleep(30 * time.Second)
-		check(s, nil)
+		check(t, v, s, nil)
 	})
 }
 
-func TestSourceStartsWithoutTheIssuer(t *testing.T) {
+// It heals by itself, fast while it has never had keys, and never asks more
+// than once in 30 s once it has.
+func TestSourceRetries(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
-	p := &publisher{}
-	p.set(reply(503, ""))
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-		token := s.token(t, s.header(), payload())
-		if _, err := v.Verify(t.Context(), token); !errors.Is(err, verify.ErrKeysUnavailable) {
-			t.Errorf("got %v, want %v", err, verify.ErrKeysUnavailable)
-		}
-		p.set(reply(200, publish(t, s)))
-		time.Sleep(30 * time.Second)
-		if _, err := v.Verify(t.Context(), token); err != nil {
-			t.Errorf("did not heal: %v", err)
-		}
-	})
-}
-
-func TestSourceCooldown(t *testing.T) {
-	t.Parallel()
-	for name, outage := range map[string]bool{"issuer up": false, "issuer down": true} {
+	for name, tc := range map[string]struct {
+		warm bool
+		want []int // seconds between attempts
+	}{
+		"cold": {false, []int{1, 2, 4, 8, 16, 30, 30, 30}},
+		"warm": {true, []int{30, 30, 30, 30}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSigner(t, jwk.ES256)
 			p := &publisher{}
 			p.set(reply(200, publish(t, s)))
-			inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-				if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); err != nil {
-					t.Fatal(err)
+			synctest.Test(t, func(t *testing.T) {
+				v := newFetching(t, p, verify.Config{})
+				var attempts []time.Time
+				fail := func(*http.Request) (*http.Response, error) {
+					attempts = append(attempts, time.Now())
+					return nil, io.ErrUnexpectedEOF
 				}
-				if outage {
-					p.set(reply(500, ""))
+				if tc.warm {
+					check(t, v, s, nil)
 				}
-				time.Sleep(30 * time.Second)
-				for i := range 1000 {
-					header := strings.Replace(s.header(), s.key.ID(), strings.Repeat("x", i%200), 1)
-					if _, err := v.Verify(t.Context(), s.token(t, header, payload())); !errors.Is(err, verify.ErrUnknownKey) {
-						t.Fatalf("got %v, want %v", err, verify.ErrUnknownKey)
+				p.set(fail)
+				if !tc.warm {
+					check(t, v, s, verify.ErrKeysUnavailable)
+				}
+				time.Sleep(20 * time.Minute)
+				p.set(reply(200, publish(t, s)))
+				time.Sleep(37 * time.Second)
+				if got := v.Health().State; got != verify.Fresh {
+					t.Errorf("37 s after the end of the outage the keys are %v", got)
+				}
+				for i, seconds := range tc.want {
+					got, want := attempts[i+1].Sub(attempts[i]), time.Duration(seconds)*time.Second
+					if got < want || got > want*6/5 {
+						t.Errorf("attempt %d came after %v, want %v and up to 20 %% more", i+2, got, want)
 					}
-				}
-				if n := p.requests.Load(); n != 2 {
-					t.Errorf("got %d requests, want 2: one at the start, one in 30 s", n)
 				}
 			})
 		})
 	}
+}
+
+// Strangers who invent key IDs cause one attempt in 30 s, whatever the issuer
+// does.
+func TestSourceCooldown(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	good := publish(t, s)
+	for name, answer := range map[string]answer{
+		"issuer up":       reply(200, good),
+		"issuer down":     refuse,
+		"issuer hangs":    hang,
+		"document is bad": reply(200, "<html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &publisher{}
+			p.set(reply(200, good))
+			synctest.Test(t, func(t *testing.T) {
+				v := newFetching(t, p, verify.Config{})
+				start := time.Now()
+				check(t, v, s, nil)
+				p.set(answer)
+				for range 3 {
+					time.Sleep(30 * time.Second)
+					verifyInvented(t, v, 10_000)
+					// One at the start, and one in 30 s.
+					if n, most := p.requests.Load(), 1+int64(time.Since(start)/(30*time.Second)); n < 2 || n > most {
+						t.Errorf("got %d requests after %v, want at most %d", n, time.Since(start), most)
+					}
+				}
+			})
+		})
+	}
+}
+
+// verifyInvented verifies n tokens at once whose key IDs nobody has published.
+func verifyInvented(t *testing.T, v *verify.Verifier, n int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var wrong atomic.Int64
+	for range n {
+		wg.Go(func() {
+			token := encode(fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, rand.Text(), verify.TokenType)) + ".e30.AA"
+			// While an issuer hangs, it cannot be told whether it has the key.
+			_, err := v.Verify(t.Context(), token)
+			if !errors.Is(err, verify.ErrUnknownKey) && !errors.Is(err, verify.ErrKeysUnavailable) {
+				wrong.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if wrong.Load() > 0 {
+		t.Errorf("%d of %d invented tokens got a wrong answer", wrong.Load(), n)
+	}
+}
+
+func TestSourceCooldownWithoutKeys(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	p := &publisher{}
+	p.set(refuse)
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		for range 600 {
+			for range 10 {
+				check(t, v, s, verify.ErrKeysUnavailable)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		// By the clock alone: at 0, 1, 3, 7, 15 and 31 s, and jitter.
+		if n := p.requests.Load(); n < 5 || n > 6 {
+			t.Errorf("got %d requests for 6,000 tokens in a minute, want 5 or 6", n)
+		}
+	})
 }
 
 func TestSourceFindsANewKey(t *testing.T) {
@@ -221,65 +401,99 @@ func TestSourceFindsANewKey(t *testing.T) {
 	s, next := newSigner(t, jwk.ES256), newSigner(t, jwk.EdDSA)
 	p := &publisher{}
 	p.set(reply(200, publish(t, s)))
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-		if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); err != nil {
-			t.Fatal(err)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		check(t, v, s, nil)
 		p.set(reply(200, publish(t, s, next)))
 		time.Sleep(30 * time.Second)
-		if _, err := v.Verify(t.Context(), next.token(t, next.header(), payload())); err != nil {
-			t.Errorf("an unknown key ID did not make it look: %v", err)
+		check(t, v, next, nil)
+	})
+}
+
+func TestSourceBadSignatureFetchesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	p := &publisher{}
+	p.set(reply(200, publish(t, s)))
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		check(t, v, s, nil)
+		time.Sleep(5 * time.Minute)
+		forged := newSigner(t, jwk.ES256).token(t, s.header(), payload())
+		if _, err := v.Verify(t.Context(), forged); !errors.Is(err, verify.ErrSignature) {
+			t.Errorf("got %v, want %v", err, verify.ErrSignature)
+		}
+		if n := p.requests.Load(); n != 1 {
+			t.Errorf("got %d requests, want 1", n)
 		}
 	})
 }
 
-func TestSourceKeepsTheGoodSet(t *testing.T) {
+// Two replicas of the issuer with different key sets, behind one address: each
+// answer replaces the one before, nothing is mixed, and tokens of both get
+// through within the cooldown.
+func TestSourceTwoGoodDocuments(t *testing.T) {
 	t.Parallel()
-	s := newSigner(t, jwk.ES256)
-	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
-		"not JSON":      reply(200, "<html>"),
-		"empty set":     reply(200, `{"keys":[]}`),
-		"too long":      reply(200, `{"keys":[`+strings.Repeat(" ", 256<<10)+`]}`),
-		"redirect":      reply(302, "", "Location", "https://evil.example/"),
-		"server error":  reply(500, publish(t, newSigner(t, jwk.ES256))),
-		"other success": reply(206, publish(t, newSigner(t, jwk.ES256))),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := &publisher{}
-			p.set(reply(200, publish(t, s), "Cache-Control", "max-age=60"))
-			inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-				for range 3 {
-					if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); err != nil {
-						t.Error(err)
-					}
-					p.set(answer)
-					time.Sleep(2 * time.Minute)
-				}
-				if n := p.requests.Load(); n < 2 {
-					t.Errorf("got %d requests: the bad answer was never asked for", n)
-				}
-			})
+	a, b := newSigner(t, jwk.ES256), newSigner(t, jwk.ES256)
+	p := &publisher{}
+	var tags []string
+	bodies := map[string]string{`"a"`: publish(t, a), `"b"`: publish(t, b)}
+	serve := func(tag string) {
+		p.set(func(r *http.Request) (*http.Response, error) {
+			tags = append(tags, r.Header.Get("If-None-Match"))
+			return reply(200, bodies[tag], "ETag", tag)(r)
 		})
 	}
+	serve(`"a"`)
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		check(t, v, a, nil)
+		for range 3 {
+			serve(`"b"`)
+			time.Sleep(30 * time.Second)
+			check(t, v, b, nil)
+			check(t, v, a, verify.ErrUnknownKey) // in the cooldown
+			serve(`"a"`)
+			time.Sleep(30 * time.Second)
+			check(t, v, a, nil)
+			check(t, v, b, verify.ErrUnknownKey)
+		}
+		if got, want := strings.Join(tags, " "), ` "a" "b" "a" "b" "a" "b"`; got != want {
+			t.Errorf("got entity tags %s, want %s", got, want)
+		}
+	})
 }
 
 func TestSourceBoundsTheWait(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
 	p := &publisher{}
-	p.set(func(r *http.Request) (*http.Response, error) {
-		<-r.Context().Done() // an issuer that never answers
-		return nil, r.Context().Err()
-	})
-	inBubble(t, p, func(t *testing.T, v *verify.Verifier) {
-		start := time.Now()
-		if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); !errors.Is(err, verify.ErrKeysUnavailable) {
-			t.Errorf("got %v, want %v", err, verify.ErrKeysUnavailable)
+	p.set(hang)
+	synctest.Test(t, func(t *testing.T) {
+		v := newFetching(t, p, verify.Config{})
+		token := s.token(t, s.header(), payload())
+		var wg sync.WaitGroup
+		for _, tc := range []struct{ patience, want time.Duration }{
+			{time.Hour, 2 * time.Second},
+			{time.Second, time.Second},
+			{0, 0},
+		} {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), tc.patience)
+				defer cancel()
+				start := time.Now()
+				if _, err := v.Verify(ctx, token); !errors.Is(err, verify.ErrKeysUnavailable) {
+					t.Errorf("got %v, want %v", err, verify.ErrKeysUnavailable)
+				}
+				if waited := time.Since(start); waited != tc.want {
+					t.Errorf("waited %v, want %v", waited, tc.want)
+				}
+			})
 		}
-		if waited := time.Since(start); waited != 2*time.Second {
-			t.Errorf("waited %v, want 2 s", waited)
+		wg.Wait()
+		time.Sleep(4 * time.Second) // the request itself is given up after 5 s
+		if got := v.Health().LastError; got != "timeout" {
+			t.Errorf("got error %q, want timeout", got)
 		}
-		time.Sleep(10 * time.Second) // the request itself is given up, too
 	})
 }

@@ -3,62 +3,17 @@ package verify
 import (
 	"context"
 	"crypto"
-	"errors"
+	"crypto/sha256"
 	"fmt"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/keys/jwk"
 )
-
-// Defaults of [Config].
-const (
-	DefaultLeeway      = 30 * time.Second
-	DefaultMaxLifetime = 24 * time.Hour
-	DefaultMaxStale    = time.Hour
-
-	maxLeeway = 5 * time.Minute
-)
-
-// Config says whose tokens to accept. Issuer and Audience are required; every
-// other zero field stands for its documented default. No field switches a
-// check off.
-type Config struct {
-	// Issuer is the issuer's URL, character by character as in its tokens.
-	Issuer string
-	// Audience is what the tokens must be for, e.g. "customer-portal".
-	Audience string
-	// JWKSetURL is where the issuer publishes its keys. It must be https,
-	// except on a loopback address. Default: Issuer +
-	// "/.well-known/jwks.json".
-	JWKSetURL string
-	// HTTPClient fetches the JWK Set; its transport and time-out are kept,
-	// redirects are never followed. Default: a client of our own, with the
-	// transport of [http.DefaultTransport].
-	HTTPClient *http.Client
-	// KeySource finds keys instead of a JWK Set over HTTP. JWKSetURL,
-	// HTTPClient and MaxStale then have no meaning and must be zero.
-	KeySource KeySource
-	// Algorithms are the ones that are accepted. Default: ES256 and EdDSA.
-	Algorithms []jwk.Algorithm
-	// Leeway is how far this clock and the issuer's may be apart; at most 5
-	// minutes. Default: [DefaultLeeway].
-	Leeway time.Duration
-	// MaxLifetime is the longest session that is accepted, from "iat" to
-	// "exp". Default: [DefaultMaxLifetime].
-	MaxLifetime time.Duration
-	// MaxStale is how long keys are still used after the last good answer of
-	// an issuer that cannot be reached. Default: [DefaultMaxStale].
-	MaxStale time.Duration
-	// Realm is the protection space named in challenges (RFC 9110, Section
-	// 11.5). Default: "customersession".
-	Realm string
-}
 
 // A KeySource finds the public key for a key ID. The error wraps
 // [ErrUnknownKey] when there is no such key, and [ErrKeysUnavailable] when that
@@ -73,8 +28,24 @@ type Verifier struct {
 	keys        KeySource
 	methods     map[jwk.Algorithm]jwt.SigningMethod
 	validator   *jwt.Validator
+	leeway      time.Duration
 	maxLifetime time.Duration
 	realm       string
+	isRevoked   func(Session) bool
+	observer    Observer // nil: none
+
+	cache     *tokenCache // nil: off
+	flights   flights
+	scratches sync.Pool // of *scratch
+	// header is the one of the last good token. Tokens of one key all have the
+	// same, so it need not be read again and again.
+	header atomic.Pointer[knownHeader]
+}
+
+// A knownHeader is a header segment that was read before.
+type knownHeader struct {
+	segment string
+	header  header
 }
 
 // New returns a verifier, or all that is wrong with config. It does no I/O:
@@ -85,8 +56,12 @@ func New(config Config) (*Verifier, error) {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	keys := config.KeySource
-	if keys == nil {
-		keys = newSource(config)
+	switch {
+	case keys != nil:
+	case config.offline():
+		keys = fixed{config.Keys}
+	default:
+		keys = newSource(&config)
 	}
 	return &Verifier{
 		keys:    keys,
@@ -98,91 +73,14 @@ func New(config Config) (*Verifier, error) {
 			jwt.WithIssuedAt(),
 			jwt.WithLeeway(config.Leeway),
 		),
+		leeway:      config.Leeway,
 		maxLifetime: config.MaxLifetime,
 		realm:       config.Realm,
+		isRevoked:   config.IsRevoked,
+		observer:    config.Observer,
+		cache:       newTokenCache(config.CacheSize),
+		scratches:   sync.Pool{New: func() any { return new(scratch) }},
 	}, nil
-}
-
-func (c *Config) setDefaults() {
-	if c.Algorithms == nil {
-		c.Algorithms = []jwk.Algorithm{jwk.ES256, jwk.EdDSA}
-	}
-	if c.Leeway == 0 {
-		c.Leeway = DefaultLeeway
-	}
-	if c.MaxLifetime == 0 {
-		c.MaxLifetime = DefaultMaxLifetime
-	}
-	if c.Realm == "" {
-		c.Realm = "customersession"
-	}
-	if c.KeySource != nil {
-		return
-	}
-	if c.JWKSetURL == "" {
-		c.JWKSetURL = c.Issuer + "/.well-known/jwks.json"
-	}
-	if c.MaxStale == 0 {
-		c.MaxStale = DefaultMaxStale
-	}
-}
-
-// validate reports every problem at once.
-func (c *Config) validate() error {
-	var problems []error
-	problem := func(bad bool, text string) {
-		if bad {
-			problems = append(problems, errors.New(text))
-		}
-	}
-	problem(c.Issuer == "", "config has no Issuer")
-	problem(c.Audience == "", "config has no Audience")
-	problem(len(c.Algorithms) == 0, "config has an empty list of Algorithms; leave it nil for the default")
-	for _, a := range c.Algorithms {
-		problem(!a.Known(), fmt.Sprintf("algorithm %q is not one of %q", string(a), jwk.Algorithms()))
-	}
-	problem(c.Leeway < 0 || c.Leeway > maxLeeway, "Leeway is not between 0 and 5 minutes")
-	problem(c.MaxLifetime < 0, "MaxLifetime is negative")
-	problem(!isQuotable(c.Realm), "Realm has characters that a challenge cannot quote")
-	if c.KeySource != nil {
-		problem(c.JWKSetURL != "" || c.HTTPClient != nil || c.MaxStale != 0,
-			"KeySource leaves no use for JWKSetURL, HTTPClient and MaxStale")
-	} else {
-		problem(c.MaxStale < 0, "MaxStale is negative")
-		if err := checkURL(c.JWKSetURL); err != nil {
-			problems = append(problems, err)
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// isQuotable tells whether text can stand in a quoted-string as it is (RFC
-// 9110, Section 5.6.4).
-func isQuotable(text string) bool {
-	return !slices.ContainsFunc([]byte(text), func(c byte) bool {
-		return c < ' ' || c > '~' || c == '"' || c == '\\'
-	})
-}
-
-// checkURL demands https: whoever can change the answer can forge any token.
-// On loopback there is nobody in between.
-func checkURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return fmt.Errorf("JWKSetURL %q is not an absolute URL without user and fragment", text)
-	}
-	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
-		return nil
-	}
-	return fmt.Errorf("JWKSetURL %q is not https; http is for loopback addresses only", text)
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }
 
 // signingMethods returns golang-jwt's implementations as values of our own.
@@ -207,31 +105,163 @@ func signingMethods(algorithms []jwk.Algorithm) map[jwk.Algorithm]jwt.SigningMet
 // an error that wraps one of this package's. The context bounds how long a
 // caller waits for keys; a token whose key is known needs no I/O.
 func (v *Verifier) Verify(ctx context.Context, token string) (Session, error) {
+	session, cached, err := v.verify(ctx, token)
+	if v.observer != nil {
+		v.observer.Verified(ctx, Verification{Result: resultOf(err), Cached: cached})
+	}
+	return session, err
+}
+
+// verify also tells whether the token was known already.
+func (v *Verifier) verify(ctx context.Context, token string) (session Session, cached bool, err error) {
+	if len(token) > MaxTokenLength {
+		return Session{}, false, errLength
+	}
+	s, _ := v.scratches.Get().(*scratch)
+	defer v.scratches.Put(s)
+	if v.cache == nil {
+		session, err = v.verifyAlone(ctx, s, token)
+		return session, false, err
+	}
+	d := s.digest(token)
+	if known := v.cache.get(&d); known != nil {
+		session, err = v.recheck(ctx, s, known)
+		return session, true, err
+	}
+	session, err = v.verifyNew(ctx, s, token, d)
+	return session, false, err
+}
+
+// digest hashes a token without an allocation.
+func (s *scratch) digest(token string) digest {
+	n := copy(s.token[:], token)
+	return sha256.Sum256(s.token[:n])
+}
+
+// recheck accepts a token that was verified before, if nothing has changed: its
+// key is still good for it, it has not expired, nobody revoked it.
+func (v *Verifier) recheck(ctx context.Context, s *scratch, known *verified) (Session, error) {
+	key, err := v.keys.Key(ctx, known.session.KeyID)
+	if err == nil && key != known.key && !(key.Equal(known.key) && key.Algorithm() == known.key.Algorithm()) {
+		err = errSignature
+	}
+	if err == nil && !time.Now().Before(known.until) {
+		err = errExpired
+	}
+	if err != nil {
+		v.cache.drop(known)
+		return Session{}, err
+	}
+	return v.accept(known.copy(s))
+}
+
+// copy returns the session with lists that its caller may change.
+func (k *verified) copy(s *scratch) Session {
+	session := k.session
+	audiences := len(session.Audience)
+	list := s.list(audiences + len(session.Scopes))
+	copy(list, session.Audience)
+	copy(list[audiences:], session.Scopes)
+	session.Audience = list[:audiences:audiences]
+	if session.Scopes != nil {
+		session.Scopes = list[audiences:]
+	}
+	return session
+}
+
+// accept is the last step: nobody has revoked the session.
+func (v *Verifier) accept(session Session) (Session, error) {
+	if v.isRevoked != nil && v.isRevoked(session) {
+		return Session{}, errRevoked
+	}
+	return session, nil
+}
+
+// verifyAlone verifies a token that is not to be remembered.
+func (v *Verifier) verifyAlone(ctx context.Context, s *scratch, token string) (Session, error) {
+	c, key, err := v.prepare(ctx, s, token)
+	if err != nil {
+		return Session{}, err
+	}
+	claims, err := v.check(s, c, key)
+	if err != nil {
+		return Session{}, err
+	}
+	return v.accept(claims.sessionIn(s.list(claims.lists())))
+}
+
+// verifyNew verifies a token that the cache does not know, together with all
+// callers that have the same one at the moment.
+func (v *Verifier) verifyNew(ctx context.Context, s *scratch, token string, d digest) (Session, error) {
+	// Before callers are put together: each waits for keys as long as it likes.
+	c, key, err := v.prepare(ctx, s, token)
+	if err != nil {
+		return Session{}, err
+	}
+	leads, flight := v.flights.join(&d)
+	var known *verified
+	switch {
+	case leads != nil:
+		known, err = v.lead(s, c, key, d, leads)
+	case flight != nil:
+		known, err = flight.result(ctx)
+	default:
+		known, err = v.remember(s, c, key, d)
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	return v.accept(known.copy(s))
+}
+
+// lead checks a token for all who wait for it. Should the check panic, they get
+// an error instead of waiting for ever.
+func (v *Verifier) lead(s *scratch, c compact, key *jwk.Key, d digest, leads *slot) (known *verified, err error) {
+	err = errSignature
+	defer func() { leads.leave(known, err) }()
+	// The one who led before may have been done between our look and our turn.
+	if known = v.cache.get(&d); known != nil {
+		return known, nil
+	}
+	return v.remember(s, c, key, d)
+}
+
+// remember checks a token and keeps it when it is good.
+func (v *Verifier) remember(s *scratch, c compact, key *jwk.Key, d digest) (*verified, error) {
+	claims, err := v.check(s, c, key)
+	if err != nil {
+		return nil, err
+	}
+	known := &verified{digest: d, key: key, until: claims.session.ExpiresAt.Add(v.leeway)}
+	list := known.lists[:]
+	if n := claims.lists(); n > len(list) {
+		list = make([]string, n)
+	}
+	known.session = claims.sessionIn(list)
+	v.cache.put(known, time.Now())
+	return known, nil
+}
+
+// prepare does what comes before cryptography: it takes the token apart and
+// finds its key.
+func (v *Verifier) prepare(ctx context.Context, s *scratch, token string) (compact, *jwk.Key, error) {
 	c, err := split(token)
 	if err != nil {
-		return Session{}, err
+		return compact{}, nil, err
 	}
-	h, err := parseHeader(c.header)
+	h, err := v.readHeader(s, c.header)
 	if err != nil {
-		return Session{}, err
+		return compact{}, nil, err
 	}
 	key, err := v.key(ctx, h)
-	if err != nil {
-		return Session{}, err
+	return c, key, err
+}
+
+func (v *Verifier) readHeader(s *scratch, segment string) (header, error) {
+	if known := v.header.Load(); known != nil && known.segment == segment {
+		return known.header, nil
 	}
-	if err := v.checkSignature(c, key); err != nil {
-		return Session{}, err
-	}
-	// Only from here on may anybody read the payload.
-	claims, err := parseClaims(c.payload)
-	if err != nil {
-		return Session{}, err
-	}
-	if err := v.validate(claims); err != nil {
-		return Session{}, err
-	}
-	claims.session.KeyID = key.ID()
-	return claims.session, nil
+	return s.parseHeader(segment)
 }
 
 // key finds the key that the header names. The token does not choose the
@@ -250,13 +280,32 @@ func (v *Verifier) key(ctx context.Context, h header) (*jwk.Key, error) {
 	return key, nil
 }
 
-func (v *Verifier) checkSignature(c compact, key *jwk.Key) error {
-	signature, ok := decode(c.signature)
+// check verifies the signature, and only then reads the claims.
+func (v *Verifier) check(s *scratch, c compact, key *jwk.Key) (*claims, error) {
+	signature, ok := s.decode(c.signature)
 	if !ok || len(signature) != key.SignatureSize() {
-		return errSignature
+		return nil, errSignature
 	}
 	if v.methods[key.Algorithm()].Verify(c.signingInput, signature, key.Public()) != nil {
-		return errSignature
+		return nil, errSignature
 	}
-	return nil
+	v.noteHeader(c.header, key)
+	claims, err := s.parseClaims(c.payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.validate(claims); err != nil {
+		return nil, err
+	}
+	claims.session.KeyID = key.ID()
+	return claims, nil
+}
+
+// noteHeader remembers the header of a token whose signature was good.
+func (v *Verifier) noteHeader(segment string, key *jwk.Key) {
+	if known := v.header.Load(); known != nil && known.segment == segment {
+		return
+	}
+	// A copy: the segment is a part of the token, which must not live on.
+	v.header.Store(&knownHeader{strings.Clone(segment), header{key.Algorithm(), key.ID()}})
 }

@@ -239,6 +239,7 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{"control character", payload(`shop`, `\u0000`), verify.ErrClaims, nil},
 		{"C1 control character", payload(`shop`, "\u0085"), verify.ErrClaims, nil},
 		{"long return URL", payload(`shop`, strings.Repeat("a", 2084)), verify.ErrClaims, nil},
+		{"return URL of a script", payload(`"https://shop.example.com/"`, `"javascript:alert(1)"`), verify.ErrClaims, nil},
 		{"scope a list", payload(`"customer_portal:write"`, `["customer_portal:write"]`), verify.ErrClaims, nil},
 		{"exp a string", dated(exp, fmt.Sprintf(`"exp":"%d"`, now+3600)), verify.ErrClaims, nil},
 		{"exp a fraction", dated(exp, fmt.Sprintf(`"exp":%d.5`, now+3600)), verify.ErrClaims, nil},

@@ -12,8 +12,8 @@ const MediaType = "application/jwk-set+json"
 
 const maxKeys = 64
 
-// setLimits allow 64 keys with more members each than anybody writes.
-var setLimits = ijson.Limits{Depth: 8, Members: 64 * 32}
+// limits allow 64 keys with more members each than anybody writes.
+func limits() ijson.Limits { return ijson.Limits{Depth: 8, Members: maxKeys * 32} }
 
 // A Set is an immutable JWK Set (RFC 7517, Section 5) of sound keys, safe for
 // concurrent use.
@@ -73,7 +73,7 @@ func ParseSet(data []byte) (*Set, error) {
 }
 
 func keysMember(data []byte) (list ijson.Value, err error) {
-	offset, err := ijson.Members(data, setLimits, func(name []byte, v ijson.Value) error {
+	offset, err := ijson.Members(data, limits(), func(name []byte, v ijson.Value) error {
 		if string(name) == "keys" {
 			list = v
 		}

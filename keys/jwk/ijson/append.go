@@ -2,50 +2,61 @@ package ijson
 
 import "unicode/utf8"
 
+// plain has the bytes that stand for themselves in a JSON string, but for those
+// of UTF-8 sequences, which are looked at more closely. Nothing changes it.
+//
+//nolint:gochecknoglobals // a table must not be made for each string
+var plain = func() (table [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		table[c] = c != '"' && c != '\\'
+	}
+	return table
+}()
+
 // AppendString appends text as a JSON string, quotes included, and returns the
 // longer slice. Only what RFC 8259, Section 7 demands is escaped; bytes that
 // are not UTF-8 become U+FFFD, so that the result is always valid.
-func AppendString[T string | []byte](dst []byte, text T) []byte {
+func AppendString(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(text); {
 		c := text[i]
-		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' {
-				i++
-				continue
-			}
-			dst = append(dst, text[start:i]...)
-			dst = appendEscaped(dst, c)
+		if plain[c] {
 			i++
-			start = i
 			continue
 		}
-		// A rune is at most 4 bytes long, so this copy stays on the stack.
-		r, size := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
-		if r == utf8.RuneError && size == 1 {
-			dst = append(dst, text[start:i]...)
-			dst = utf8.AppendRune(dst, utf8.RuneError)
-			start = i + 1
+		size := 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			if r, size = utf8.DecodeRuneInString(text[i:]); r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
 		}
+		dst = append(dst, text[start:i]...)
+		dst = appendEscaped(dst, c)
 		i += size
+		start = i
 	}
 	dst = append(dst, text[start:]...)
 	return append(dst, '"')
 }
 
+// appendEscaped appends what stands for a byte that cannot stand for itself.
 func appendEscaped(dst []byte, c byte) []byte {
 	const hex = "0123456789abcdef"
-	switch c {
-	case '"', '\\':
+	switch {
+	case c == '"', c == '\\':
 		return append(dst, '\\', c)
-	case '\n':
+	case c == '\n':
 		return append(dst, '\\', 'n')
-	case '\r':
+	case c == '\r':
 		return append(dst, '\\', 'r')
-	case '\t':
+	case c == '\t':
 		return append(dst, '\\', 't')
-	default:
+	case c < ' ':
 		return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+	default:
+		return utf8.AppendRune(dst, utf8.RuneError)
 	}
 }

@@ -34,7 +34,7 @@ func (m *names) add(name []byte, start int, escaped bool) {
 		start = len(m.unescaped)
 		m.unescaped = append(m.unescaped, name...)
 	}
-	p := span{start: int32(start), end: int32(start + len(name)), escaped: escaped}
+	p := span{start: int32(start), end: int32(start + len(name)), escaped: escaped} //nolint:gosec // document bounds the text
 	if m.n < len(m.first) {
 		m.first[m.n] = p
 	} else {

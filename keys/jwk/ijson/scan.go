@@ -27,14 +27,17 @@ type Limits struct {
 	// Depth is how many objects and arrays may be open at once, the top-level
 	// object included. Default: 8.
 	Depth int
-	// Members is how many members all objects together may have. Comparing
-	// names takes time that grows with the square of it. Default: 64.
+	// Members is how many members all objects together may have; one object
+	// may have 4096 of them. Default: 64.
 	Members int
 }
 
 const (
 	defaultDepth   = 8
 	defaultMembers = 64
+	// maxNames bounds one object, whatever the limits: its names are compared
+	// with each other.
+	maxNames = 4096
 )
 
 // Members checks data as a whole and calls visit, in order, with each member
@@ -249,7 +252,7 @@ func (s *scanner) name(first int) ([]byte, error) {
 }
 
 func (s *scanner) checkName(name []byte, first int) error {
-	if s.members == s.limits.Members {
+	if s.members == s.limits.Members || s.names.len()-first == maxNames {
 		return ErrMembers
 	}
 	if s.names.contain(s.data, name, first) {
@@ -272,9 +275,15 @@ func isLowerCase(name []byte) bool {
 
 // str moves past a string and reports whether it holds an escape.
 func (s *scanner) str() (escaped bool, err error) {
-	s.pos++
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
+	data := s.data
+	for i := s.pos + 1; i < len(data); {
+		c := data[i]
+		if plain[c] {
+			i++
+			continue
+		}
+		s.pos = i
+		switch {
 		case c == '"':
 			s.pos++
 			return escaped, nil
@@ -283,18 +292,18 @@ func (s *scanner) str() (escaped bool, err error) {
 			if err := s.escape(); err != nil {
 				return escaped, err
 			}
+			i = s.pos
 		case c < ' ':
 			return escaped, ErrSyntax
-		case c < utf8.RuneSelf:
-			s.pos++
 		default:
-			r, size := utf8.DecodeRune(s.data[s.pos:])
+			r, size := utf8.DecodeRune(data[i:])
 			if r == utf8.RuneError && size == 1 {
 				return escaped, ErrUTF8
 			}
-			s.pos += size
+			i += size
 		}
 	}
+	s.pos = len(data)
 	return escaped, ErrSyntax
 }
 

@@ -6,9 +6,11 @@ import (
 	"fmt"
 )
 
-// fileLimits are generous for a file that people write and small enough that
-// comparing names stays cheap.
-var fileLimits = Limits{Depth: 16, Members: 100_000}
+// Generous for a file that people write.
+const (
+	fileDepth   = 16
+	fileMembers = 100_000
+)
 
 // Unmarshal fills v, a pointer to a struct, from a file of our own kind: it
 // refuses what [Members] refuses, members that v has no field for, and names
@@ -16,7 +18,7 @@ var fileLimits = Limits{Depth: 16, Members: 100_000}
 // same. The caller bounds the length of data; a name is compared with those of
 // its own object only.
 func Unmarshal(data []byte, v any) error {
-	s := scanner{data: data, limits: fileLimits, lowerCase: true}
+	s := scanner{data: data, limits: Limits{Depth: fileDepth, Members: fileMembers}, lowerCase: true}
 	if err := s.document(nil); err != nil {
 		line, column := position(data, s.pos)
 		return fmt.Errorf("line %d, column %d: %w", line, column, err)

@@ -101,7 +101,7 @@ func (v Value) Elements(visit func(Value) bool) (ok bool) {
 		if err = s.value(); err != nil {
 			break
 		}
-		if !visit(Value(v[start:s.pos])) {
+		if !visit(v[start:s.pos]) {
 			return false
 		}
 		done, err = s.next(']')

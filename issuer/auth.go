@@ -1,0 +1,92 @@
+package issuer
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/ratelimit"
+	"github.com/customersession/customersession/verify"
+)
+
+// missingScopeError is a valid API key that may not do what was asked.
+type missingScopeError struct{ scope organizations.Scope }
+
+func (e *missingScopeError) Error() string { return "API key lacks the scope " + string(e.scope) }
+
+// tooManyError is a caller that must wait.
+type tooManyError struct{ wait time.Duration }
+
+func (e *tooManyError) Error() string { return "too many requests" }
+
+// errCustomerToken is a customer's token where an API key belongs.
+var errCustomerToken = errors.New("a customer's token is not an API key")
+
+// apiKeyID names an API key across reloads of the file.
+type apiKeyID struct {
+	organization uuid.UUID
+	name         string
+}
+
+// authorize returns the API key of a request that may do what scope says. A
+// request without a valid key counts against its client's address.
+func (s *Server) authorize(c *call, scope organizations.Scope) (*organizations.APIKey, error) {
+	key, err := s.apiKey(c)
+	if err != nil {
+		return nil, s.refuseStranger(c, err)
+	}
+	c.caller = key
+	if wait, ok := s.keyLimit.Allow(apiKeyID{key.Organization.ID, key.Name}); !ok {
+		s.metrics.limited.WithLabelValues("api_key").Inc()
+		return nil, &tooManyError{wait}
+	}
+	if !key.Has(scope) {
+		return nil, &missingScopeError{scope}
+	}
+	return key, nil
+}
+
+func (s *Server) apiKey(c *call) (*organizations.APIKey, error) {
+	secret, err := verify.BearerToken(c.Request().Header)
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.organizations().Authenticate(secret, time.Now())
+	if errors.Is(err, organizations.ErrUnknownKey) && strings.Count(secret, ".") == 2 {
+		return nil, errCustomerToken
+	}
+	return key, err
+}
+
+// portalSession returns the session whose token the request bears.
+func (s *Server) portalSession(c *call) (verify.Session, error) {
+	token, err := verify.BearerToken(c.Request().Header)
+	if err != nil {
+		return verify.Session{}, s.refuseStranger(c, err)
+	}
+	session, err := s.verifier.Verify(c.Request().Context(), token)
+	if err != nil {
+		return verify.Session{}, s.refuseStranger(c, err)
+	}
+	return session, nil
+}
+
+// refuseStranger counts a request without valid credentials against its
+// address, and returns err or that there were too many.
+func (s *Server) refuseStranger(c *call, err error) error {
+	s.metrics.refused.WithLabelValues(reason(err)).Inc()
+	addr, parseErr := netip.ParseAddr(c.RealIP())
+	if parseErr != nil {
+		// A peer without an address shares one bucket with its like.
+		addr = netip.Addr{}
+	}
+	if wait, ok := s.strangerLimit.Allow(ratelimit.ClientKey(addr)); !ok {
+		s.metrics.limited.WithLabelValues("address").Inc()
+		return &tooManyError{wait}
+	}
+	return err
+}

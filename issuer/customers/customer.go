@@ -1,0 +1,90 @@
+package customers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Type tells a person from a group of persons.
+type Type string
+
+// The types of customer.
+const (
+	Individual Type = "individual" // one person; always has an e-mail address
+	Team       Type = "team"       // several persons; may have no e-mail address
+)
+
+// Customer is a customer as the API shows it. Its members are written in the
+// order of the fields, every one of them, null where there is no value.
+//
+// What [Parse] or a [Directory] returns is complete and valid. Times are in
+// UTC and hold whole seconds.
+type Customer struct {
+	ID             uuid.UUID  `json:"id"`
+	OrganizationID uuid.UUID  `json:"organization_id"`
+	CreatedAt      time.Time  `json:"created_at"`
+	ModifiedAt     *time.Time `json:"modified_at"`
+
+	// Metadata is a flat JSON object: strings, numbers and booleans, exactly
+	// as they were given. It is never null; without metadata it is {}.
+	Metadata json.RawMessage `json:"metadata"`
+
+	// ExternalID is the customer's ID in the merchant's own system, nil when
+	// there is none. It is never the empty string.
+	ExternalID *string `json:"external_id"`
+
+	// Email is nil only for a [Team].
+	Email         *string `json:"email"`
+	EmailVerified bool    `json:"email_verified"`
+	Type          Type    `json:"type"`
+	Name          *string `json:"name"`
+
+	BillingName    *string  `json:"billing_name"`
+	BillingAddress *Address `json:"billing_address"`
+	// TaxID is nil, or the tax number and the name of its format.
+	TaxID                  []string   `json:"tax_id"`
+	Locale                 *string    `json:"locale"`
+	DefaultPaymentMethodID *uuid.UUID `json:"default_payment_method_id"`
+
+	// DeletedAt is nil as long as the customer exists. No directory returns a
+	// customer with a DeletedAt.
+	DeletedAt        *time.Time `json:"deleted_at"`
+	FirstUserEventAt *time.Time `json:"first_user_event_at"`
+
+	// AvatarURL is never empty: a customer without a picture gets the
+	// Gravatar address of the e-mail (of the ID, without an e-mail), which
+	// answers 404 when nobody has set a picture there.
+	AvatarURL string `json:"avatar_url"`
+}
+
+// Address is a postal address.
+type Address struct {
+	// Country is an ISO 3166-1 alpha-2 code in upper case.
+	Country    string  `json:"country"`
+	Line1      *string `json:"line1"`
+	Line2      *string `json:"line2"`
+	PostalCode *string `json:"postal_code"`
+	City       *string `json:"city"`
+	State      *string `json:"state"`
+}
+
+// defaultAvatarURL is the Gravatar address of the customer's e-mail. A team
+// without one still needs a stable address that is its own, so the ID takes
+// the place of the e-mail.
+func defaultAvatarURL(c *Customer) string {
+	const prefix, suffix = "https://www.gravatar.com/avatar/", "?d=404"
+	of := c.ID.String()
+	if c.Email != nil {
+		of = strings.ToLower(strings.TrimSpace(*c.Email))
+	}
+	sum := sha256.Sum256([]byte(of))
+	url := make([]byte, 0, len(prefix)+hex.EncodedLen(len(sum))+len(suffix))
+	url = append(url, prefix...)
+	url = hex.AppendEncode(url, sum[:])
+	return string(append(url, suffix...))
+}

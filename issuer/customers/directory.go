@@ -1,0 +1,92 @@
+package customers
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// What a [Directory] answers instead of a customer. Compare with [errors.Is];
+// [ErrUnavailable] comes wrapped, with the reason in the text.
+var (
+	// ErrNotFound: there is no such customer in this organization, or there
+	// was one and it is deleted.
+	ErrNotFound = errors.New("customer does not exist")
+	// ErrMismatch: the ID and the external ID do not belong to one customer.
+	ErrMismatch = errors.New("customer ID and external ID name different customers")
+	// ErrStated: the request states a customer, and this directory has its
+	// own.
+	ErrStated = errors.New("customer is stated, but this directory looks customers up")
+	// ErrStatedMissing: the request does not state the customer, and this
+	// directory has none of its own.
+	ErrStatedMissing = errors.New("customer is not stated, and this directory has none of its own")
+	// ErrStatedID: the request states a customer, but no customer ID.
+	ErrStatedID = errors.New("customer is stated without a customer ID")
+	// ErrUnavailable: nobody can tell at the moment. Trying again later may
+	// help.
+	ErrUnavailable = errors.New("customer directory is unavailable")
+)
+
+// Query names one customer, by ID or external ID or both.
+type Query struct {
+	// OrganizationID is the organization that asks. Customers of other
+	// organizations do not exist for it.
+	OrganizationID uuid.UUID
+	// ID is the customer's ID; [uuid.Nil] means not given.
+	ID uuid.UUID
+	// ExternalID is the customer's ID in the merchant's own system; empty
+	// means not given.
+	ExternalID string
+	// Stated is the customer as the request states it, a JSON object; nil
+	// means not given. Only [Request] accepts it.
+	Stated []byte
+}
+
+// Directory finds customers. Its methods may be called at the same time from
+// several goroutines.
+//
+// Find returns the customer that q names, or an error: [ErrNotFound],
+// [ErrMismatch], [ErrStated], [ErrStatedMissing], [ErrStatedID],
+// [ErrUnavailable], or a [*ValidationError] about q.Stated. A customer of
+// another organization and a deleted one are not found. Every directory here
+// answers in bounded time, or when ctx ends. The customer that it returns
+// belongs to the caller.
+type Directory interface {
+	Find(ctx context.Context, q Query) (*Customer, error)
+}
+
+// check refuses what no directory that looks customers up can answer.
+func (q *Query) check() error {
+	if q.Stated != nil {
+		return ErrStated
+	}
+	if q.ID == uuid.Nil && q.ExternalID == "" {
+		return ErrNotFound
+	}
+	// No customer has such an ID (see [Parse]), and PostgreSQL would call the
+	// question an error.
+	if strings.IndexByte(q.ExternalID, 0) >= 0 || !utf8.ValidString(q.ExternalID) {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// answer turns a customer that was found by one of q's IDs into the answer.
+func (q *Query) answer(c *Customer) (*Customer, error) {
+	switch {
+	case c.OrganizationID != q.OrganizationID, c.DeletedAt != nil:
+		return nil, ErrNotFound
+	case q.ID != uuid.Nil && c.ID != q.ID:
+		return nil, ErrMismatch
+	case q.ExternalID != "" && !c.hasExternalID(q.ExternalID):
+		return nil, ErrMismatch
+	}
+	return c, nil
+}
+
+func (c *Customer) hasExternalID(id string) bool {
+	return c.ExternalID != nil && *c.ExternalID == id
+}

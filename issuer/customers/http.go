@@ -1,0 +1,223 @@
+package customers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// HTTPConfig says how to reach a server that speaks Polar's customer API. The
+// zero value of a field is its default.
+type HTTPConfig struct {
+	// BaseURL is where the API begins: /v1/customers/… is added to it. It
+	// must be https, since the token and customers travel over it; http is
+	// accepted on loopback. Required.
+	BaseURL string
+	// Token is sent as a bearer token (RFC 6750, Section 2.1). Default: none.
+	Token Secret
+	// Client sends the requests; its redirect policy is not used. Default: a
+	// client of its own with as many idle connections as MaxConcurrent.
+	Client *http.Client
+	// Timeout is for one attempt, its answer included. Default: 2 seconds.
+	Timeout time.Duration
+	// Budget is for one [HTTP.Find], with all attempts and the pauses between
+	// them. Default: one and a half times Timeout, that is, 3 seconds.
+	Budget time.Duration
+	// Retries is how often an attempt is repeated after a connection error
+	// or the statuses 429, 502, 503 and 504. Default: 2; negative: never.
+	Retries int
+	// MaxConcurrent is how many attempts may be under way; others wait for
+	// one of them to end. Default: 64.
+	MaxConcurrent int
+}
+
+// HTTP is the [Directory] behind a server that speaks Polar's customer API:
+//
+//	GET /v1/customers/{id}
+//	GET /v1/customers/external/{external_id}
+//
+// A slow or dead server costs a bounded time and a bounded number of
+// connections: attempts have a timeout, all attempts of a call a budget, and
+// after five failures in a row calls fail at once, except for a probe every two
+// seconds or so, until the server answers again.
+//
+// Redirects are not followed: they would carry the token elsewhere.
+type HTTP struct {
+	base    string
+	token   *Secret // a pointer, since fmt would print an unexported value
+	client  *http.Client
+	timeout time.Duration
+	budget  time.Duration
+	retries int
+	slots   chan struct{} // one for each attempt under way
+	breaker breaker
+}
+
+// NewHTTP checks the configuration. It does not contact the server, which may
+// be down for now.
+func NewHTTP(config HTTPConfig) (*HTTP, error) {
+	base, urlErr := parseBaseURL(config.BaseURL)
+	var tokenErr error
+	if strings.ContainsFunc(string(config.Token), func(c rune) bool { return c <= ' ' || c > '~' }) {
+		tokenErr = errors.New("token: must have no white space and only ASCII characters")
+	}
+	if config.Timeout < 0 || config.Budget < 0 || config.MaxConcurrent < 0 {
+		urlErr = errors.Join(urlErr,
+			errors.New("timeout, budget and number of concurrent attempts: must not be negative"))
+	}
+	if err := errors.Join(urlErr, tokenErr); err != nil {
+		return nil, fmt.Errorf("configuring the customer server: %w", err)
+	}
+	concurrent := cmp.Or(config.MaxConcurrent, 64)
+	timeout := cmp.Or(config.Timeout, 2*time.Second)
+	return &HTTP{
+		base:    base,
+		token:   &config.Token,
+		client:  withoutRedirects(config.Client, concurrent),
+		timeout: timeout,
+		budget:  cmp.Or(config.Budget, timeout*3/2),
+		retries: max(cmp.Or(config.Retries, 2), 0),
+		slots:   make(chan struct{}, concurrent),
+	}, nil
+}
+
+// parseBaseURL returns the URL without its last slash. Its errors do not repeat
+// the URL, which may hold a password.
+func parseBaseURL(s string) (string, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "":
+		return "", errors.New("base URL: must be a URL such as https://api.example.com")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("base URL: must have no user, no query and no fragment")
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		return "", errors.New("base URL: must be https; http is for loopback only")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// withoutRedirects is a copy of the client, or the default one, that returns
+// redirects as they are.
+func withoutRedirects(client *http.Client, connections int) *http.Client {
+	if client == nil {
+		client = &http.Client{Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConns:          connections,
+			MaxIdleConnsPerHost:   connections,
+			IdleConnTimeout:       90 * time.Second,
+			TLSHandshakeTimeout:   5 * time.Second,
+			ExpectContinueTimeout: time.Second,
+		}}
+	}
+	copied := *client
+	copied.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}
+	return &copied
+}
+
+// Find asks the server, by ID if there is one. What the server answers is
+// checked as strictly as anything else; an answer that is no customer, or not
+// the one asked for, is [ErrUnavailable].
+func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	path, ok := customerPath(q)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	body, err := h.get(ctx, h.base+path)
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the customer server: %w: %w", ErrUnavailable, err)
+	}
+	c, err := Parse(body, Defaults{})
+	if err != nil {
+		// Not wrapped: a ValidationError would look as if the caller's
+		// request were bad.
+		return nil, fmt.Errorf("reading the customer server's answer: %w: %s", ErrUnavailable, err.Error())
+	}
+	if q.ID != uuid.Nil && c.ID != q.ID || q.ID == uuid.Nil && !c.hasExternalID(q.ExternalID) {
+		return nil, fmt.Errorf("reading the customer server's answer: %w: it is about another customer",
+			ErrUnavailable)
+	}
+	return q.answer(c)
+}
+
+// customerPath is the path of the customer's resource. The external IDs "." and
+// ".." have none: every way to write them means the folder or the one above
+// (RFC 3986, Section 5.2.4), that is, another resource.
+func customerPath(q Query) (path string, ok bool) {
+	if q.ID != uuid.Nil {
+		return "/v1/customers/" + q.ID.String(), true
+	}
+	path = "/v1/customers/external/" + url.PathEscape(q.ExternalID)
+	return path, q.ExternalID != "." && q.ExternalID != ".."
+}
+
+// get returns the body of an answer with status 200, after as many attempts as
+// it takes and is allowed to take.
+func (h *HTTP) get(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.budget)
+	defer cancel()
+	for retry := 0; ; retry++ {
+		body, err := h.attempt(ctx, address)
+		passing, ok := errors.AsType[*passingError](err)
+		if !ok || retry >= h.retries || !pause(ctx, passing.wait(retry)) {
+			return body, err
+		}
+	}
+}
+
+// pause waits, and reports whether there is time left after it. It does not
+// begin to wait for what comes too late.
+func pause(ctx context.Context, d time.Duration) bool {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// passingError is a failure that the same request may not meet again.
+type passingError struct {
+	err   error
+	after time.Duration // the server's Retry-After, 0 without one
+}
+
+func (e *passingError) Error() string { return e.err.Error() }
+func (e *passingError) Unwrap() error { return e.err }
+
+// wait is how long to wait before retry number n, from 0: what the server asks
+// for, or else "full jitter", anything up to a bound that doubles.
+func (e *passingError) wait(n int) time.Duration {
+	if e.after > 0 {
+		return e.after
+	}
+	const first, most = 100 * time.Millisecond, time.Second
+	return rand.N(min(first<<min(n, 10), most)) //nolint:gosec // jitter is no secret
+}

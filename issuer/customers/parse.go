@@ -1,0 +1,184 @@
+package customers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/keys/jwk/ijson"
+)
+
+// Defaults are what a customer gets for members that it leaves out or gives as
+// null. A zero field is no default: its member is then required.
+type Defaults struct {
+	ID             uuid.UUID
+	OrganizationID uuid.UUID
+	CreatedAt      time.Time
+}
+
+// limits bound what is read. A customer itself needs little; the rest is for
+// members of other kinds, such as the other columns of a database's table.
+func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
+
+// Parse reads one customer from a JSON object, checks it and brings it into
+// the form of [Customer]: UUIDs in lower case, times in UTC cut to whole
+// seconds (a time without a zone is taken as UTC), the country in upper case,
+// an empty external ID as none, no metadata as {}, an avatar for everybody.
+//
+// The members id, organization_id and created_at are required unless d has
+// them, email is required for an individual; everything else may be missing or
+// null. Members that a customer does not have are ignored, but all of the text
+// must be JSON that has one meaning only: no name twice in one object, no half
+// of a surrogate pair, at most 16 levels and 4096 members.
+//
+// The error is a [*ValidationError] with all problems at once. The customer
+// shares no memory with data.
+func Parse(data []byte, d Defaults) (*Customer, error) {
+	r := reader{customer: &Customer{
+		ID: d.ID, OrganizationID: d.OrganizationID, CreatedAt: wholeSeconds(d.CreatedAt),
+		Type: Individual,
+	}}
+	if offset, err := ijson.Members(data, limits(), r.member); err != nil {
+		return nil, &ValidationError{[]Problem{malformed(data, offset, err)}}
+	}
+	r.finish()
+	if len(r.problems) > 0 {
+		return nil, &ValidationError{r.problems}
+	}
+	return r.customer, nil
+}
+
+// malformed tells JSON of another type from text that is refused as a whole.
+func malformed(data []byte, offset int, err error) Problem {
+	if errors.Is(err, ijson.ErrNotObject) && json.Valid(data) {
+		return Problem{Type: "model_attributes_type", Msg: "Input should be an object"}
+	}
+	return Problem{Type: "json_invalid", Msg: fmt.Sprintf(
+		"Input should be one JSON object in UTF-8 (byte %d: %s)", offset+1, err.Error())}
+}
+
+// reader fills in a customer, and collects what is wrong with it.
+type reader struct {
+	customer *Customer
+	nulls    []string // names of the required members that are null
+	problems []Problem
+}
+
+// member reads one member of the customer. A null leaves the default.
+func (r *reader) member(name []byte, v ijson.Value) error {
+	if v.Kind() == ijson.Null {
+		r.null(name)
+		return nil
+	}
+	c := r.customer
+	switch string(name) {
+	case "id":
+		r.id(&c.ID, v, "id")
+	case "organization_id":
+		r.id(&c.OrganizationID, v, "organization_id")
+	case "created_at":
+		r.time(&c.CreatedAt, v, "created_at")
+	case "modified_at":
+		c.ModifiedAt = r.optionalTime(v, "modified_at")
+	case "metadata":
+		c.Metadata = r.metadata(v)
+	case "email":
+		c.Email = r.email(v)
+	case "email_verified":
+		c.EmailVerified = r.flag(v, "email_verified")
+	case "type":
+		c.Type = r.kind(v)
+	case "billing_address":
+		c.BillingAddress = r.address(v)
+	case "tax_id":
+		c.TaxID = r.taxID(v)
+	case "default_payment_method_id":
+		c.DefaultPaymentMethodID = r.optionalID(v, "default_payment_method_id")
+	case "deleted_at":
+		c.DeletedAt = r.optionalTime(v, "deleted_at")
+	case "first_user_event_at":
+		c.FirstUserEventAt = r.optionalTime(v, "first_user_event_at")
+	case "avatar_url":
+		c.AvatarURL = r.pictureURL(v)
+	default:
+		r.anyText(name, v)
+	}
+	return nil
+}
+
+// anyText reads one of the members that may be any text.
+func (r *reader) anyText(name []byte, v ijson.Value) {
+	c := r.customer
+	switch string(name) {
+	case "external_id":
+		c.ExternalID = r.text(v, "external_id")
+	case "name":
+		c.Name = r.text(v, "name")
+	case "billing_name":
+		c.BillingName = r.text(v, "billing_name")
+	case "locale":
+		c.Locale = r.text(v, "locale")
+	}
+}
+
+// null remembers a required member that is null, which is another problem than
+// one that is missing.
+func (r *reader) null(name []byte) {
+	switch string(name) {
+	case "id", "organization_id", "created_at", "email":
+		r.nulls = append(r.nulls, string(name))
+	}
+}
+
+// finish looks at what a single member cannot tell, and fills in the rest.
+func (r *reader) finish() {
+	c := r.customer
+	r.require("id", c.ID == uuid.Nil)
+	r.require("organization_id", c.OrganizationID == uuid.Nil)
+	r.require("created_at", c.CreatedAt.IsZero())
+	if c.Type == Individual {
+		r.require("email", c.Email == nil)
+	}
+	if c.ExternalID != nil && *c.ExternalID == "" {
+		c.ExternalID = nil
+	}
+	if c.Metadata == nil {
+		c.Metadata = json.RawMessage("{}")
+	}
+	if c.AvatarURL == "" {
+		c.AvatarURL = defaultAvatarURL(c)
+	}
+}
+
+// require adds a problem for a member without a value, unless the member has
+// one already.
+func (r *reader) require(name string, absent bool) {
+	if !absent || r.failed(name) {
+		return
+	}
+	if slices.Contains(r.nulls, name) {
+		r.fail("value_error", "Input should not be null", name)
+		return
+	}
+	r.fail("missing", "Field required", name)
+}
+
+func (r *reader) failed(name string) bool {
+	return slices.ContainsFunc(r.problems, func(p Problem) bool {
+		return p.Loc[0] == name
+	})
+}
+
+// fail adds a problem. It copies loc, so that the callers' lists need no memory
+// as long as nothing is wrong.
+func (r *reader) fail(kind, msg string, loc ...string) {
+	path := make([]any, len(loc))
+	for i, part := range loc {
+		path[i] = part
+	}
+	r.problems = append(r.problems, Problem{Loc: path, Type: kind, Msg: msg})
+}

@@ -1,0 +1,181 @@
+package customers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The queries of a [Postgres] that has no others.
+const (
+	DefaultByID         = "SELECT * FROM customers WHERE organization_id = $1 AND id = $2"
+	DefaultByExternalID = "SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"
+)
+
+// PostgresConfig says how to ask a PostgreSQL database. The zero value of a
+// field is its default.
+type PostgresConfig struct {
+	// DSN is a URL (postgres://…) or a list of key=value pairs, as libpq has
+	// them; pool_max_conns and the other pool_… settings of pgxpool may be
+	// among them. Required.
+	DSN Secret
+	// ByID and ByExternalID are SELECT statements for at most one customer.
+	// $1 is the organization ID, $2 the customer's ID or external ID; their
+	// types are whatever the statement compares them with. Default:
+	// [DefaultByID], [DefaultByExternalID].
+	ByID, ByExternalID string
+	// Timeout is for one [Postgres.Find], with waiting for a connection.
+	// Default: 2 seconds.
+	Timeout time.Duration
+}
+
+// Postgres is the [Directory] in a PostgreSQL database.
+//
+// Columns are matched with the members of [Customer] by name. Columns with
+// other names are ignored, missing ones get their default: the organization
+// that asks, the present time for created_at, and null. Metadata and
+// billing_address are json or jsonb, tax_id is an array of text or json, times
+// are timestamptz (or timestamp, which is taken as UTC), and everything else is
+// what its JSON form says: text, uuid, boolean.
+//
+// It needs no permission but SELECT, and works through a connection pooler in
+// transaction mode. The schema may change while it runs.
+type Postgres struct {
+	pool         *pgxpool.Pool
+	byID         string
+	byExternalID string
+	timeout      time.Duration
+	breaker      breaker
+}
+
+// NewPostgres checks the connection string. It does not connect, so that it
+// works while the database is down; connections are made when they are needed.
+// Its goroutines end with [Postgres.Close].
+func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) {
+	timeout := cmp.Or(config.Timeout, 2*time.Second)
+	if timeout < 0 {
+		return nil, errors.New("configuring the customer database: timeout must not be negative")
+	}
+	pool, err := pgxpool.ParseConfig(string(config.DSN))
+	if err != nil || config.DSN == "" {
+		// The cause is not wrapped: it repeats the string, and finding the
+		// password in a string that cannot be parsed is guesswork.
+		return nil, errors.New("configuring the customer database: the connection string is neither " +
+			"a postgres:// URL nor a list of key=value pairs (it may hold a password, so it is not shown)")
+	}
+	if c := pool.ConnConfig; c.ConnectTimeout == 0 || c.ConnectTimeout > timeout {
+		c.ConnectTimeout = timeout
+	}
+	connections, err := pgxpool.NewWithConfig(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the customer database: %w", err)
+	}
+	return &Postgres{
+		pool:         connections,
+		byID:         asJSON(cmp.Or(config.ByID, DefaultByID)),
+		byExternalID: asJSON(cmp.Or(config.ByExternalID, DefaultByExternalID)),
+		timeout:      timeout,
+	}, nil
+}
+
+// asJSON wraps a query so that each row becomes one JSON object. PostgreSQL
+// thereby maps columns by name and writes each type as JSON has it, and [Parse]
+// does the rest. The line break ends a comment at the query's end; two rows are
+// enough to see that there is more than one.
+func asJSON(query string) string {
+	query = strings.TrimRight(query, "; \t\r\n")
+	return "SELECT row_to_json(customer) FROM (\n" + query + "\n) AS customer LIMIT 2"
+}
+
+// Close closes the connections, after the queries that are under way.
+func (p *Postgres) Close() { p.pool.Close() }
+
+// Find asks the database, by ID if there is one. A row that is no valid
+// customer, and more than one row, are [ErrUnavailable].
+func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	rows, err := p.rows(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("asking the customer database: %w: %w", ErrUnavailable, err)
+	}
+	if len(rows) == 0 {
+		return nil, ErrNotFound
+	}
+	if len(rows) > 1 {
+		return nil, fmt.Errorf("asking the customer database: %w: the query returns more than one row",
+			ErrUnavailable)
+	}
+	c, err := Parse(rows[0], Defaults{OrganizationID: q.OrganizationID, CreatedAt: time.Now()})
+	if err != nil {
+		// Not wrapped: a ValidationError would look as if the caller's
+		// request were bad.
+		return nil, fmt.Errorf("reading a row of the customer database: %w: %s", ErrUnavailable, err.Error())
+	}
+	return q.answer(c)
+}
+
+// rows asks once, and once more when the connection turns out to be dead: that
+// is how a restart of the database shows on connections from before.
+func (p *Postgres) rows(ctx context.Context, q Query) ([][]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	query, key := p.byExternalID, q.ExternalID
+	if q.ID != uuid.Nil {
+		query, key = p.byID, q.ID.String()
+	}
+	if !p.breaker.allow() {
+		return nil, errors.New("it has failed repeatedly, trying again soon")
+	}
+	result := noAnswer // also when something panics
+	defer func() { p.breaker.report(result) }()
+
+	rows, err := p.ask(limited, query, q.OrganizationID.String(), key)
+	if connectionLost(err) && limited.Err() == nil {
+		rows, err = p.ask(limited, query, q.OrganizationID.String(), key)
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+	case err != nil && (connectionLost(err) || connectionRefused(err) || limited.Err() != nil):
+		result = dead
+	default:
+		result = alive
+	}
+	return rows, err
+}
+
+// ask runs a query without preparing it first: a prepared statement would not
+// survive a pooler, nor every change of the schema. The arguments go as text of
+// unknown type, so that the database decides what they are.
+func (p *Postgres) ask(ctx context.Context, query, organization, key string) ([][]byte, error) {
+	rows, err := p.pool.Query(ctx, query, pgx.QueryExecModeExec, organization, key)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[[]byte])
+}
+
+func connectionRefused(err error) bool {
+	_, ok := errors.AsType[*pgconn.ConnectError](err)
+	return ok
+}
+
+// connectionLost reports whether err is about an established connection that
+// ended: something else than the database's answer to the query, or its word
+// that it shuts down (SQLSTATE class 57P).
+func connectionLost(err error) bool {
+	if err == nil || connectionRefused(err) {
+		return false
+	}
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return !ok || strings.HasPrefix(answer.Code, "57P")
+}

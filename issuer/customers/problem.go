@@ -1,0 +1,56 @@
+package customers
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a customer. Neither its Type nor its
+// Msg holds anything of what was given.
+type Problem struct {
+	// Loc is the path to the member inside the customer, for example
+	// "billing_address", "country". Its elements are strings; their type is
+	// that of the API's loc, which has whole numbers too. It is empty when
+	// the customer as a whole is wrong.
+	Loc []any
+	// Type is a short name that a program can compare, in the words of the
+	// API's other validation errors: "missing", "string_type", "value_error".
+	Type string
+	// Msg says to a person what is expected.
+	Msg string
+}
+
+// ValidationError says everything that is wrong with a customer.
+type ValidationError struct {
+	Problems []Problem // never empty
+}
+
+// Error names the members and what is expected of them. It does not repeat
+// what was given, so it is safe in a log.
+func (e *ValidationError) Error() string {
+	texts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// String is the path and the message.
+func (p Problem) String() string {
+	loc := p.Loc
+	if len(loc) > 1 && loc[0] == "metadata" {
+		loc = loc[:1] // what follows is a name that somebody chose
+	}
+	var b strings.Builder
+	for i, part := range loc {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		fmt.Fprint(&b, part)
+	}
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	b.WriteString(p.Msg)
+	return b.String()
+}

@@ -1,0 +1,46 @@
+package customers
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Request is the [Directory] for a trusted checkout that knows its customers
+// and states them in the request. It looks nothing up, so whoever may ask can
+// name anybody: the caller of the API is the authority. The zero value is
+// ready to use.
+type Request struct{}
+
+// Find returns the customer that q.Stated describes. The e-mail is required of
+// an individual; the ID, the external ID and the organization come from q, and
+// where q.Stated has them too they must be the same ([ErrMismatch], for the
+// organization a [*ValidationError]). A missing created_at is the present time.
+func (Request) Find(_ context.Context, q Query) (*Customer, error) {
+	if q.Stated == nil {
+		return nil, ErrStatedMissing
+	}
+	if q.ID == uuid.Nil {
+		return nil, ErrStatedID
+	}
+	c, err := Parse(q.Stated, Defaults{
+		ID:             q.ID,
+		OrganizationID: q.OrganizationID,
+		CreatedAt:      time.Now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.OrganizationID != q.OrganizationID {
+		return nil, &ValidationError{[]Problem{{
+			Loc:  []any{"organization_id"},
+			Type: "value_error",
+			Msg:  "Input should be the organization that the API key belongs to",
+		}}}
+	}
+	if c.ExternalID == nil && q.ExternalID != "" {
+		c.ExternalID = &q.ExternalID
+	}
+	return q.answer(c)
+}

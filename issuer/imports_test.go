@@ -1,0 +1,61 @@
+package issuer_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/customersession/customersession"
+
+// TestImports is a statement of policy: what each package may bring along.
+// Packages that others import stay light, imports go downward only, and code
+// that handles private keys never reaches a verifier.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	const jwk = module + "/keys/jwk"
+	for pkg, allowed := range map[string][]string{
+		"keys/jwk/ijson":       {},
+		"keys/jwk":             {jwk},
+		"keys":                 {jwk},
+		"verify":               {jwk, "github.com/golang-jwt/jwt/v5"},
+		"issuer/customers":     {jwk, "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
+		"issuer/organizations": {jwk, "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
+		"issuer/reload":        {"github.com/fsnotify/fsnotify", "golang.org/x/"},
+		"issuer/ratelimit":     {"golang.org/x/time/rate"},
+	} {
+		t.Run(pkg, func(t *testing.T) {
+			t.Parallel()
+			for _, imported := range dependencies(t, pkg) {
+				if imported != module+"/"+pkg && !hasAnyPrefix(imported, allowed) {
+					t.Errorf("%s brings along %s", pkg, imported)
+				}
+			}
+		})
+	}
+	for _, imported := range dependencies(t, "issuer") {
+		if imported == module || strings.HasPrefix(imported, module+"/verify/") {
+			t.Errorf("issuer brings along %s", imported)
+		}
+	}
+}
+
+// dependencies returns what a package needs beyond the standard library.
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+"/"+pkg)
+	output, err := list.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return strings.Fields(string(output))
+}
+
+func hasAnyPrefix(text string, prefixes []string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(text, prefix) {
+			return true
+		}
+	}
+	return false
+}

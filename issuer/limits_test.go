@@ -1,0 +1,128 @@
+package issuer_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"testing"
+
+	"github.com/customersession/customersession/issuer"
+)
+
+// rare is a rate at which no second request passes while a test runs.
+const rare = 0.001
+
+func limited(change func(*issuer.Config)) func(*fixtureOptions) {
+	return func(o *fixtureOptions) { o.change = change }
+}
+
+// checkTooMany fails unless a is the 429: without a body, and saying when.
+func checkTooMany(t *testing.T, a *answer) {
+	t.Helper()
+	if a.status != http.StatusTooManyRequests || len(a.body) != 0 || a.header.Get("Content-Type") != "" {
+		t.Fatalf("got %d %q, want 429 without a body", a.status, a.body)
+	}
+	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil || seconds < 1 || seconds > 1/rare {
+		t.Errorf("Retry-After is %q, want whole seconds up to %v", a.header.Get("Retry-After"), 1/rare)
+	}
+	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Length") != "0" {
+		t.Errorf("the headers are %v, want no-store and the length 0", a.header)
+	}
+}
+
+func TestKeyLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, limited(func(c *issuer.Config) { c.KeyRate, c.KeyBurst = rare, 2 }))
+	good := `{"customer_id":"` + customerID + `"}`
+	token := f.createAny(t).text(t, "token")
+	// A request that fails counts like any other, and all endpoints together.
+	if a := f.post(t, f.secret, `{}`); a.status != http.StatusUnprocessableEntity {
+		t.Fatalf("the second request: got %d %s, want 422", a.status, a.body)
+	}
+	checkTooMany(t, f.post(t, f.secret, good))
+	checkTooMany(t, f.ask(t, f.secret, "token="+token))
+	for name, secret := range map[string]string{"of the organization": f.writeOnly, "of another one": f.foreign} {
+		if a := f.post(t, secret, good); a.status == http.StatusTooManyRequests {
+			t.Errorf("another key %s is limited, too", name)
+		}
+	}
+	if a := f.portal(t, "introspect", token); a.status != http.StatusOK {
+		t.Errorf("the holder of a token is limited, too: %d", a.status)
+	}
+}
+
+func TestStrangerLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, limited(func(c *issuer.Config) { c.StrangerRate, c.StrangerBurst = rare, 2 }))
+	for range 2 {
+		if a := f.post(t, "wrong", `{}`); a.status != http.StatusUnauthorized {
+			t.Fatalf("got %d %s, want 401", a.status, a.body)
+		}
+	}
+	checkTooMany(t, f.post(t, "wrong", `{}`))
+	checkTooMany(t, f.do(t, http.MethodPost, createPath, `{}`))
+	checkTooMany(t, f.ask(t, f.expired, "token=x"))
+	checkTooMany(t, f.portal(t, "introspect", "wrong"))
+	checkTooMany(t, f.portal(t, "user", f.forge(t, nil, map[string]any{"org": nil})))
+	// Nobody is asked to prove anything for what is public, and who has a key
+	// is no stranger.
+	if a := f.do(t, http.MethodGet, "/.well-known/jwks.json", ""); a.status != http.StatusOK {
+		t.Errorf("the key set: got %d, want 200", a.status)
+	}
+	if a := f.portal(t, "introspect", f.createAny(t).text(t, "token")); a.status != http.StatusOK {
+		t.Errorf("a good token: got %d, want 200", a.status)
+	}
+}
+
+func TestNoLimitByDefault(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for range 50 {
+		f.createAny(t)
+		if a := f.post(t, "wrong", `{}`); a.status != http.StatusUnauthorized {
+			t.Fatalf("got %d %s, want 401", a.status, a.body)
+		}
+	}
+}
+
+// Who sends X-Forwarded-For can claim to be anybody, unless it is a proxy that
+// the operator named.
+func TestForwardedFor(t *testing.T) {
+	t.Parallel()
+	loopback, inner := netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")
+	for _, test := range []struct {
+		name          string
+		trusted       []netip.Prefix
+		first, second string
+		same          bool // the two requests are from one client
+	}{
+		{"not trusted", nil, "192.0.2.1", "192.0.2.2", true},
+		{"another proxy trusted", []netip.Prefix{inner}, "192.0.2.1", "192.0.2.2", true},
+		{"two clients", []netip.Prefix{loopback}, "192.0.2.1", "192.0.2.2", false},
+		{"one client", []netip.Prefix{loopback}, "192.0.2.1", "192.0.2.1", true},
+		{"one client who claims to be two", []netip.Prefix{loopback}, "198.51.100.1, 192.0.2.1", "198.51.100.2, 192.0.2.1", true},
+		{"two clients behind two proxies", []netip.Prefix{loopback, inner}, "192.0.2.1, 10.0.0.1", "192.0.2.2, 10.0.0.1", false},
+		{"one IPv6 network", []netip.Prefix{loopback}, "2001:db8::1", "2001:db8::2", true},
+		{"two IPv6 networks", []netip.Prefix{loopback}, "2001:db8::1", "2001:db8:0:1::1", false},
+		{"no address", []netip.Prefix{loopback}, "nonsense", "other nonsense", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, limited(func(c *issuer.Config) {
+				c.StrangerRate, c.StrangerBurst, c.TrustedProxies = rare, 1, test.trusted
+			}))
+			ask := func(from string) *answer {
+				return f.do(t, http.MethodPost, createPath, `{}`, "X-Forwarded-For", from, "X-Real-Ip", from)
+			}
+			if a := ask(test.first); a.status != http.StatusUnauthorized {
+				t.Fatalf("the first request: got %d %s, want 401", a.status, a.body)
+			}
+			if a := ask(test.second); test.same {
+				checkTooMany(t, a)
+			} else if a.status != http.StatusUnauthorized {
+				t.Errorf("the second request: got %d %s, want 401", a.status, a.body)
+			}
+		})
+	}
+}

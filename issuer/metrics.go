@@ -1,0 +1,97 @@
+package issuer
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/reload"
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// metrics are what /metrics shows. Every label takes values of a closed list,
+// or names of the operator's own files; nothing of a request.
+type metrics struct {
+	registry *prometheus.Registry
+
+	requests   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
+	issued     *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+	limited    *prometheus.CounterVec
+	signatures *prometheus.HistogramVec
+	lookups    *prometheus.HistogramVec
+	reloads    *prometheus.CounterVec
+	loadedAt   *prometheus.GaugeVec
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "customersession_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "customersession_" + name, Help: help,
+			// From 50 microseconds, less than a signature, to 3 seconds, more
+			// than any time-out of ours.
+			Buckets: prometheus.ExponentialBuckets(50e-6, 3, 11),
+		}, labels)
+	}
+	m := &metrics{
+		registry:   prometheus.NewRegistry(),
+		requests:   counter("http_requests_total", "Requests on the public listener.", "route", "method", "status"),
+		durations:  histogram("http_request_duration_seconds", "Time to answer a request.", "route"),
+		issued:     counter("sessions_issued_total", "Sessions issued.", "organization"),
+		refused:    counter("credentials_refused_total", "Requests without valid credentials.", "reason"),
+		limited:    counter("rate_limited_total", "Requests refused with 429.", "by"),
+		signatures: histogram("signature_duration_seconds", "Time to sign a token.", "algorithm", "result"),
+		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer.", "result"),
+		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
+		loadedAt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersession_file_loaded_timestamp_seconds", Help: "Since when the version of a file is in use.",
+		}, []string{"file"}),
+	}
+	m.registry.MustRegister(
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.loadedAt,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	return m
+}
+
+func (m *metrics) request(c *call, took time.Duration) {
+	m.requests.WithLabelValues(route(c), method(c), strconv.Itoa(c.Response().Status)).Inc()
+	m.durations.WithLabelValues(route(c)).Observe(took.Seconds())
+}
+
+func (m *metrics) signature(algorithm jwk.Algorithm, err error, took time.Duration) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.signatures.WithLabelValues(string(algorithm), result).Observe(took.Seconds())
+}
+
+func (m *metrics) lookup(err error, took time.Duration) {
+	result := "refused"
+	switch {
+	case err == nil:
+		result = "found"
+	case errors.Is(err, customers.ErrNotFound):
+		result = "not_found"
+	case errors.Is(err, customers.ErrUnavailable):
+		result = "unavailable"
+	}
+	m.lookups.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// reload counts what happened to a file.
+func (m *metrics) reload(file string, e reload.Event) {
+	m.reloads.WithLabelValues(file, e.Kind.String()).Inc()
+	m.loadedAt.WithLabelValues(file).Set(float64(e.LoadedAt.Unix()))
+}

@@ -1,0 +1,149 @@
+package issuer
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/customersession/customersession/issuer/organizations"
+)
+
+// A call is one request on its way through the server: Echo's context, and
+// what the request's log line will say.
+type call struct {
+	echo.Context
+
+	requestID string
+	caller    *organizations.APIKey // nil: nobody we know
+	failure   error                 // nil: the answer is what was asked for
+}
+
+// handle makes an Echo handler of one of ours.
+func handle(next func(*call) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		return next(c.(*call)) //nolint:forcetypeassert // observe sees to it, and a panic would be caught
+	}
+}
+
+// observe gives each request an ID, one log line and its metrics.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(context echo.Context) error {
+		start := time.Now()
+		c := &call{Context: context, requestID: newRequestID(context.Request())}
+		context.Response().Header().Set(echo.HeaderXRequestID, c.requestID)
+		if c.failure = next(c); c.failure != nil && !c.Response().Committed {
+			refuse(c.failure).write(c.Response())
+		}
+		took := time.Since(start)
+		s.metrics.request(c, took)
+		s.logRequest(c, took)
+		return nil
+	}
+}
+
+// newRequestID takes over a caller's request ID when it is harmless. It names
+// a request in logs and proves nothing, so it need not be hard to guess.
+func newRequestID(r *http.Request) string {
+	if id := r.Header.Get(echo.HeaderXRequestID); isRequestID(id) {
+		return id
+	}
+	return strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // see above
+}
+
+// isRequestID accepts what UUIDs, ULIDs and trace IDs look like. It has no room
+// for a secret: those are longer, and have a dot or an underscore in them.
+func isRequestID(id string) bool {
+	for _, c := range []byte(id) {
+		if (c < '0' || '9' < c) && (c < 'A' || 'Z' < c) && (c < 'a' || 'z' < c) && c != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 36
+}
+
+// logRequest writes the request's line. It names the route, never the path or
+// the query: those are the client's, and may hold a token.
+func (s *Server) logRequest(c *call, took time.Duration) {
+	status, level := c.Response().Status, slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("request_id", c.requestID),
+		slog.String("method", method(c)),
+		slog.String("route", route(c)),
+		slog.Int("status", status),
+		slog.Int64("bytes", c.Response().Size),
+		slog.Duration("duration", took),
+		slog.String("client", c.RealIP()),
+	)
+	if c.caller != nil {
+		attrs = append(attrs, slog.String("organization", c.caller.Organization.Slug), slog.String("api_key", c.caller.Name))
+	}
+	if c.failure != nil {
+		attrs = append(attrs, slog.String("error", failureText(c.failure)))
+	}
+	s.log(c.Request().Context(), level, "request", attrs...)
+}
+
+// log writes a line without the source position that [slog.Logger] looks up
+// for each, and that no handler of ours shows.
+func (s *Server) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {
+	handler := s.logger.Handler()
+	if !handler.Enabled(ctx, level) {
+		return
+	}
+	record := slog.NewRecord(time.Now(), level, message, 0)
+	record.AddAttrs(attrs...)
+	// Where a log cannot be written there is nowhere to say so.
+	_ = handler.Handle(ctx, record)
+}
+
+// failureText is what a failure may say in a log: our own errors, whose texts
+// hold nothing of the client's but a kind of problem.
+func failureText(err error) string {
+	switch r := refuse(err); {
+	case r.internal:
+		return err.Error()
+	case r.problems != nil:
+		return r.code + ": " + r.problems[0].Type
+	case r.code != "":
+		return r.code
+	default:
+		return http.StatusText(r.status)
+	}
+}
+
+// logPanic writes the stack of a handler that panicked; Echo makes an error of
+// it, which becomes a 500.
+func (s *Server) logPanic(c echo.Context, err error, stack []byte) error {
+	s.logger.LogAttrs(c.Request().Context(), slog.LevelError, "handler panicked",
+		slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)),
+		slog.String("route", route(c)), slog.String("stack", string(stack)))
+	return err
+}
+
+// route is the pattern that matched, or "none".
+func route(c echo.Context) string {
+	if path := c.Path(); path != "" {
+		return path
+	}
+	return "none"
+}
+
+// method keeps a client's inventions out of logs and metrics.
+func method(c echo.Context) string {
+	switch m := c.Request().Method; m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return m
+	default:
+		return "other"
+	}
+}

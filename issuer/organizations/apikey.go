@@ -1,0 +1,47 @@
+package organizations
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+)
+
+// Scope is one thing that an API key may do.
+type Scope string
+
+// The scopes there are.
+const (
+	// ScopeWrite allows creating customer sessions.
+	ScopeWrite Scope = "customer_sessions:write"
+	// ScopeIntrospect allows asking about sessions (RFC 7662).
+	ScopeIntrospect Scope = "customer_sessions:introspect"
+)
+
+// known reports whether s is a scope there is.
+func (s Scope) known() bool {
+	return s == ScopeWrite || s == ScopeIntrospect
+}
+
+// APIKey is one key of an organization. It is shared by all who look it up and
+// must not be changed.
+type APIKey struct {
+	// Name tells an organization's keys apart, in logs and metrics.
+	Name string
+	// Organization is whom the key belongs to.
+	Organization *Organization
+	// ExpiresAt is the first instant at which the key is refused; zero: never.
+	ExpiresAt time.Time
+
+	scopes []Scope
+	hash   [sha256.Size]byte
+}
+
+// Has reports whether the key has the scope.
+func (k *APIKey) Has(scope Scope) bool {
+	return slices.Contains(k.scopes, scope)
+}
+
+// expired reports whether the key is refused at now.
+func (k *APIKey) expired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+}

@@ -1,0 +1,51 @@
+// Package organizations knows who may ask for customer sessions: the
+// organizations, their API keys and what each key may do.
+//
+// All of it is one JSON file:
+//
+//	{"organizations": [{
+//	  "id": "0191c0de-5eed-4000-8000-0123456789ab",
+//	  "slug": "acme",
+//	  "portal_url": "https://portal.example.com/{slug}/portal",
+//	  "email_in_link": false,
+//	  "api_keys": [{
+//	    "name": "checkout",
+//	    "secret_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+//	    "scopes": ["customer_sessions:write"],
+//	    "expires_at": "2027-01-01T00:00:00Z"
+//	  }]
+//	}]}
+//
+// [Parse] reads it, strictly and with every problem at once, into a [Registry],
+// which answers the one question of each request:
+//
+//	key, err := registry.Authenticate(secret, time.Now())
+//	if err != nil { … } // ErrUnknownKey, ErrExpiredKey: 401
+//	if !key.Has(organizations.ScopeWrite) { … } // 403
+//	link := key.Organization.PortalLink(token, customer.Email)
+//
+// # Members
+//
+// An organization needs an id (a UUID), a slug (lower-case letters, digits and
+// hyphens) and a portal_url; email_in_link and api_keys may be absent. An API
+// key needs a name (unique within its organization), the hash of its secret
+// (unique within the file) and at least one scope; expires_at may be absent,
+// and then the key does not expire. An optional member that is null counts as
+// absent.
+//
+// # API keys
+//
+// [NewAPIKey] makes a secret and the entry for the file. The file never holds
+// the secret, only its SHA-256: a plain hash is enough because a secret is 256
+// random bits, which nobody can guess, however fast the hash is. That is also
+// why [Registry.Authenticate] accepts secrets of our own form only, see
+// [WellFormed]: a hash that someone made of a password in the file would be
+// open to guessing, so it never authenticates.
+//
+// # Portal links
+//
+// portal_url is a URI template (RFC 6570) with the variables slug and
+// organization_id. It is expanded once, when the file is read;
+// [Organization.PortalLink] only adds the query parameters, before a fragment
+// if there is one.
+package organizations

@@ -1,0 +1,41 @@
+package organizations
+
+import (
+	"iter"
+	"net/url"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Organization is one merchant. It is shared by all who look it up and must not
+// be changed.
+type Organization struct {
+	// ID is what tokens carry as `org`.
+	ID uuid.UUID
+	// Slug is the organization's name in URLs.
+	Slug string
+
+	portal portal
+	keys   []*APIKey
+}
+
+// APIKeys yields the organization's API keys, expired ones too, in the order of
+// the file.
+func (o *Organization) APIKeys() iter.Seq[*APIKey] {
+	return slices.Values(o.keys)
+}
+
+// PortalLink returns the absolute URL of the organization's portal with the
+// token as query parameter customer_session_token. The customer's email is
+// added as email when the organization wants that and it is not empty.
+//
+// Without a fragment in the organization's portal_url, the link ends with the
+// query, so that "&name=value" can be appended.
+func (o *Organization) PortalLink(token, email string) string {
+	if !o.portal.withEmail || email == "" {
+		return o.portal.before + url.QueryEscape(token) + o.portal.after
+	}
+	return o.portal.before + url.QueryEscape(token) +
+		"&" + emailParameter + "=" + url.QueryEscape(email) + o.portal.after
+}

@@ -1,0 +1,248 @@
+package organizations
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/keys/jwk/ijson"
+)
+
+// maxFileSize bounds the file, 4 MiB: some ten thousand organizations.
+const maxFileSize = 4 << 20
+
+// Parse reads the organizations file, see the package documentation for its
+// form. It refuses a file of more than 4 MiB, unknown members and members that
+// stand twice, and anything after the document.
+//
+// The error names every problem and where it is, one a line, and never holds a
+// secret. In a file that is no strict JSON, only the first problem can be told.
+// Parse never returns both an error and a registry.
+func Parse(r io.Reader) (*Registry, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading organizations: %w", err)
+	}
+	if len(data) > maxFileSize {
+		return nil, errors.New("reading organizations: the file is larger than 4 MiB")
+	}
+	document, err := decodeStrict(data)
+	if err != nil {
+		return nil, fmt.Errorf("parsing organizations: %w", err)
+	}
+	p := newParser()
+	p.document(document)
+	if err := p.problems.err(); err != nil {
+		return nil, fmt.Errorf("parsing organizations: %w", err)
+	}
+	return p.registry, nil
+}
+
+// decodeStrict decodes one JSON document into maps, slices and plain values.
+// Names are left for the caller to compare, which a map does exactly, unlike
+// struct tags.
+func decodeStrict(data []byte) (document any, err error) {
+	limits := ijson.Limits{Depth: 16, Members: 100_000} // some ten thousand organizations
+	ignore := func([]byte, ijson.Value) error { return nil }
+	if offset, err := ijson.Members(data, limits, ignore); err != nil {
+		before := data[:offset]
+		return nil, fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")),
+			offset-bytes.LastIndexByte(before, '\n'), err)
+	}
+	err = json.Unmarshal(data, &document)
+	return document, err
+}
+
+// parser builds a registry. What must be unique in the file it remembers with
+// the path where it stood first.
+type parser struct {
+	problems problems
+	registry *Registry
+	ids      map[uuid.UUID]string
+	slugs    map[string]string
+	hashes   map[[sha256.Size]byte]string
+}
+
+func newParser() *parser {
+	return &parser{
+		registry: &Registry{keys: map[uint64][]*APIKey{}},
+		ids:      map[uuid.UUID]string{},
+		slugs:    map[string]string{},
+		hashes:   map[[sha256.Size]byte]string{},
+	}
+}
+
+// document reads the whole file.
+func (p *parser) document(value any) {
+	document, ok := p.problems.object("", value, "organizations")
+	if !ok {
+		return
+	}
+	list := document.list("organizations")
+	if len(list) == 0 {
+		// An emptied file would lock everyone out, and is hardly ever meant.
+		p.problems.add("organizations", "at least one is needed")
+	}
+	for i, value := range list {
+		p.organization(element("organizations", i), value)
+	}
+}
+
+// organization reads one organization with its keys.
+func (p *parser) organization(at string, value any) {
+	o, ok := p.problems.object(at, value,
+		"id", "slug", "portal_url", "email_in_link", "api_keys")
+	if !ok {
+		return
+	}
+	id, idOK := p.id(o)
+	slug, slugOK := p.slug(o)
+	organization := &Organization{ID: id, Slug: slug}
+
+	withEmail := o.boolean("email_in_link")
+	if template, ok := o.text("portal_url"); ok && idOK && slugOK {
+		portal, err := parsePortal(template, slug, id, withEmail)
+		if err != nil {
+			p.problems.add(o.path("portal_url"), "%w", err)
+		}
+		organization.portal = portal
+	}
+	names := map[string]string{}
+	for i, value := range o.list("api_keys") {
+		p.apiKey(element(o.path("api_keys"), i), value, organization, names)
+	}
+	p.registry.organizations = append(p.registry.organizations, organization)
+}
+
+// id reads an organization's ID.
+func (p *parser) id(o object) (uuid.UUID, bool) {
+	text, ok := o.text("id")
+	if !ok {
+		return uuid.Nil, false
+	}
+	// The length rules out the other spellings that uuid.Parse knows.
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != len(id.String()) || id == uuid.Nil {
+		p.problems.add(o.path("id"), "%s is not a UUID", quote(text))
+		return uuid.Nil, false
+	}
+	unique(&p.problems, p.ids, id, o.path("id"))
+	return id, true
+}
+
+// slug reads an organization's slug, which has the form of a DNS label in lower
+// case, so that it can stand anywhere in a portal's URL.
+func (p *parser) slug(o object) (string, bool) {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	slug, ok := o.text("slug")
+	if !ok {
+		return "", false
+	}
+	if slug == "" || len(slug) > 63 || strings.Trim(slug, letters+"-") != "" ||
+		strings.HasPrefix(slug, "-") || strings.HasSuffix(slug, "-") {
+		p.problems.add(o.path("slug"), "%s must be 1 to 63 lower-case letters, "+
+			"digits and hyphens, with no hyphen at either end", quote(slug))
+		return "", false
+	}
+	unique(&p.problems, p.slugs, slug, o.path("slug"))
+	return slug, true
+}
+
+// apiKey reads one API key. The names are those of the organization's keys.
+func (p *parser) apiKey(at string, value any, owner *Organization, names map[string]string) {
+	o, ok := p.problems.object(at, value,
+		"name", "secret_sha256", "scopes", "expires_at")
+	if !ok {
+		return
+	}
+	key := &APIKey{Organization: owner, scopes: p.scopes(o), ExpiresAt: p.expiry(o)}
+	if name, ok := o.text("name"); ok {
+		if !validName(name) {
+			p.problems.add(o.path("name"), "%s must be 1 to 64 printable characters, "+
+				"with no space at either end", quote(name))
+		}
+		unique(&p.problems, names, name, o.path("name"))
+		key.Name = name
+	}
+	if text, ok := o.text("secret_sha256"); ok {
+		// The text is not repeated: it may be the secret itself.
+		hash, err := hex.DecodeString(text)
+		if err != nil || len(hash) != sha256.Size {
+			p.problems.add(o.path("secret_sha256"), "must be 64 hexadecimal digits")
+		} else {
+			key.hash = [sha256.Size]byte(hash)
+			unique(&p.problems, p.hashes, key.hash, o.path("secret_sha256"))
+		}
+	}
+	owner.keys = append(owner.keys, key)
+	p.registry.add(key)
+}
+
+// scopes reads the scopes of a key.
+func (p *parser) scopes(o object) []Scope {
+	list := o.list("scopes")
+	if len(list) == 0 {
+		p.problems.add(o.path("scopes"), "at least one is needed: %s, %s",
+			ScopeWrite, ScopeIntrospect)
+	}
+	var scopes []Scope
+	for i, value := range list {
+		at := element(o.path("scopes"), i)
+		text, _ := value.(string)
+		scope := Scope(text)
+		switch {
+		case !scope.known():
+			p.problems.add(at, "%s is not a scope; there are %s and %s",
+				quote(text), ScopeWrite, ScopeIntrospect)
+		case slices.Contains(scopes, scope):
+			p.problems.add(at, "%s stands twice", scope)
+		default:
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
+}
+
+// expiry reads the expiry of a key, zero when there is none.
+func (p *parser) expiry(o object) time.Time {
+	if o.absent("expires_at") {
+		return time.Time{}
+	}
+	text, ok := o.text("expires_at")
+	if !ok {
+		return time.Time{}
+	}
+	expires, err := time.Parse(time.RFC3339, text)
+	// The year 1 is our "never": a typing error must not make a key eternal.
+	if err != nil || expires.Unix() <= 0 {
+		p.problems.add(o.path("expires_at"), "%s is not a time of RFC 3339, "+
+			"such as 2027-01-01T00:00:00Z", quote(text))
+	}
+	return expires.UTC()
+}
+
+// validName reports whether name can stand in a log or a metric.
+func validName(name string) bool {
+	return name != "" && len([]rune(name)) <= 64 &&
+		strings.TrimSpace(name) == name &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// unique notes a problem when key stood elsewhere before.
+func unique[K comparable](p *problems, seen map[K]string, key K, at string) {
+	if first, ok := seen[key]; ok {
+		p.add(at, "is the same as %s", first)
+		return
+	}
+	seen[key] = at
+}

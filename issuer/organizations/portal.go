@@ -1,0 +1,119 @@
+package organizations
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/yosida95/uritemplate/v3"
+)
+
+// The query parameters of a portal link.
+const (
+	tokenParameter = "customer_session_token"
+	emailParameter = "email"
+)
+
+// portal is an organization's portal URL, cut where the token goes.
+type portal struct {
+	before    string // ends with "customer_session_token="
+	after     string // the fragment with its "#", or nothing
+	withEmail bool
+}
+
+// parsePortal expands the URI template of one organization.
+func parsePortal(template, slug string, id uuid.UUID, withEmail bool) (portal, error) {
+	expanded, err := expand(template, slug, id)
+	if err != nil {
+		return portal{}, err
+	}
+	// The cause is left out: it repeats the URL, which may hold a password.
+	target, err := url.Parse(expanded)
+	if err != nil {
+		return portal{}, errors.New("is not a URL when it is expanded")
+	}
+	if err := checkTarget(target, withEmail); err != nil {
+		return portal{}, err
+	}
+	p := portal{withEmail: withEmail}
+	if fragment := target.EscapedFragment(); fragment != "" {
+		p.after = "#" + fragment
+	}
+	target.Fragment, target.RawFragment = "", ""
+	if target.Path == "" {
+		target.Path = "/"
+	}
+	query := strings.Trim(target.RawQuery, "&")
+	target.RawQuery, target.ForceQuery = "", false
+	p.before = target.String() + "?"
+	if query != "" {
+		p.before += query + "&"
+	}
+	p.before += tokenParameter + "="
+	return p, nil
+}
+
+// expand fills in the template's variables.
+func expand(template, slug string, id uuid.UUID) (string, error) {
+	parsed, err := uritemplate.New(template)
+	if err != nil {
+		// What follows the reason repeats the template, see parsePortal.
+		reason, _, _ := strings.Cut(err.Error(), ":")
+		return "", fmt.Errorf("is not a URI template (RFC 6570): %s", reason)
+	}
+	values := uritemplate.Values{
+		"slug":            uritemplate.String(slug),
+		"organization_id": uritemplate.String(id.String()),
+	}
+	for _, name := range parsed.Varnames() {
+		if _, known := values[name]; !known {
+			return "", fmt.Errorf("has the unknown variable %s; "+
+				"there are {slug} and {organization_id}", quote(name))
+		}
+	}
+	expanded, err := parsed.Expand(values)
+	if err != nil {
+		return "", fmt.Errorf("expanding the URI template: %w", err)
+	}
+	return expanded, nil
+}
+
+// checkTarget says why a link must not lead to target.
+func checkTarget(target *url.URL, withEmail bool) error {
+	if target.Scheme != "http" && target.Scheme != "https" || target.Hostname() == "" {
+		return errors.New("must be an absolute URL, https://…")
+	}
+	if target.Scheme == "http" && !loopback(target.Hostname()) {
+		return errors.New("must be https, because the link holds a token; " +
+			"http is for loopback only")
+	}
+	if target.User != nil {
+		return errors.New("must not hold a user name or password")
+	}
+	query, err := url.ParseQuery(target.RawQuery)
+	if err != nil {
+		return errors.New("has a query that cannot be parsed")
+	}
+	if query.Has(tokenParameter) {
+		return errors.New("must not have the query parameter " + tokenParameter +
+			"; it is added to each link")
+	}
+	if withEmail && query.Has(emailParameter) {
+		return errors.New("must not have the query parameter " + emailParameter +
+			", because email_in_link adds it")
+	}
+	return nil
+}
+
+// loopback reports whether host names this machine: an address, or localhost
+// and the names below it (RFC 6761, Section 6.3).
+func loopback(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}

@@ -1,0 +1,68 @@
+package organizations
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+)
+
+// Why a secret does not authenticate. Both are the caller's mistake.
+var (
+	// ErrUnknownKey says that no API key has this secret, or that it does not
+	// look like a secret at all.
+	ErrUnknownKey = errors.New("unknown API key")
+	// ErrExpiredKey says that the API key was valid once.
+	ErrExpiredKey = errors.New("expired API key")
+)
+
+// Registry holds the organizations of one version of the file. It never
+// changes and is safe for concurrent use.
+type Registry struct {
+	organizations []*Organization
+	// keys holds the API keys by the beginning of their hash, nearly always
+	// one in each list.
+	keys map[uint64][]*APIKey
+}
+
+// Authenticate returns the API key that has this secret.
+//
+// Any error is [ErrUnknownKey] or [ErrExpiredKey]. Of the secret nothing but
+// its form and its SHA-256 is looked at, so the time this takes tells nothing
+// about other secrets. It does not allocate.
+func (r *Registry) Authenticate(secret string, now time.Time) (*APIKey, error) {
+	if !WellFormed(secret) {
+		return nil, ErrUnknownKey
+	}
+	var text [secretLength]byte // on the stack, unlike []byte(secret)
+	copy(text[:], secret)
+	hash := sha256.Sum256(text[:])
+	for _, key := range r.keys[prefix(&hash)] {
+		if subtle.ConstantTimeCompare(key.hash[:], hash[:]) == 1 {
+			if key.expired(now) {
+				return nil, ErrExpiredKey
+			}
+			return key, nil
+		}
+	}
+	return nil, ErrUnknownKey
+}
+
+// Organizations yields all organizations in the order of the file.
+func (r *Registry) Organizations() iter.Seq[*Organization] {
+	return slices.Values(r.organizations)
+}
+
+// add files a key under its hash.
+func (r *Registry) add(key *APIKey) {
+	at := prefix(&key.hash)
+	r.keys[at] = append(r.keys[at], key)
+}
+
+// prefix returns the part of a hash by which keys are filed.
+func prefix(hash *[sha256.Size]byte) uint64 {
+	return binary.BigEndian.Uint64(hash[:8])
+}

@@ -1,0 +1,462 @@
+package issuer_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startLimit is how long a process may take for what takes milliseconds on an
+// idle machine.
+const startLimit = 30 * time.Second
+
+// binaryDir is where the command is built; TestMain makes and removes it.
+var binaryDir string
+
+// binary builds the command once for all tests that run it.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(binaryDir, "customersession")
+	build := exec.Command("go", "build", "-o", path, "github.com/customersession/customersession")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the command: %w\n%s", err, output)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaryDir, err = os.MkdirTemp("", "customersession-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(binaryDir)
+	os.Exit(code) //nolint:forbidigo // what a TestMain has to do
+}
+
+// A process is the command at work. It is stopped at the end of the test.
+type process struct {
+	cmd    *exec.Cmd
+	stdout *transcript
+	stderr *transcript
+	exited chan struct{}
+	err    error // of Wait, once exited is closed
+}
+
+// start runs the command with arguments and environment variables of ours.
+func start(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{
+		cmd:    exec.Command(path, args...),
+		stdout: newTranscript(), stderr: newTranscript(), exited: make(chan struct{}),
+	}
+	p.cmd.Env = append([]string{}, env...) // nothing else of the environment
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		// The process may be gone already.
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
+
+// signal asks the process to stop.
+func (p *process) signal(t testing.TB) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wait returns the exit code of a process that ends.
+func (p *process) wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(startLimit):
+		t.Fatalf("the process did not end; it wrote\n%s%s", p.stdout, p.stderr)
+		return -1
+	}
+}
+
+// find waits until the pattern matches something that the process wrote, and
+// returns the first group of the match.
+func (p *process) find(t testing.TB, in *transcript, pattern string) string {
+	t.Helper()
+	expression := regexp.MustCompile(pattern)
+	timeout := time.After(startLimit)
+	for {
+		match, more := in.match(expression)
+		if match != nil {
+			return match[len(match)-1]
+		}
+		select {
+		case <-more:
+		case <-p.exited:
+			if match, _ := in.match(expression); match != nil {
+				return match[len(match)-1]
+			}
+			t.Fatalf("the process ended without writing %q; it wrote\n%s%s", pattern, p.stdout, p.stderr)
+		case <-timeout:
+			t.Fatalf("the process did not write %q; it wrote\n%s%s", pattern, p.stdout, p.stderr)
+		}
+	}
+}
+
+// A transcript keeps what a process writes, and tells when there is more.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+func newTranscript() *transcript { return &transcript{more: make(chan struct{})} }
+
+func (w *transcript) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.more)
+	w.more = make(chan struct{})
+	return w.text.Write(b)
+}
+
+func (w *transcript) match(expression *regexp.Regexp) (match []string, more <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return expression.FindStringSubmatch(w.text.String()), w.more
+}
+
+func (w *transcript) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// A development server in a process of its own.
+type devServer struct {
+	*process
+	base, secret, link string
+}
+
+func startDev(t testing.TB, args ...string) *devServer {
+	t.Helper()
+	d := &devServer{process: start(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)}
+	d.find(t, d.stdout, `(Stop with Ctrl-C)`)
+	d.base = d.find(t, d.stdout, `is running at (http://127\.0\.0\.1:\d+)\n`)
+	d.secret = d.find(t, d.stdout, `\n  (csk_[0-9A-Za-z]+)\n`)
+	d.link = d.find(t, d.stdout, `\n  (http://\S+customer_session_token=\S+)\n`)
+	return d
+}
+
+func TestDev(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	f := fixture{base: d.base, secret: d.secret}
+	if strings.HasSuffix(d.base, ":0") || !strings.HasPrefix(d.link, d.base+"/") {
+		t.Errorf("base %s, link %s: want the listener's port in both", d.base, d.link)
+	}
+	// What the curl line does.
+	body := d.find(t, d.stdout, `-d '(\{.*\})'`)
+	session := f.create(t, body)
+	if got := session.text(t, "customer_portal_url"); !strings.HasPrefix(got, d.base+"/portal?customer_session_token=") {
+		t.Errorf("got link %s", got)
+	}
+	page := f.do(t, http.MethodGet, strings.TrimPrefix(d.link, d.base), "")
+	if page.status != http.StatusOK || !bytes.Contains(page.body, []byte("Ada Lovelace")) {
+		t.Errorf("the link answers %d: %s", page.status, page.body)
+	}
+	for _, bad := range []string{"/portal", "/portal?customer_session_token=x", strings.TrimPrefix(d.link, d.base)[:200]} {
+		if page := f.do(t, http.MethodGet, bad, ""); page.status != http.StatusUnauthorized || !bytes.Contains(page.body, []byte("not signed in")) {
+			t.Errorf("%.40s answers %d", bad, page.status)
+		}
+	}
+	if got := f.do(t, http.MethodGet, "/.well-known/openid-configuration", "").text(t, "issuer"); got != d.base {
+		t.Errorf("issuer is %s, want %s", got, d.base)
+	}
+	d.signal(t)
+	if code := d.wait(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM: %s", code, d.stderr)
+	}
+}
+
+func TestDevNamesTheFlagWhenThePortIsBusy(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	second := start(t, nil, "dev", "--addr", strings.TrimPrefix(d.base, "http://"))
+	if code := second.wait(t); code != 1 || !strings.Contains(second.stderr.String(), "is in use; choose another one with --addr") {
+		t.Errorf("exit code %d: %s", code, second.stderr)
+	}
+}
+
+func TestDevStaysOnLoopback(t *testing.T) {
+	t.Parallel()
+	for _, addr := range []string{":8080", "0.0.0.0:0", "[::]:0", "192.0.2.1:80", "example.com:80", "8080"} {
+		p := start(t, nil, "dev", "--addr", addr)
+		if code := p.wait(t); code != 2 {
+			t.Errorf("--addr %s: exit code %d, want 2: %s", addr, code, p.stderr)
+		}
+	}
+}
+
+// An installation is what serve needs, in files.
+type installation struct {
+	dir, secret string
+	env         []string
+}
+
+// install follows the README's production steps.
+func install(t testing.TB, issuerURL string) *installation {
+	t.Helper()
+	i := &installation{dir: t.TempDir()}
+	path := func(name string) string { return filepath.Join(i.dir, name) }
+	if p := start(t, nil, "keys", "init", "--file", path("keys.json"), "--bootstrap"); p.wait(t) != 0 {
+		t.Fatal(p.stderr)
+	}
+	p := start(t, nil, "apikey", "new", "--name", "checkout", "--scope", "customer_sessions:write,customer_sessions:introspect", "--json")
+	if p.wait(t) != 0 {
+		t.Fatal(p.stderr)
+	}
+	var made struct {
+		Secret string          `json:"secret"`
+		Entry  json.RawMessage `json:"entry"`
+	}
+	if err := json.Unmarshal([]byte(p.stdout.String()), &made); err != nil {
+		t.Fatal(err)
+	}
+	i.secret = made.Secret
+	write(t, path("organizations.json"), `{"organizations":[{"id":"`+orgID+`","slug":"acme",
+		"portal_url":"https://portal.example.com/{slug}/portal","api_keys":[`+string(made.Entry)+`]}]}`)
+	write(t, path("customers.jsonl"), strings.SplitAfter(customerLines, "\n")[0])
+	i.env = []string{
+		"CUSTOMERSESSION_ISSUER=" + issuerURL,
+		"CUSTOMERSESSION_ADDR=127.0.0.1:0",
+		"CUSTOMERSESSION_OPERATIONS_ADDR=localhost:0",
+		"CUSTOMERSESSION_KEYS_FILE=" + path("keys.json"),
+		"CUSTOMERSESSION_ORGANIZATIONS_FILE=" + path("organizations.json"),
+		"CUSTOMERSESSION_CUSTOMERS=file",
+		"CUSTOMERSESSION_CUSTOMERS_FILE=" + path("customers.jsonl"),
+		"CUSTOMERSESSION_RELOAD_INTERVAL=1s",
+		"CUSTOMERSESSION_DRAIN_DELAY=0s",
+	}
+	return i
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	// As every careful program replaces a file.
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A production server in a process of its own.
+type production struct {
+	*process
+	*installation
+	public, operations fixture
+}
+
+func serve(t testing.TB, i *installation, env ...string) *production {
+	t.Helper()
+	p := &production{process: start(t, append(i.env, env...), "serve"), installation: i}
+	p.public = fixture{base: "http://" + p.find(t, p.stderr, `"msg":"listening","addr":"([^"]+)"`), secret: i.secret}
+	p.operations = fixture{base: "http://" + p.find(t, p.stderr, `"operations_addr":"([^"]+)"`)}
+	return p
+}
+
+func TestServe(t *testing.T) {
+	t.Parallel()
+	p := serve(t, install(t, "https://sessions.example.com"))
+	if a := p.operations.do(t, http.MethodGet, "/readyz", ""); a.status != http.StatusOK {
+		t.Errorf("readiness: %d %s", a.status, a.body)
+	}
+	if got := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "customer_id"); got != customerID {
+		t.Errorf("got customer %s", got)
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if a := p.public.do(t, http.MethodGet, path, ""); a.status != http.StatusNotFound {
+			t.Errorf("the public listener answers %s with %d", path, a.status)
+		}
+	}
+	p.signal(t)
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM: %s", code, p.stderr)
+	}
+}
+
+// A request that has begun when the server is told to stop gets its answer,
+// and readiness says what is going on.
+func TestServeDrains(t *testing.T) {
+	t.Parallel()
+	p := serve(t, install(t, "https://sessions.example.com"), "CUSTOMERSESSION_DRAIN_DELAY=1s")
+	reader, writer := io.Pipe()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public.base+"/v1/customer-sessions/", reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+p.secret)
+	var inFlight sync.WaitGroup
+	inFlight.Go(func() {
+		if a := exchange(t, request); a.status != http.StatusCreated {
+			t.Errorf("the request in flight got %d %s", a.status, a.body)
+		}
+	})
+	fmt.Fprint(writer, `{"customer_id":`)
+	p.signal(t)
+	p.find(t, p.stderr, `("msg":"draining")`)
+	if a := p.operations.do(t, http.MethodGet, "/readyz", ""); a.status != http.StatusServiceUnavailable || !bytes.Contains(a.body, []byte("shutting down")) {
+		t.Errorf("readiness while draining: %d %s", a.status, a.body)
+	}
+	fmt.Fprintf(writer, "%q}", customerID)
+	writer.Close()
+	inFlight.Wait()
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+func TestServeReloads(t *testing.T) {
+	t.Parallel()
+	i := install(t, "https://sessions.example.com")
+	p := serve(t, i)
+	organizations := filepath.Join(i.dir, "organizations.json")
+	good, err := os.ReadFile(organizations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, organizations, "{")
+	p.find(t, p.stderr, `"msg":"file reloaded","file":"(organizations)".*"outcome":"refused"`)
+	p.public.create(t, `{"customer_id":"`+customerID+`"}`) // the good version stays
+	write(t, organizations, strings.Replace(string(good), "portal.example.com", "new.example.com", 1))
+	p.find(t, p.stderr, `"msg":"file reloaded","file":"(organizations)".*"outcome":"replaced"`)
+	if got := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "customer_portal_url"); !strings.HasPrefix(got, "https://new.example.com/") {
+		t.Errorf("the new version is not in use: %s", got)
+	}
+	metrics := string(p.operations.do(t, http.MethodGet, "/metrics", "").body)
+	for _, want := range []string{
+		`customersession_file_reloads_total{file="organizations",result="refused"} 1`,
+		`customersession_file_reloads_total{file="organizations",result="replaced"} 1`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+// Nothing that the process writes may hold a secret, however much it logs.
+func TestServePrintsNoSecret(t *testing.T) {
+	t.Parallel()
+	i := install(t, "http://localhost:1")
+	p := serve(t, i, "CUSTOMERSESSION_LOG_LEVEL=debug")
+	session := p.public.create(t, `{"customer_id":"`+customerID+`","return_url":"https://shop.example.com/secret-path"}`)
+	token := session.text(t, "token")
+	calls := []*answer{
+		p.public.do(t, http.MethodGet, "/v1/customer-portal/customer-session/introspect", "", "Authorization", "Bearer "+token),
+		p.public.do(t, http.MethodGet, "/v1/customer-portal/customer-session/user", "", "Authorization", "Bearer "+token),
+		p.public.do(t, http.MethodGet, "/v1/customer-portal/"+token+"?customer_session_token="+token, "", "Authorization", "Bearer "+i.secret),
+		p.public.do(t, http.MethodPost, "/oauth2/introspect", "token="+token, "Authorization", "Bearer "+i.secret, "Content-Type", "application/x-www-form-urlencoded"),
+		p.public.do(t, http.MethodPost, "/oauth2/introspect?token="+token, "", "Authorization", "Bearer "+i.secret),
+		p.public.post(t, token, `{}`),
+		p.public.post(t, i.secret, token),
+		p.public.post(t, i.secret+"x", `{"customer_id":"`+i.secret+`"}`),
+		p.public.do(t, http.MethodPost, "/v1/customer-sessions/", "", "Authorization", "Bearer "+i.secret, "X-Request-Id", token),
+	}
+	for n, a := range calls {
+		if a.status >= http.StatusInternalServerError {
+			t.Errorf("call %d: %d %s", n, a.status, a.body)
+		}
+	}
+	metrics := string(p.operations.do(t, http.MethodGet, "/metrics", "").body)
+	p.signal(t)
+	p.wait(t)
+	printed := p.stdout.String() + p.stderr.String() + metrics
+	if strings.Count(printed, `"msg":"request"`) != len(calls)+1 || !strings.Contains(printed, `"msg":"session issued"`) {
+		t.Errorf("want one line for each request and one event for each session:\n%s", printed)
+	}
+	for name, secret := range secretsOf(t, i, token) {
+		if strings.Contains(printed, secret) {
+			t.Errorf("the process wrote %s", name)
+		}
+	}
+}
+
+// secretsOf returns what must never be written, and parts that would give it
+// away.
+func secretsOf(t testing.TB, i *installation, token string) map[string]string {
+	t.Helper()
+	segments := strings.Split(token, ".")
+	secrets := map[string]string{
+		"the API key": i.secret, "most of the API key": i.secret[:40],
+		"the token": token, "the token's claims": segments[1], "the token's signature": segments[2],
+	}
+	manifest, err := os.ReadFile(filepath.Join(i.dir, "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, match := range regexp.MustCompile(`"d": ?"([\w-]+)"`).FindAllSubmatch(manifest, -1) {
+		secrets[fmt.Sprintf("private key %d", n)] = string(match[1])
+	}
+	if len(secrets) < 7 {
+		t.Fatal("found no private keys in the manifest")
+	}
+	return secrets
+}
+
+// The process must be small when it has nothing to do.
+func TestServeIdlesSmall(t *testing.T) {
+	t.Parallel()
+	p := serve(t, install(t, "https://sessions.example.com"))
+	p.public.create(t, `{"customer_id":"`+customerID+`"}`)
+	if resident := residentKiB(t, p.process); resident > 40<<10 {
+		t.Errorf("%d KiB are resident, want less than 40 MiB", resident)
+	} else {
+		t.Logf("%d KiB are resident", resident)
+	}
+}
+
+// residentKiB is how much memory of a process is in RAM (proc(5)).
+func residentKiB(t testing.TB, p *process) (kib int) {
+	t.Helper()
+	status, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("this system has no /proc")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer status.Close()
+	for lines := bufio.NewScanner(status); lines.Scan(); {
+		if _, err := fmt.Sscanf(lines.Text(), "VmRSS: %d kB", &kib); err == nil {
+			return kib
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}

@@ -1,0 +1,244 @@
+package issuer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify"
+)
+
+const (
+	maxBody        = 64 << 10
+	minLifetime    = time.Minute
+	branchByID     = "CustomerSessionCustomerIDCreate"
+	branchExternal = "CustomerSessionCustomerExternalIDCreate"
+)
+
+// bodyLimits leave room for a stated customer's metadata.
+func bodyLimits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 512} }
+
+// A problem is one entry of a validation error's "detail".
+type problem struct {
+	Type  string `json:"type"`
+	Loc   []any  `json:"loc"`
+	Msg   string `json:"msg"`
+	Input any    `json:"input,omitempty"`
+}
+
+// invalidBodyError is a request body that breaks the schema: a 422 with all
+// problems at once.
+type invalidBodyError struct{ problems []problem }
+
+func (e *invalidBodyError) Error() string {
+	return "request body is invalid: " + e.problems[0].Type
+}
+
+// invalidValueError is a well-formed request that cannot be fulfilled.
+type invalidValueError struct{ problem problem }
+
+func (e *invalidValueError) Error() string { return "request is refused: " + e.problem.Msg }
+
+// refuseMember makes the error for a member whose value cannot be fulfilled.
+func refuseMember(member, msg, input string) error {
+	p := problem{Type: "value_error", Loc: []any{"body", member}, Msg: msg}
+	if input != "" {
+		p.Input = input
+	}
+	return &invalidValueError{p}
+}
+
+// A createRequest is the body of a request for a session, checked.
+type createRequest struct {
+	customerID uuid.UUID // uuid.Nil: not given
+	externalID string    // empty: not given
+	returnURL  string    // empty: not given
+	lifetime   time.Duration
+	// stated is the JSON object of the member "customer", or nil.
+	stated []byte
+	// externalMember is the name under which the external ID was sent.
+	externalMember string
+}
+
+// identifier returns the member that names the customer, and its value.
+func (r *createRequest) identifier() (member, value string) {
+	if r.customerID != uuid.Nil {
+		return "customer_id", r.customerID.String()
+	}
+	return r.externalMember, r.externalID
+}
+
+// A decoder reads one body into a createRequest.
+type decoder struct {
+	createRequest
+	maxLifetime time.Duration
+	problems    []problem
+}
+
+// decodeCreate reads a request body. The error is an *invalidBodyError.
+func decodeCreate(body []byte, defaultLifetime, maxLifetime time.Duration) (*createRequest, error) {
+	d := decoder{maxLifetime: maxLifetime}
+	d.lifetime = defaultLifetime
+	if offset, err := ijson.Members(body, bodyLimits(), d.member); err != nil {
+		return nil, notAnObject(body, offset, err)
+	}
+	d.complete()
+	if len(d.problems) > 0 {
+		return nil, &invalidBodyError{d.problems}
+	}
+	return &d.createRequest, nil
+}
+
+// notAnObject tells a body that is JSON of another type from one that is none.
+func notAnObject(body []byte, offset int, err error) error {
+	if errors.Is(err, ijson.ErrNotObject) && json.Valid(body) {
+		return &invalidBodyError{[]problem{{
+			Type: "model_attributes_type", Loc: []any{"body"}, Msg: "Input should be a JSON object",
+		}}}
+	}
+	return &invalidBodyError{[]problem{{
+		Type: "json_invalid", Loc: []any{"body", offset}, Msg: "JSON decode error: " + err.Error(),
+	}}}
+}
+
+func (d *decoder) add(kind, msg string, loc ...any) {
+	d.problems = append(d.problems, problem{Type: kind, Loc: append([]any{"body"}, loc...), Msg: msg})
+}
+
+// member takes in one member; null counts as absent, unknown ones are ignored.
+func (d *decoder) member(name []byte, v ijson.Value) error {
+	if v.Kind() == ijson.Null {
+		return nil
+	}
+	switch string(name) {
+	case "customer_id":
+		d.setCustomerID(v)
+	case "external_customer_id", "customer_external_id":
+		d.setExternalID(string(name), v)
+	case "member_id", "external_member_id":
+		d.add("value_error", "Members are not supported here; leave this out or null", string(name))
+	case "return_url":
+		d.setReturnURL(v)
+	case "expires_in":
+		d.setLifetime(v)
+	case "customer":
+		if v.Kind() != ijson.Object {
+			d.add("model_attributes_type", "Input should be a JSON object", "customer")
+			return nil
+		}
+		d.stated = v
+	}
+	return nil
+}
+
+// text reads a string without NUL, or notes the problem.
+func (d *decoder) text(v ijson.Value, loc ...any) (string, bool) {
+	text, ok := v.Text()
+	if !ok {
+		d.add("string_type", "Input should be a valid string", loc...)
+		return "", false
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		d.add("value_error", "NUL characters are not allowed", loc...)
+		return "", false
+	}
+	return string(text), true
+}
+
+func (d *decoder) setCustomerID(v ijson.Value) {
+	text, ok := d.text(v, branchByID, "customer_id")
+	if !ok {
+		return
+	}
+	id, err := uuid.Parse(text)
+	// uuid.Parse also takes braces, a URN and no dashes; the nil UUID names
+	// nobody.
+	if err != nil || len(text) != 36 || id == uuid.Nil {
+		d.add("uuid_parsing", "Input should be a valid UUID", branchByID, "customer_id")
+		return
+	}
+	d.customerID = id
+}
+
+func (d *decoder) setExternalID(name string, v ijson.Value) {
+	text, ok := d.text(v, branchExternal, name)
+	switch {
+	case !ok:
+	case text == "":
+		d.add("value_error", "External ID should not be empty", branchExternal, name)
+	case d.externalID != "" && d.externalID != text:
+		d.add("value_error", "external_customer_id and customer_external_id differ", branchExternal, name)
+	default:
+		d.externalID, d.externalMember = text, name
+	}
+}
+
+func (d *decoder) setReturnURL(v ijson.Value) {
+	text, ok := d.text(v, "return_url")
+	if !ok {
+		return
+	}
+	normal, kind, msg := normalizeURL(text)
+	if kind != "" {
+		d.add(kind, msg, "return_url")
+		return
+	}
+	d.returnURL = normal
+}
+
+// normalizeURL checks a URL that a customer will be sent to, and gives a bare
+// host its "/". Otherwise it returns the type and text of the problem.
+func normalizeURL(text string) (normal, kind, msg string) {
+	tooLong := fmt.Sprintf("URL should have at most %d characters", verify.MaxReturnURLLength)
+	if len(text) > verify.MaxReturnURLLength {
+		return "", "string_too_long", tooLong
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme == "":
+		return "", "url_parsing", "Input should be a valid URL"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "", "url_scheme", "URL scheme should be 'http' or 'https'"
+	// A backslash, which browsers read as a slash, could name another host.
+	case u.Hostname() == "" || u.User != nil || strings.ContainsAny(u.Host, "\\ <>\""):
+		return "", "url_parsing", "Input should be a valid URL with a host and without credentials"
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	normal = u.String()
+	// Escaping what the client did not escape makes it longer.
+	if len(normal) > verify.MaxReturnURLLength {
+		return "", "string_too_long", tooLong
+	}
+	return normal, "", ""
+}
+
+func (d *decoder) setLifetime(v ijson.Value) {
+	seconds, ok := v.Int()
+	if !ok || seconds < int64(minLifetime/time.Second) || seconds > int64(d.maxLifetime/time.Second) {
+		d.add("value_error", fmt.Sprintf("Input should be a whole number of seconds from %d to %d",
+			minLifetime/time.Second, d.maxLifetime/time.Second), "expires_in")
+		return
+	}
+	d.lifetime = time.Duration(seconds) * time.Second
+}
+
+// complete checks what belongs together. A request that names nobody gets the
+// two errors that clients know: one for each way to name a customer.
+func (d *decoder) complete() {
+	if len(d.problems) > 0 {
+		return
+	}
+	if d.customerID == uuid.Nil && d.externalID == "" {
+		d.add("missing", "Field required", branchByID, "customer_id")
+		d.add("missing", "Field required", branchExternal, "external_customer_id")
+	}
+}

@@ -1,0 +1,104 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits that keep slow clients from holding connections. Every answer is
+// small and made in memory or within the customer directory's time-out.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 20 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 32 << 10
+
+	// DefaultDrainTimeout is how long requests in flight may take to finish.
+	DefaultDrainTimeout = 20 * time.Second
+)
+
+// RunConfig says where and how a server runs.
+type RunConfig struct {
+	// Public and Operations are the two listeners. Run closes them.
+	// Operations may be nil.
+	Public, Operations net.Listener
+	// Handler serves the public listener. Default: [Server.Handler].
+	Handler http.Handler
+	// DrainDelay is how long the server goes on taking requests after it said
+	// that it is not ready, so that load balancers notice. Default: none.
+	DrainDelay time.Duration
+	// DrainTimeout is for the requests in flight after that. Default:
+	// [DefaultDrainTimeout].
+	DrainTimeout time.Duration
+	// ReadTimeout is for a request with its body. Default: 10 seconds.
+	ReadTimeout time.Duration
+}
+
+// Run serves until ctx is done, and then stops in order: not ready, no new
+// connections, requests in flight finished. It returns nil after that, or the
+// error that made it stop early.
+func (s *Server) Run(ctx context.Context, config RunConfig) error {
+	if config.Handler == nil {
+		config.Handler = s.Handler()
+	}
+	if config.DrainTimeout == 0 {
+		config.DrainTimeout = DefaultDrainTimeout
+	}
+	if config.ReadTimeout == 0 {
+		config.ReadTimeout = readTimeout
+	}
+	group, failed := errgroup.WithContext(ctx)
+	public := s.newHTTPServer(config.Handler, config.ReadTimeout)
+	group.Go(serve(public, config.Public))
+	operations := s.newHTTPServer(s.Operations(), readTimeout)
+	if config.Operations != nil {
+		group.Go(serve(operations, config.Operations))
+	}
+	// Also when one listener failed: the other one must not go on alone.
+	<-failed.Done()
+	err := s.drain(ctx, config, public, operations)
+	return errors.Join(group.Wait(), err)
+}
+
+func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: min(headerTimeout, read), ReadTimeout: read,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// Its texts are about clients that misbehave below HTTP.
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func serve(server *http.Server, listener net.Listener) func() error {
+	return func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// drain stops the public server before the one for operators, whose readiness
+// tells the world about it.
+func (s *Server) drain(ctx context.Context, config RunConfig, public, operations *http.Server) error {
+	s.draining.Store(true)
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.Duration("delay", config.DrainDelay))
+	if config.DrainDelay > 0 && ctx.Err() != nil {
+		time.Sleep(config.DrainDelay)
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), config.DrainTimeout)
+	defer cancel()
+	err := public.Shutdown(limit)
+	if err != nil {
+		err = errors.Join(errors.New("requests were still in flight after the drain timeout"), public.Close())
+	}
+	return errors.Join(err, operations.Close())
+}

@@ -1,0 +1,194 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/ratelimit"
+	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify"
+)
+
+// Defaults of [Config].
+const (
+	DefaultAudience    = "customer-portal"
+	DefaultLifetime    = time.Hour
+	DefaultMaxLifetime = 24 * time.Hour
+
+	// maxAddresses bounds the memory of the limit for each client address.
+	maxAddresses = 65_536
+)
+
+// Config holds the parts of a [Server]. Issuer, Keys, Organizations and
+// Customers are required; every other zero field stands for its default.
+type Config struct {
+	// Issuer is the public URL of the server, without a slash at the end. It
+	// is the "iss" of every token.
+	Issuer string
+	// Audience is the "aud" of every token. Default: [DefaultAudience].
+	Audience string
+	// Lifetime is how long a session lasts when the request does not say.
+	// Default: [DefaultLifetime].
+	Lifetime time.Duration
+	// MaxLifetime is the longest session one may ask for. Default:
+	// [DefaultMaxLifetime], which is also the most that is allowed.
+	MaxLifetime time.Duration
+
+	// Keys and Organizations return what is in force now; they are asked for
+	// each request.
+	Keys          func() *keys.Ring
+	Organizations func() *organizations.Registry
+	Customers     customers.Directory
+
+	// KeyRate and KeyBurst limit the requests of one API key: so many a second
+	// on average, so many at once. StrangerRate and StrangerBurst limit those
+	// without valid credentials from one client address. Default: no limit.
+	KeyRate, StrangerRate   float64
+	KeyBurst, StrangerBurst int
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	// Default: none; then the peer is the client.
+	TrustedProxies []netip.Prefix
+
+	// Logger gets a line for each request and an event for each session.
+	// Default: none.
+	Logger *slog.Logger
+}
+
+// A Server is the issuer's HTTP API. Its handlers are safe for concurrent use.
+type Server struct {
+	issuer, audience      string
+	lifetime, maxLifetime time.Duration
+
+	keys          func() *keys.Ring
+	organizations func() *organizations.Registry
+	customers     customers.Directory
+	verifier      *verify.Verifier
+
+	keyLimit      *ratelimit.Limiter[apiKeyID]
+	strangerLimit *ratelimit.Limiter[netip.Prefix]
+
+	logger   *slog.Logger
+	metrics  *metrics
+	router   *echo.Echo
+	buffers  sync.Pool // of *[]byte
+	draining atomic.Bool
+}
+
+// New makes a server of its parts, or returns all that is wrong with config.
+func New(config Config) (*Server, error) {
+	config.setDefaults()
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	s := &Server{
+		issuer: config.Issuer, audience: config.Audience,
+		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,
+		keys: config.Keys, organizations: config.Organizations, customers: config.Customers,
+		keyLimit:      ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
+		strangerLimit: ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
+		logger:        config.Logger,
+		metrics:       newMetrics(),
+	}
+	var err error
+	s.verifier, err = verify.New(verify.Config{
+		Issuer: config.Issuer, Audience: config.Audience, KeySource: s,
+		// What this server signs it also reads.
+		Algorithms: jwk.Algorithms(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	s.router = s.routes(config.TrustedProxies)
+	return s, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.Audience == "" {
+		c.Audience = DefaultAudience
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = DefaultLifetime
+	}
+	if c.MaxLifetime == 0 {
+		c.MaxLifetime = DefaultMaxLifetime
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// validate reports every problem at once.
+func (c *Config) validate() error {
+	var problems []error
+	problem := func(bad bool, text string) {
+		if bad {
+			problems = append(problems, errors.New(text))
+		}
+	}
+	if err := checkIssuer(c.Issuer); err != nil {
+		problems = append(problems, err)
+	}
+	problem(len(c.Audience) > verify.MaxStringLength, "audience is longer than 255 bytes")
+	problem(c.MaxLifetime < minLifetime || c.MaxLifetime > DefaultMaxLifetime,
+		"longest session lifetime is not between 1m and 24h")
+	problem(c.Lifetime < minLifetime || c.Lifetime > c.MaxLifetime,
+		"session lifetime is not between 1m and the longest one")
+	problem(c.Lifetime%time.Second != 0 || c.MaxLifetime%time.Second != 0,
+		"session lifetimes are not whole seconds")
+	problem(c.Keys == nil, "there are no keys")
+	problem(c.Organizations == nil, "there are no organizations")
+	problem(c.Customers == nil, "there is no customer directory")
+	return errors.Join(problems...)
+}
+
+// checkIssuer demands the form of an issuer identifier (RFC 8414, Section 2):
+// consumers compare it character by character, and fetch keys below it.
+func checkIssuer(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		strings.ContainsAny(text, "?#") {
+		return fmt.Errorf("issuer %q is not an absolute URL without user, query and fragment", text)
+	}
+	if strings.HasSuffix(text, "/") {
+		return fmt.Errorf("issuer %q ends with a slash; leave it out", text)
+	}
+	if len(text) > verify.MaxStringLength {
+		return errors.New("issuer is longer than 255 bytes")
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		return fmt.Errorf("issuer %q is not https; http is for loopback addresses only", text)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Key implements [verify.KeySource] with the keys this server publishes right
+// now, so that it need not fetch them from itself.
+func (s *Server) Key(_ context.Context, keyID string) (*jwk.Key, error) {
+	if key := s.keys().Manifest().PublishedKey(keyID, time.Now()); key != nil {
+		return key, nil
+	}
+	return nil, verify.ErrUnknownKey
+}
+
+// Handler returns the public API.
+func (s *Server) Handler() http.Handler { return collapseSlashes(s.router) }

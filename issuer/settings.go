@@ -1,0 +1,212 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// settingsPrefix begins the name of every environment variable of ours.
+const settingsPrefix = "CUSTOMERSESSION"
+
+// Settings is the environment of the production server. A secret is never a
+// setting: settings hold paths of files.
+type Settings struct {
+	Issuer         string `envconfig:"ISSUER" required:"true" desc:"Public URL of this server, https, without a slash at the end; the iss of every token"`
+	Audience       string `envconfig:"AUDIENCE" default:"customer-portal" desc:"Whom tokens are for; the aud of every token"`
+	Addr           string `envconfig:"ADDR" default:":8080" desc:"Address of the public listener"`
+	OperationsAddr string `envconfig:"OPERATIONS_ADDR" default:":9090" desc:"Address of the listener for health and metrics; never expose it"`
+
+	KeysFile          string `envconfig:"KEYS_FILE" required:"true" desc:"Key manifest, made by keys init; re-read when it changes"`
+	OrganizationsFile string `envconfig:"ORGANIZATIONS_FILE" required:"true" desc:"Organizations and API keys, JSON; re-read when it changes"`
+
+	Customers                string        `envconfig:"CUSTOMERS" required:"true" desc:"Where customers come from: file, http, postgres or request"`
+	CustomersFile            string        `envconfig:"CUSTOMERS_FILE" desc:"For file: JSON Lines, one customer a line; re-read when it changes"`
+	CustomersURL             string        `envconfig:"CUSTOMERS_URL" desc:"For http: base URL of a server with Polar's /v1/customers API, https"`
+	CustomersTokenFile       string        `envconfig:"CUSTOMERS_TOKEN_FILE" desc:"For http: file with the bearer token to send; read at start"`
+	CustomersDSNFile         string        `envconfig:"CUSTOMERS_DSN_FILE" desc:"For postgres: file with the connection string; read at start"`
+	CustomersQueryID         string        `envconfig:"CUSTOMERS_QUERY_ID" desc:"For postgres: query by ID; $1 organization ID, $2 customer ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND id = $2"`
+	CustomersQueryExternalID string        `envconfig:"CUSTOMERS_QUERY_EXTERNAL_ID" desc:"For postgres: query by external ID; $1 organization ID, $2 external ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"`
+	CustomersTimeout         time.Duration `envconfig:"CUSTOMERS_TIMEOUT" default:"2s" desc:"For http and postgres: time for one attempt, 100ms to 10s"`
+
+	SessionLifetime    time.Duration `envconfig:"SESSION_LIFETIME" default:"1h" desc:"How long a session lasts when the request does not say"`
+	MaxSessionLifetime time.Duration `envconfig:"MAX_SESSION_LIFETIME" default:"24h" desc:"Longest session that may be asked for, at most 24h"`
+
+	KeyRate        float64    `envconfig:"KEY_RATE" default:"100" desc:"Requests a second for each API key; 0 for no limit"`
+	KeyBurst       int        `envconfig:"KEY_BURST" default:"200" desc:"Requests at once for each API key"`
+	StrangerRate   float64    `envconfig:"STRANGER_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
+	StrangerBurst  int        `envconfig:"STRANGER_BURST" default:"20" desc:"Such requests at once"`
+	TrustedProxies prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
+	LogLevel       slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+
+	ReloadInterval time.Duration `envconfig:"RELOAD_INTERVAL" default:"10s" desc:"How often files are looked at even when nothing was seen to change"`
+	DrainDelay     time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
+	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
+}
+
+// prefixes is a comma-separated list of networks.
+type prefixes []netip.Prefix
+
+// Decode implements [envconfig.Decoder].
+func (p *prefixes) Decode(value string) error {
+	for text := range strings.SplitSeq(value, ",") {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			return err
+		}
+		*p = append(*p, prefix.Masked())
+	}
+	return nil
+}
+
+// LoadSettings reads the environment. The error names everything that is
+// missing, wrong or misspelt at once, and repeats no value: somebody may have
+// put a secret there.
+func LoadSettings() (Settings, error) {
+	var s Settings
+	var problems []error
+	unreadable := map[string]bool{}
+	known := map[string]bool{}
+	// envconfig stops at the first problem, so it gets one field at a time.
+	value := reflect.ValueOf(&s).Elem()
+	for i := range value.NumField() {
+		field := value.Type().Field(i)
+		name := settingsPrefix + "_" + field.Tag.Get("envconfig")
+		known[name] = true
+		single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+		if err := envconfig.Process(settingsPrefix, single.Interface()); err != nil {
+			unreadable[name] = true
+			problems = append(problems, settingError(name, field.Type, err))
+			continue
+		}
+		value.Field(i).Set(single.Elem().Field(0))
+	}
+	problems = append(problems, misspelt(known)...)
+	for _, err := range s.problems() {
+		// What could not be read was reported, and is zero now.
+		if name, _, _ := strings.Cut(err.Error(), " "); !unreadable[name] {
+			problems = append(problems, err)
+		}
+	}
+	return s, errors.Join(problems...)
+}
+
+// misspelt returns the variables that look like ours and are not. All of them:
+// envconfig's own check knows one at a time.
+func misspelt(known map[string]bool) []error {
+	var problems []error
+	for _, variable := range os.Environ() { //nolint:forbidigo // the names only; envconfig reads the values
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, settingsPrefix+"_") && !known[name] {
+			problems = append(problems, fmt.Errorf("%s is not a setting; see customersession config"+
+				" (Kubernetes sets such variables unless enableServiceLinks is false)", name))
+		}
+	}
+	return problems
+}
+
+// settingError says what is wrong with one variable.
+func settingError(name string, kind reflect.Type, err error) error {
+	if _, ok := errors.AsType[*envconfig.ParseError](err); !ok {
+		return errors.New(name + " is missing")
+	}
+	wanted := map[reflect.Type]string{
+		reflect.TypeFor[time.Duration](): "a duration such as 90s or 1h30m",
+		reflect.TypeFor[float64]():       "a number",
+		reflect.TypeFor[int]():           "a whole number",
+		reflect.TypeFor[slog.Level]():    "debug, info, warn or error",
+		reflect.TypeFor[prefixes]():      "a list of networks such as 10.0.0.0/8,fd00::/8",
+	}
+	return fmt.Errorf("%s is not %s", name, wanted[kind])
+}
+
+// problems are the rules that envconfig cannot know.
+func (s *Settings) problems() []error {
+	var problems []error
+	problem := func(bad bool, text string) {
+		if bad {
+			problems = append(problems, errors.New(settingsPrefix+"_"+text))
+		}
+	}
+	if s.Issuer != "" {
+		if err := checkIssuer(s.Issuer); err != nil {
+			problems = append(problems, fmt.Errorf("%s_ISSUER is wrong: %w", settingsPrefix, err))
+		}
+	}
+	problem(s.Audience == "", "AUDIENCE is empty")
+	problem(!isAddr(s.Addr), "ADDR is not host:port")
+	problem(!isAddr(s.OperationsAddr), "OPERATIONS_ADDR is not host:port")
+	problem(s.Addr == s.OperationsAddr && isAddr(s.Addr), "OPERATIONS_ADDR is the same as ADDR; health and metrics need a listener of their own")
+	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > DefaultMaxLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
+	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
+	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
+	problem(s.KeyRate < 0 || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is negative, or KEY_BURST less than 1")
+	problem(s.StrangerRate < 0 || s.StrangerRate > 0 && s.StrangerBurst < 1, "STRANGER_RATE is negative, or STRANGER_BURST less than 1")
+	problem(s.ReloadInterval < time.Second || s.ReloadInterval > time.Hour, "RELOAD_INTERVAL is not between 1s and 1h")
+	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
+	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
+	return append(problems, s.directoryProblems()...)
+}
+
+// directoryProblems checks that the chosen directory has what it needs, and
+// that nothing is set for another one, which would be a mistake unseen.
+func (s *Settings) directoryProblems() []error {
+	needed := map[string]bool{}
+	switch s.Customers {
+	case "file":
+		needed["CUSTOMERS_FILE"] = true
+	case "http":
+		needed["CUSTOMERS_URL"], needed["CUSTOMERS_TOKEN_FILE"] = true, false
+	case "postgres":
+		needed["CUSTOMERS_DSN_FILE"] = true
+		needed["CUSTOMERS_QUERY_ID"], needed["CUSTOMERS_QUERY_EXTERNAL_ID"] = false, false
+	case "request", "":
+	default:
+		return []error{errors.New(settingsPrefix + "_CUSTOMERS is not file, http, postgres or request")}
+	}
+	var problems []error
+	for _, setting := range []struct{ name, value string }{
+		{"CUSTOMERS_FILE", s.CustomersFile},
+		{"CUSTOMERS_URL", s.CustomersURL},
+		{"CUSTOMERS_TOKEN_FILE", s.CustomersTokenFile},
+		{"CUSTOMERS_DSN_FILE", s.CustomersDSNFile},
+		{"CUSTOMERS_QUERY_ID", s.CustomersQueryID},
+		{"CUSTOMERS_QUERY_EXTERNAL_ID", s.CustomersQueryExternalID},
+	} {
+		required, used := needed[setting.name]
+		if required && setting.value == "" {
+			problems = append(problems, fmt.Errorf("%s_%s is missing; %s_CUSTOMERS=%s needs it",
+				settingsPrefix, setting.name, settingsPrefix, s.Customers))
+		}
+		if !used && setting.value != "" && s.Customers != "" {
+			problems = append(problems, fmt.Errorf("%s_%s is set, but %s_CUSTOMERS=%s has no use for it",
+				settingsPrefix, setting.name, settingsPrefix, s.Customers))
+		}
+	}
+	return problems
+}
+
+func isAddr(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	return err == nil && port != ""
+}
+
+// settingsTable is how [WriteSettings] shows one setting.
+const settingsTable = "{{range .}}| `{{usage_key .}}` | {{or (usage_default .) (and (usage_required .) `**required**`)}} | {{usage_description .}} |\n{{end}}"
+
+// WriteSettings prints the settings as a Markdown table.
+func WriteSettings(w io.Writer) error {
+	if _, err := io.WriteString(w, "| Variable | Default | Meaning |\n|---|---|---|\n"); err != nil {
+		return err
+	}
+	return envconfig.Usagef(settingsPrefix, &Settings{}, w, settingsTable)
+}

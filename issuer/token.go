@@ -1,0 +1,124 @@
+package issuer
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify"
+)
+
+// Reasons why no token is made. Neither leaves half of one behind.
+var (
+	errSigner  = errors.New("signer is unavailable")
+	errTooLong = errors.New("token would be longer than verifiers accept")
+)
+
+// A claimSet is what a token says.
+type claimSet struct {
+	issuer, audience    string
+	sessionID           uuid.UUID
+	customerID          uuid.UUID
+	organizationID      uuid.UUID
+	issuedAt, expiresAt time.Time // whole seconds
+	returnURL           string    // may be empty
+}
+
+// signToken makes the compact JWS of the claims (RFC 7515, Section 3.1). It
+// writes header, claims and signature straight into the token's buffer: no
+// map, no reflection, one copy to make it a string. The error wraps errSigner,
+// errTooLong or keys.ErrNoSigningKey.
+func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
+	if c.expiresAt.After(key.LatestExpiry) {
+		// No token may outlive its key: verifiers drop the key and would
+		// refuse a token that is still good.
+		return "", fmt.Errorf("%w: session would end after %s, the last expiry that key %s may sign; run keys rotate",
+			keys.ErrNoSigningKey, key.LatestExpiry.Format(time.RFC3339), key.Public.ID())
+	}
+	// Big enough for a token without a return URL; others spill to the heap.
+	var scratch [768]byte
+	text := appendHeader(scratch[:0], key)
+	headerLength := len(text)
+	text = c.append(text)
+
+	base64url := base64.RawURLEncoding
+	size := base64url.EncodedLen(headerLength) + base64url.EncodedLen(len(text)-headerLength) +
+		base64url.EncodedLen(key.Public.SignatureSize()) + len("..")
+	if size > verify.MaxTokenLength {
+		return "", errTooLong
+	}
+	token := make([]byte, 0, size)
+	token = base64url.AppendEncode(token, text[:headerLength])
+	token = append(token, '.')
+	token = base64url.AppendEncode(token, text[headerLength:])
+	signature, err := key.Signer.Sign(ctx, token)
+	if err != nil {
+		return "", fmt.Errorf("%w: signing with key %s: %w", errSigner, key.Public.ID(), err)
+	}
+	if len(signature) != key.Public.SignatureSize() {
+		return "", fmt.Errorf("%w: key %s made a signature of %d bytes", errSigner, key.Public.ID(), len(signature))
+	}
+	token = append(token, '.')
+	return string(base64url.AppendEncode(token, signature)), nil
+}
+
+// appendHeader appends the JOSE header: exactly what verify accepts.
+func appendHeader(dst []byte, key *keys.SigningKey) []byte {
+	dst = append(dst, `{"alg":"`...)
+	dst = append(dst, key.Public.Algorithm()...)
+	dst = append(dst, `","kid":"`...)
+	dst = append(dst, key.Public.ID()...) // a thumbprint: nothing to escape
+	return append(dst, `","typ":"`+verify.TokenType+`"}`...)
+}
+
+// append appends the claims as JSON.
+func (c *claimSet) append(dst []byte) []byte {
+	dst = append(dst, `{"`+verify.ClaimIssuer+`":`...)
+	dst = ijson.AppendString(dst, c.issuer)
+	dst = append(dst, `,"`+verify.ClaimAudience+`":`...)
+	dst = ijson.AppendString(dst, c.audience)
+	dst = append(dst, `,"`+verify.ClaimCustomerID+`":`...)
+	dst = appendUUID(dst, c.customerID)
+	dst = append(dst, `,"`+verify.ClaimSessionID+`":`...)
+	dst = appendUUID(dst, c.sessionID)
+	dst = append(dst, `,"`+verify.ClaimOrganizationID+`":`...)
+	dst = appendUUID(dst, c.organizationID)
+	dst = append(dst, `,"`+verify.ClaimIssuedAt+`":`...)
+	dst = strconv.AppendInt(dst, c.issuedAt.Unix(), 10)
+	dst = append(dst, `,"`+verify.ClaimExpiresAt+`":`...)
+	dst = strconv.AppendInt(dst, c.expiresAt.Unix(), 10)
+	if c.returnURL != "" {
+		dst = append(dst, `,"`+verify.ClaimReturnURL+`":`...)
+		dst = ijson.AppendString(dst, c.returnURL)
+	}
+	return append(dst, `,"`+verify.ClaimScope+`":"`+verify.Scope+`"}`...)
+}
+
+// appendUUID appends a quoted UUID in the form of RFC 9562, Section 4.
+func appendUUID(dst []byte, id uuid.UUID) []byte {
+	dst = append(dst, '"')
+	dst = append(dst, id.String()...)
+	return append(dst, '"')
+}
+
+// appendTime appends a quoted RFC 3339 time in UTC.
+func appendTime(dst []byte, t time.Time) []byte {
+	dst = append(dst, '"')
+	dst = t.UTC().AppendFormat(dst, time.RFC3339)
+	return append(dst, '"')
+}
+
+// appendNullable appends a JSON string, or null for the empty one.
+func appendNullable(dst []byte, text string) []byte {
+	if text == "" {
+		return append(dst, "null"...)
+	}
+	return ijson.AppendString(dst, text)
+}

@@ -1,0 +1,4 @@
+package keys
+
+// FromDER is what turns a signature of crypto/ecdsa into that of a JWS.
+var FromDER = fromDER

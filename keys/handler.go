@@ -1,0 +1,57 @@
+package keys
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// retryAfter is when a consumer may ask again while no key is published, in
+// seconds. It is a state that somebody is busy to end.
+const retryAfter = "10"
+
+// NewHandler returns a handler that serves the JWK Set of the ring that
+// current returns, to GET and HEAD, with what caches need: a strong ETag, 304
+// for who has it already (RFC 9110, Section 13.1.2), and the max-age of the
+// schedule. Without a ring (nil) or a published key it answers 503. Browsers
+// of any origin may read it: there is nothing but public keys in it.
+func NewHandler(current func() *Ring) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("X-Content-Type-Options", "nosniff")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			refuse(w, http.StatusMethodNotAllowed, `{"detail":"Method Not Allowed"}`)
+			return
+		}
+		var d Document
+		if ring := current(); ring != nil {
+			d = ring.JWKSet(time.Now())
+		}
+		if d.Body == nil {
+			header.Set("Retry-After", retryAfter)
+			refuse(w, http.StatusServiceUnavailable, `{"error":"ServiceUnavailable","detail":"No key is published."}`)
+			return
+		}
+		header.Set("Content-Type", jwk.MediaType)
+		header.Set("ETag", d.ETag)
+		header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(d.MaxAge/time.Second))+", must-revalidate")
+		// It knows all there is to If-None-Match, HEAD and Content-Length.
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.Body))
+	})
+}
+
+// refuse answers with an error body that is not to be cached.
+func refuse(w http.ResponseWriter, status int, body string) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body) // the client is gone; net/http drops it for HEAD
+}

@@ -1,0 +1,77 @@
+package keys
+
+import (
+	"slices"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// A Manifest is one version of a key set. Whoever holds one that others may
+// hold too does not change it; see [Manifest.Clone]. Methods other than
+// Validate and Clone expect one that is valid.
+type Manifest struct {
+	// Version counts up from 1 with each version published.
+	Version int
+	// CreatedAt is when this version was made.
+	CreatedAt time.Time
+	Policy    Policy
+	// Keys holds 1 to 64 keys, in any order.
+	Keys []*Key
+}
+
+// A Key is a key and its schedule; doc.go draws it. All times are whole
+// seconds; the zero time means that there is none.
+type Key struct {
+	// Public is the public half; its ID is the key ID of tokens and, except
+	// for an imported key, the thumbprint.
+	Public *jwk.Key
+	// Private is the private half, nil when it is elsewhere or unknown.
+	Private *PrivateKey
+	// Signer is a URI of the private half, such as that of RFC 7512, when it
+	// is elsewhere. It holds no secret: "pin-value" is refused.
+	Signer string
+
+	// PublishAt is when the key enters the JWK Set.
+	PublishAt time.Time
+	// ActivateAt is from when on the key may sign.
+	ActivateAt time.Time
+	// SignUntil is from when on it may not any more.
+	SignUntil time.Time
+	// PromisedUntil is the latest SignUntil that any version published.
+	PromisedUntil time.Time
+	// RemoveAt is when the key leaves the JWK Set.
+	RemoveAt time.Time
+	// RevokedAt is when it leaves the JWK Set before its time, and signs no
+	// more; zero for a key that was not revoked.
+	RevokedAt time.Time
+
+	// Bootstrap exempts the key from rule 1. At most one key is so marked: the
+	// first one of an installation, made before any consumer exists.
+	Bootstrap bool
+	// Imported says that the key comes from another issuer. It has no Private,
+	// Signer, ActivateAt, SignUntil and PromisedUntil.
+	Imported bool
+}
+
+// ID returns the key ID.
+func (k *Key) ID() string { return k.Public.ID() }
+
+// LatestExpiry returns the latest exp that a token of the key may have: rule 3.
+func (k *Key) LatestExpiry(p Policy) time.Time { return k.RemoveAt.Add(-p.Skew) }
+
+// signable reports whether there is a way to sign with the key.
+func (k *Key) signable() bool {
+	return !k.Imported && (k.Private != nil || k.Signer != "")
+}
+
+// Clone returns a copy that shares nothing with m that can change.
+func (m *Manifest) Clone() *Manifest {
+	c := *m
+	c.Keys = slices.Clone(m.Keys)
+	for i, k := range c.Keys {
+		key := *k
+		c.Keys[i] = &key
+	}
+	return &c
+}

@@ -1,0 +1,95 @@
+package keys
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// A Policy is what the operator promises about the installation, and what the
+// operator wants of the keys. Durations are whole seconds.
+type Policy struct {
+	// Algorithm is what new keys are for. Keys of another one stay usable.
+	Algorithm jwk.Algorithm
+	// Propagation is the worst time for a new manifest to reach every replica.
+	// 1 second to 24 hours.
+	Propagation time.Duration
+	// Cache is the worst age of an honest consumer's JWK Set. 1 minute to 24
+	// hours: consumers do not ask more often than once a minute.
+	Cache time.Duration
+	// Skew is the worst difference between two clocks. 0 to 5 minutes.
+	Skew time.Duration
+	// MaxLifetime is that of the longest token. 1 minute to 24 hours.
+	MaxLifetime time.Duration
+	// Lease is how long a key may sign after the manifest was last renewed.
+	// Longer than Propagation and Skew together, or a renewal could come too
+	// late; at most 366 days.
+	Lease time.Duration
+	// RotationPeriod is how long a key is the current one. At least
+	// Propagation, Cache and Skew together, as the next key is published when
+	// the current one starts; at most 366 days.
+	RotationPeriod time.Duration
+}
+
+const day = 24 * time.Hour
+
+// DefaultPolicy suits replicas that see a changed file within 5 minutes and
+// consumers that honour max-age: ES256, a new key every 30 days, leases of 7
+// days, tokens of up to 24 hours.
+func DefaultPolicy() Policy {
+	return Policy{
+		Algorithm:      jwk.ES256,
+		Propagation:    5 * time.Minute,
+		Cache:          time.Hour,
+		Skew:           30 * time.Second,
+		MaxLifetime:    day,
+		Lease:          7 * day,
+		RotationPeriod: 30 * day,
+	}
+}
+
+// lead is how long a key is published before it may sign: rule 1.
+func (p Policy) lead() time.Duration { return p.Propagation + p.Cache + p.Skew }
+
+// linger is how long a key is published after it may sign: rule 2.
+func (p Policy) linger() time.Duration { return p.MaxLifetime + 2*p.Skew }
+
+func (p Policy) problems() []error {
+	var problems []error
+	add := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("policy: "+format, args...))
+	}
+	if !p.Algorithm.Known() {
+		add("algorithm %q is none of %v", p.Algorithm, jwk.Algorithms())
+	}
+	for _, d := range []struct {
+		name             string
+		value, low, high time.Duration
+	}{
+		{"propagation", p.Propagation, time.Second, day},
+		{"cache", p.Cache, time.Minute, day},
+		{"skew", p.Skew, 0, 5 * time.Minute},
+		{"max_lifetime", p.MaxLifetime, time.Minute, day},
+		{"lease", p.Lease, time.Second, 366 * day},
+		{"rotation_period", p.RotationPeriod, time.Second, 366 * day},
+	} {
+		switch {
+		case d.value < d.low || d.value > d.high:
+			add("%s is %v; it must be from %v to %v", d.name, d.value, d.low, d.high)
+		case d.value%time.Second != 0:
+			add("%s is %v; it must be whole seconds", d.name, d.value)
+		}
+	}
+	if len(problems) > 0 {
+		return problems // sums of values out of bounds say nothing
+	}
+	if short := p.Propagation + p.Skew; p.Lease <= short {
+		add("lease is %v; it must be longer than propagation + skew = %v, or it ends before its renewal arrives", p.Lease, short)
+	}
+	if p.RotationPeriod < p.lead() {
+		add("rotation_period is %v; it must be at least propagation + cache + skew = %v, or the next key is not ready in time",
+			p.RotationPeriod, p.lead())
+	}
+	return problems
+}

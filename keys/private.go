@@ -1,0 +1,147 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// A PrivateKey is a key that signs in this process: the [Signer] for keys
+// that are in the manifest. It is immutable, safe for concurrent use, and
+// printed, logged or marshaled it is "[redacted]".
+type PrivateKey struct {
+	redacted
+
+	// key is a function because package fmt calls no method on what it finds
+	// in an unexported field of somebody else's struct, but prints what is in
+	// there. Of a function it prints no more than the address.
+	key    func() crypto.Signer
+	public *jwk.Key
+}
+
+// rsaBits is the size of new RSA keys. A bigger one would make each portal
+// link longer (3072 bits: 171 characters), while 2048 bits are accepted until
+// 2030 (NIST SP 800-57 Part 1, Table 4) and a key is replaced long before.
+const rsaBits = 2048
+
+var (
+	errPrivateKind     = errors.New("private key is not an *ecdsa.PrivateKey, ed25519.PrivateKey or *rsa.PrivateKey")
+	errPrivateUnsound  = errors.New("private key is damaged: its parts contradict each other")
+	errPrivateMismatch = errors.New("private key does not belong to the public one")
+)
+
+// NewPrivateKey takes an *[ecdsa.PrivateKey] on P-256, an [ed25519.PrivateKey]
+// or an *[rsa.PrivateKey] of two primes, which the caller does not change
+// afterwards. The error tells what is wrong with it, in the words of package
+// jwk where the public half is at fault.
+func NewPrivateKey(key crypto.Signer) (*PrivateKey, error) {
+	var err error
+	switch k := key.(type) {
+	case *ecdsa.PrivateKey:
+		err = checkECDSA(k)
+	case ed25519.PrivateKey:
+		err = checkEd25519(k)
+	case *rsa.PrivateKey:
+		err = checkRSA(k)
+	default:
+		err = errPrivateKind
+	}
+	if err != nil {
+		return nil, err
+	}
+	public, err := jwk.New(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &PrivateKey{key: func() crypto.Signer { return key }, public: public}, nil
+}
+
+// The checks hide the causes of their errors: what the standard library says
+// about a private key is not ours to vouch for.
+
+func checkECDSA(k *ecdsa.PrivateKey) error {
+	if k == nil || k.Curve != elliptic.P256() {
+		return jwk.ErrUnsupported
+	}
+	d, err := k.Bytes()
+	if err != nil {
+		return errPrivateUnsound
+	}
+	same, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d)
+	if err != nil || !same.PublicKey.Equal(&k.PublicKey) {
+		return errPrivateUnsound
+	}
+	return nil
+}
+
+func checkEd25519(k ed25519.PrivateKey) error {
+	if len(k) != ed25519.PrivateKeySize || !k.Equal(ed25519.NewKeyFromSeed(k.Seed())) {
+		return errPrivateUnsound
+	}
+	return nil
+}
+
+func checkRSA(k *rsa.PrivateKey) error {
+	if k == nil || len(k.Primes) != 2 {
+		return errPrivateUnsound
+	}
+	// Sizes first: Validate takes time that grows with them.
+	if _, err := jwk.New(&k.PublicKey); err != nil {
+		return err
+	}
+	if k.Validate() != nil {
+		return errPrivateUnsound
+	}
+	k.Precompute()
+	return nil
+}
+
+// GenerateKey makes a new private key for the algorithm: P-256, Ed25519, or
+// RSA of 2048 bits.
+func GenerateKey(algorithm jwk.Algorithm) (*PrivateKey, error) {
+	var key crypto.Signer
+	var err error
+	switch algorithm {
+	case jwk.ES256:
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case jwk.EdDSA:
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	case jwk.RS256:
+		key, err = rsa.GenerateKey(rand.Reader, rsaBits)
+	default:
+		err = fmt.Errorf("algorithm %q is none of %v", algorithm, jwk.Algorithms())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("generating key: %w", err)
+	}
+	return NewPrivateKey(key)
+}
+
+// Public returns the public half, named by its thumbprint.
+func (k *PrivateKey) Public() *jwk.Key { return k.public }
+
+// redacted hides what embeds it from whatever prints it. Its methods have
+// value receivers, so that a copy of the embedding struct is hidden as well.
+type redacted struct{}
+
+const redaction = "[redacted]"
+
+// Format writes "[redacted]" for every verb.
+func (redacted) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, redaction) // a fmt.State keeps its own errors
+}
+
+// LogValue returns "[redacted]".
+func (redacted) LogValue() slog.Value { return slog.StringValue(redaction) }
+
+// MarshalText returns "[redacted]": only [Manifest.Encode] writes the key.
+func (redacted) MarshalText() ([]byte, error) { return []byte(redaction), nil }

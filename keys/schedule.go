@@ -1,0 +1,208 @@
+package keys
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// A State is what a key is at an instant.
+type State int
+
+// The states, in the order in which a key goes through them. Next, current and
+// retired keys are published.
+const (
+	// Scheduled is a key before publish_at.
+	Scheduled State = iota
+	// Next is a published key before activate_at.
+	Next
+	// Current is the one key that signs.
+	Current
+	// Retired is a published key that signs no more: a newer one does, its
+	// lease ended, or it was imported.
+	Retired
+	// Removed is a key from remove_at on.
+	Removed
+	// Revoked is a key from revoked_at on, whatever it was before.
+	Revoked
+)
+
+// String returns the name of the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Scheduled:
+		return "scheduled"
+	case Next:
+		return "next"
+	case Current:
+		return "current"
+	case Retired:
+		return "retired"
+	case Removed:
+		return "removed"
+	case Revoked:
+		return "revoked"
+	default:
+		return "unknown"
+	}
+}
+
+// StateAt returns what k, one of m.Keys, is at t. Where m is a public copy,
+// without a private part of any key, the current key is told as well.
+func (m *Manifest) StateAt(k *Key, t time.Time) State {
+	switch {
+	case k.revokedAt(t):
+		return Revoked
+	case !t.Before(k.RemoveAt):
+		return Removed
+	case t.Before(k.PublishAt):
+		return Scheduled
+	case !k.Imported && t.Before(k.ActivateAt):
+		return Next
+	case k == m.newest(t, slices.ContainsFunc(m.Keys, (*Key).signable)):
+		return Current
+	default:
+		return Retired
+	}
+}
+
+func (k *Key) revokedAt(t time.Time) bool {
+	return !k.RevokedAt.IsZero() && !t.Before(k.RevokedAt)
+}
+
+// publishedAt reports whether the key is in the JWK Set at t.
+func (k *Key) publishedAt(t time.Time) bool {
+	return !t.Before(k.PublishAt) && t.Before(k.publishedUntil())
+}
+
+// publishedUntil returns when the key leaves the JWK Set.
+func (k *Key) publishedUntil() time.Time {
+	if !k.RevokedAt.IsZero() && k.RevokedAt.Before(k.RemoveAt) {
+		return k.RevokedAt
+	}
+	return k.RemoveAt
+}
+
+// signsUntil returns when the key ceases to sign, if it ever did.
+func (k *Key) signsUntil() time.Time {
+	if !k.RevokedAt.IsZero() && k.RevokedAt.Before(k.SignUntil) {
+		return k.RevokedAt
+	}
+	return k.SignUntil
+}
+
+// CurrentAt returns the key that signs at t, or nil: of the keys that have a
+// private part and may sign, the one that was activated last. Every replica
+// with the same manifest comes to the same one.
+func (m *Manifest) CurrentAt(t time.Time) *Key { return m.newest(t, true) }
+
+func (m *Manifest) newest(t time.Time, signable bool) *Key {
+	var newest *Key
+	for _, k := range m.Keys {
+		switch {
+		case k.Imported, signable && !k.signable(), t.Before(k.ActivateAt), !t.Before(k.signsUntil()):
+		case newest == nil, newestFirst(k, newest) < 0:
+			newest = k
+		}
+	}
+	return newest
+}
+
+// newestFirst orders keys by the instant they were activated, the latest
+// first, and by key ID where two were activated at once.
+func newestFirst(a, b *Key) int {
+	return cmp.Or(b.ActivateAt.Compare(a.ActivateAt), strings.Compare(a.ID(), b.ID()))
+}
+
+// PublishedAt returns the JWK Set at t: the current key first, for consumers
+// that take the first they see, then the next ones, then the retired ones,
+// newest first each. It may be empty, and must not be served then.
+func (m *Manifest) PublishedAt(t time.Time) *jwk.Set {
+	type entry struct {
+		key  *Key
+		rank int
+	}
+	var entries []entry
+	for _, k := range m.Keys {
+		switch m.StateAt(k, t) {
+		case Current:
+			entries = append(entries, entry{k, 0})
+		case Next:
+			entries = append(entries, entry{k, 1})
+		case Retired:
+			entries = append(entries, entry{k, 2})
+		default:
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), newestFirst(a.key, b.key))
+	})
+	published := make([]*jwk.Key, len(entries))
+	for i, e := range entries {
+		published[i] = e.key.Public
+	}
+	set, err := jwk.NewSet(published...)
+	if err != nil {
+		panic("keys: the manifest was not validated: " + err.Error())
+	}
+	return set
+}
+
+// PublishedKey returns the key with that ID when it is in the JWK Set at t,
+// nil otherwise. It compares the IDs of at most 64 keys; [Ring.PublishedKey]
+// is for every request.
+func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
+	for _, k := range m.Keys {
+		if k.ID() == id && k.publishedAt(t) {
+			return k.Public
+		}
+	}
+	return nil
+}
+
+// NextChange returns the first instant after t at which a key enters or leaves
+// the JWK Set, the zero time when there is none.
+func (m *Manifest) NextChange(t time.Time) time.Time {
+	var next time.Time
+	for _, k := range m.Keys {
+		if enters, leaves := k.PublishAt, k.publishedUntil(); enters.Before(leaves) {
+			next = earlierAfter(t, next, enters)
+			next = earlierAfter(t, next, leaves)
+		}
+	}
+	return next
+}
+
+// NextEvent returns the first instant after t that any key's schedule names,
+// the zero time when there is none. No key changes its state before it.
+func (m *Manifest) NextEvent(t time.Time) time.Time {
+	var next time.Time
+	for _, k := range m.Keys {
+		for _, instant := range [...]time.Time{k.PublishAt, k.ActivateAt, k.SignUntil, k.RemoveAt, k.RevokedAt} {
+			next = earlierAfter(t, next, instant)
+		}
+	}
+	return next
+}
+
+// earlierAfter returns candidate when it is after t and before next, and next
+// otherwise; a next that is zero counts as never.
+func earlierAfter(t, next, candidate time.Time) time.Time {
+	if candidate.After(t) && (next.IsZero() || candidate.Before(next)) {
+		return candidate
+	}
+	return next
+}
+
+// MaxAge returns for how long the JWK Set of t may be cached, in whole seconds:
+// the policy's cache, but not beyond the next change (rule 4).
+func (m *Manifest) MaxAge(t time.Time) time.Duration {
+	age := m.Policy.Cache
+	if next := m.NextChange(t); !next.IsZero() {
+		age = min(age, next.Sub(t))
+	}
+	return age.Truncate(time.Second)
+}

@@ -1,0 +1,212 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+)
+
+const (
+	maxKeys = 64
+	// maxKeyID is the length that a verifier of ours takes in a header.
+	maxKeyID = 255
+)
+
+var errNoPublic = errors.New("jwk, the public key, is missing")
+
+// Validate checks m by itself: that it is complete, that its policy is within
+// bounds, that its keys are sound, different and in order, and that they obey
+// rules 1 and 2. The error tells all that is wrong, one problem a line: which
+// key, which rule, by how much, and what would be right. Whether m may follow
+// another manifest is another question.
+func (m *Manifest) Validate() error { return errors.Join(m.problems()...) }
+
+func (m *Manifest) problems() []error {
+	var problems []error
+	add := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf(format, args...))
+	}
+	if m.Version < 1 {
+		add("version is %d; the first one is 1", m.Version)
+	}
+	for _, err := range timeProblems("created_at", m.CreatedAt, true) {
+		add("%w", err)
+	}
+	policyProblems := m.Policy.problems()
+	problems = append(problems, policyProblems...)
+	if len(m.Keys) == 0 {
+		add("manifest holds no key")
+	}
+	if len(m.Keys) > maxKeys {
+		add("manifest holds %d keys; at most %d are allowed, so drop those that are removed", len(m.Keys), maxKeys)
+	}
+	problems = append(problems, m.doubles()...)
+	for i, k := range m.Keys {
+		if k == nil || k.Public == nil {
+			add("key number %d: %w", i+1, errNoPublic)
+			continue
+		}
+		name := fmt.Sprintf("key %q", k.ID())
+		for _, err := range k.problems(m.Policy, len(policyProblems) == 0) {
+			add("%s: %w", name, err)
+		}
+	}
+	return problems
+}
+
+// doubles finds what may only be there once.
+func (m *Manifest) doubles() []error {
+	var problems []error
+	ids, publics, bootstrap := map[string]bool{}, map[string]string{}, ""
+	for _, k := range m.Keys {
+		if k == nil || k.Public == nil {
+			continue
+		}
+		id, same := k.ID(), k.Public.Thumbprint()
+		switch other, double := publics[same]; {
+		case ids[id]:
+			problems = append(problems, fmt.Errorf("key %q: there are two keys with this kid", id))
+		case double:
+			problems = append(problems, fmt.Errorf("key %q: is the same public key as %q", id, other))
+		}
+		ids[id], publics[same] = true, id
+		if !k.Bootstrap {
+			continue
+		}
+		if bootstrap != "" {
+			problems = append(problems, fmt.Errorf("key %q: is marked bootstrap, but %q is so already; only the first key of an installation may be", id, bootstrap))
+		}
+		bootstrap = id
+	}
+	return problems
+}
+
+// problems checks one key. The rules are about the policy, and left out when
+// that is not sound itself.
+func (k *Key) problems(p Policy, sound bool) []error {
+	problems := append(k.identityProblems(), k.scheduleProblems()...)
+	if len(problems) > 0 || !sound {
+		return problems
+	}
+	return k.ruleProblems(p)
+}
+
+func (k *Key) identityProblems() []error {
+	var problems []error
+	add := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf(format, args...))
+	}
+	switch id := k.ID(); {
+	case id == "" || len(id) > maxKeyID || strings.ContainsFunc(id, unicode.IsControl):
+		add("kid must have 1 to %d bytes and no control characters", maxKeyID)
+	case !k.Imported && id != k.Public.Thumbprint():
+		add("kid must be the thumbprint %q; only an imported key may have another", k.Public.Thumbprint())
+	}
+	if k.Imported && (k.Private != nil || k.Signer != "" || k.Bootstrap) {
+		add("an imported key never signs: it must not have private, signer or bootstrap")
+	}
+	if k.Private != nil && k.Signer != "" {
+		add("has both private and signer; the private key is in one place only")
+	}
+	if k.Private != nil && !k.Private.public.Equal(k.Public) {
+		add("%w", errPrivateMismatch)
+	}
+	if k.Signer != "" {
+		if err := checkSigner(k.Signer); err != nil {
+			add("%w", err)
+		}
+	}
+	return problems
+}
+
+// checkSigner does not quote the URI, for what may be in it.
+func checkSigner(uri string) error {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return errors.New(`signer must be a URI, such as "pkcs11:token=sessions;object=2026"`)
+	}
+	if strings.Contains(strings.ToLower(uri), "pin-value") || u.User != nil {
+		return errors.New("signer must not hold a PIN or password; refer to a file that does, with pin-source (RFC 7512, Section 2.4)")
+	}
+	return nil
+}
+
+// scheduleProblems checks that the times are there and in order.
+func (k *Key) scheduleProblems() []error {
+	problems := timeProblems("publish_at", k.PublishAt, true)
+	for _, t := range []struct {
+		name string
+		t    time.Time
+	}{
+		{"activate_at", k.ActivateAt},
+		{"sign_until", k.SignUntil},
+		{"promised_until", k.PromisedUntil},
+	} {
+		if k.Imported && !t.t.IsZero() {
+			problems = append(problems, fmt.Errorf("an imported key never signs: it must not have %s", t.name))
+			continue
+		}
+		problems = append(problems, timeProblems(t.name, t.t, !k.Imported)...)
+	}
+	problems = append(problems, timeProblems("remove_at", k.RemoveAt, true)...)
+	problems = append(problems, timeProblems("revoked_at", k.RevokedAt, false)...)
+	if len(problems) > 0 {
+		return problems
+	}
+	order := func(early string, a time.Time, late string, b time.Time, equal bool) {
+		if a.Before(b) || equal && a.Equal(b) {
+			return
+		}
+		words := "after"
+		if equal {
+			words = "at or after"
+		}
+		problems = append(problems, fmt.Errorf("%s is %s; it must be %s %s, %s",
+			late, formatTime(b), words, early, formatTime(a)))
+	}
+	if k.Imported {
+		order("publish_at", k.PublishAt, "remove_at", k.RemoveAt, false)
+		return problems
+	}
+	order("publish_at", k.PublishAt, "activate_at", k.ActivateAt, true)
+	order("activate_at", k.ActivateAt, "sign_until", k.SignUntil, false)
+	order("sign_until", k.SignUntil, "promised_until", k.PromisedUntil, true)
+	// remove_at after promised_until is less than what rule 2 demands.
+	return problems
+}
+
+func timeProblems(name string, t time.Time, required bool) []error {
+	switch {
+	case t.IsZero() && required:
+		return []error{fmt.Errorf("%s is missing", name)}
+	case t.IsZero():
+		return nil
+	case t.UTC().Year() < 1970 || t.UTC().Year() > 9999:
+		return []error{fmt.Errorf("%s is not in the years 1970 to 9999", name)}
+	case t.Nanosecond() != 0:
+		return []error{fmt.Errorf("%s is not a whole second", name)}
+	default:
+		return nil
+	}
+}
+
+func (k *Key) ruleProblems(p Policy) []error {
+	if k.Imported {
+		return nil
+	}
+	var problems []error
+	if earliest := k.PublishAt.Add(p.lead()); k.ActivateAt.Before(earliest) && !k.Bootstrap {
+		problems = append(problems, fmt.Errorf(
+			"rule 1: activate_at is %v too early: it is %s, but caches may lack the key until %s (publish_at + propagation + cache + skew); set activate_at to that or later",
+			earliest.Sub(k.ActivateAt), formatTime(k.ActivateAt), formatTime(earliest)))
+	}
+	if earliest := k.PromisedUntil.Add(p.linger()); k.RemoveAt.Before(earliest) {
+		problems = append(problems, fmt.Errorf(
+			"rule 2: remove_at is %v too early: it is %s, but tokens of the key may live until %s (promised_until + max_lifetime + 2 * skew); set remove_at to that or later",
+			earliest.Sub(k.RemoveAt), formatTime(k.RemoveAt), formatTime(earliest)))
+	}
+	return problems
+}

@@ -1,0 +1,165 @@
+package verify_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify"
+)
+
+// rawVerification returns what the standard library must do for the same
+// bytes: hash, and check the signature. Nothing is decoded or parsed.
+func rawVerification(t testing.TB, s *signer, token string) func() error {
+	t.Helper()
+	cut := strings.LastIndexByte(token, '.')
+	input := []byte(token[:cut])
+	signature, err := base64.RawURLEncoding.DecodeString(token[cut+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("bad signature")
+	switch public := s.key.Public().(type) {
+	case *ecdsa.PublicKey:
+		return func() error {
+			sum := sha256.Sum256(input)
+			r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+			if !ecdsa.Verify(public, sum[:], r, s) {
+				return failed
+			}
+			return nil
+		}
+	case ed25519.PublicKey:
+		return func() error {
+			if !ed25519.Verify(public, input, signature) {
+				return failed
+			}
+			return nil
+		}
+	case *rsa.PublicKey:
+		return func() error {
+			sum := sha256.Sum256(input)
+			return rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], signature)
+		}
+	default:
+		t.Fatalf("key is %T", public)
+		return nil
+	}
+}
+
+func uncached(t testing.TB, s *signer) *verify.Verifier {
+	t.Helper()
+	v, err := verify.New(verify.Config{
+		Issuer: testIssuer, Audience: testAudience, KeySource: s, Algorithms: jwk.Algorithms(), CacheSize: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// BenchmarkVerifyNew compares a token seen for the first time with the raw
+// primitive on the same bytes. The machine's speed drifts, so the two take
+// turns.
+func BenchmarkVerifyNew(b *testing.B) {
+	for _, algorithm := range jwk.Algorithms() {
+		b.Run(string(algorithm), func(b *testing.B) {
+			s := newSigner(b, algorithm)
+			v := uncached(b, s)
+			token := s.token(b, s.header(), payload())
+			raw := rawVerification(b, s, token)
+			const batch = 50
+			var ours, bare time.Duration
+			for b.Loop() {
+				start := time.Now()
+				for range batch {
+					if _, err := v.Verify(b.Context(), token); err != nil {
+						b.Fatal(err)
+					}
+				}
+				middle := time.Now()
+				for range batch {
+					if err := raw(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				ours, bare = ours+middle.Sub(start), bare+time.Since(middle)
+			}
+			b.ReportMetric(float64(ours.Nanoseconds())/float64(b.N*batch), "ns/token")
+			b.ReportMetric(100*float64(ours)/float64(bare), "%-of-raw")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkVerifyAgain is a token that the cache knows, on all cores.
+func BenchmarkVerifyAgain(b *testing.B) {
+	s := newSigner(b, jwk.ES256)
+	v := newVerifier(b, s)
+	token := s.token(b, s.header(), payload())
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := v.Verify(b.Context(), token); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// BenchmarkVerifyGarbage is what strangers send.
+func BenchmarkVerifyGarbage(b *testing.B) {
+	s := newSigner(b, jwk.ES256)
+	v := newVerifier(b, s)
+	good := s.token(b, s.header(), payload())
+	for name, token := range map[string]string{
+		"empty": "", "oversized": strings.Repeat("a", 1<<20), "no-dots": strings.Repeat("a", 700),
+		"dots": strings.Repeat(".", 700), "bad-header": strings.Replace(good, "e", "f", 1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err == nil {
+					b.Fatal("accepted")
+				}
+			}
+		})
+	}
+}
+
+func TestVerifyAllocations(t *testing.T) {
+	for _, algorithm := range jwk.Algorithms() {
+		s := newSigner(t, algorithm)
+		token := s.token(t, s.header(), payload())
+		v, raw := uncached(t, s), rawVerification(t, s, token)
+		verifyIt := func(v *verify.Verifier) float64 {
+			return testing.AllocsPerRun(500, func() {
+				if _, err := v.Verify(t.Context(), token); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		bare := testing.AllocsPerRun(500, func() {
+			if err := raw(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		ours := verifyIt(v)
+		t.Logf("%s: new %v allocations, primitive %v", algorithm, ours, bare)
+		if ours-bare > 5 {
+			t.Errorf("%s: a new token makes %v allocations, and the primitive alone %v", algorithm, ours, bare)
+		}
+		if again := verifyIt(newVerifier(t, s, algorithm)); again != 0 {
+			t.Errorf("%s: a known token makes %v allocations", algorithm, again)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+)
+
+// An Observer is told what a verifier does, for metrics and traces. A verifier
+// without one spends nothing on it. Package promverify has an implementation
+// for Prometheus.
+//
+// Both methods are called from many goroutines at once, and must be quick:
+// Verified is called on the way of every request, and while Refreshed runs the
+// next fetch is not scheduled. Refreshed must not call [Verifier.Close].
+type Observer interface {
+	// Verified is called once for each call of [Verifier.Verify], with its
+	// context.
+	Verified(ctx context.Context, verification Verification)
+	// Refreshed is called after each attempt to fetch keys.
+	Refreshed(refresh Refresh)
+}
+
+// Results of a [Refresh] that are not an error.
+const (
+	// ResultOK is also the Result of a [Verification] of a good token.
+	ResultOK = "ok"
+	// ResultUnchanged means that the issuer publishes what it did before.
+	ResultUnchanged = "unchanged"
+)
+
+// A Verification is the outcome of one call of [Verifier.Verify].
+type Verification struct {
+	// Result is one of [Results].
+	Result string
+	// Cached says that the token was known from a call before, so that its
+	// signature was not checked again.
+	Cached bool
+}
+
+// A Refresh is the outcome of one attempt to fetch keys.
+type Refresh struct {
+	// Result is [ResultOK], [ResultUnchanged], or an error class as in
+	// [Health].
+	Result string
+	// Keys is how many keys of the set can be used, 0 when the attempt failed.
+	Keys int
+	// Skipped counts the keys of the set that cannot, as in [Health]. It must
+	// not be changed.
+	Skipped map[string]int
+	// Duration is how long the attempt took.
+	Duration time.Duration
+}
+
+// Results returns every Result of a [Verification]: [ResultOK], and a word for
+// each error of this package, such as "expired" for [ErrExpired]. The list
+// never holds anything from a token, and is short enough for a metric's label.
+func Results() []string {
+	words := []string{ResultOK}
+	for _, r := range reasons() {
+		words = append(words, r.word)
+	}
+	return words
+}
+
+type reason struct {
+	err  error
+	word string
+}
+
+// reasons are the errors of this package, each with its word.
+func reasons() [12]reason {
+	return [...]reason{
+		{ErrMalformed, "malformed"},
+		{ErrAlgorithm, "algorithm"},
+		{ErrUnknownKey, "unknown_key"},
+		{ErrSignature, "signature"},
+		{ErrType, "type"},
+		{ErrClaims, "claims"},
+		{ErrExpired, "expired"},
+		{ErrNotYetValid, "not_yet_valid"},
+		{ErrIssuer, "issuer"},
+		{ErrAudience, "audience"},
+		{ErrRevoked, "revoked"},
+		{ErrKeysUnavailable, "keys_unavailable"},
+	}
+}
+
+// resultOf returns the word for what [Verifier.Verify] returned. An error of a
+// [KeySource] that is none of ours means that keys could not be found.
+func resultOf(err error) string {
+	if err == nil {
+		return ResultOK
+	}
+	for _, r := range reasons() {
+		if errors.Is(err, r.err) {
+			return r.word
+		}
+	}
+	return "keys_unavailable"
+}
+
+// describe makes the event of a fetch that was made with old at hand.
+func describe(old, next *fetched, err error) Refresh {
+	if err != nil {
+		return Refresh{Result: err.Error()}
+	}
+	event := Refresh{Result: ResultOK, Keys: next.set.Len(), Skipped: maps.Clone(next.skipped)}
+	if old.set != nil && !old.seed && sameKeys(old, next) {
+		event.Result = ResultUnchanged
+	}
+	return event
+}
+
+// sameKeys tells whether two sets hold the same keys, in any order. Key IDs
+// are thumbprints: the same ID is the same key.
+func sameKeys(a, b *fetched) bool {
+	if a.set.Len() != b.set.Len() || !maps.Equal(a.skipped, b.skipped) {
+		return false
+	}
+	for _, key := range a.set.Keys() {
+		if b.set.Key(key.ID()) == nil {
+			return false
+		}
+	}
+	return true
+}

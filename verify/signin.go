@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// TokenParameter is the query parameter of a portal link that holds the
+	// token.
+	TokenParameter = "customer_session_token"
+
+	// cookieName begins with __Host-: a browser takes such a cookie only when
+	// it is Secure, for this host alone and for all of its paths, so that no
+	// other host of the domain can set or read it (RFC 6265bis, Section
+	// 4.1.3.2).
+	cookieName = "__Host-customer_session"
+)
+
+// SignIn handles the landing route of a portal. A request with a token in its
+// query, as portal links have it, is signed in: the token moves into a cookie
+// that ends with the session, and the browser is sent to the same address
+// without the token, so that it gets into no bookmark, no history that is
+// shown, no log of this site and no Referer of the next one. Every other
+// request goes to next, which is usually a page behind
+// [Verifier.NewMiddleware] with Cookie.
+//
+// A link that is expired or bad is answered by onError, which should show a
+// page that says so; see [MiddlewareConfig] for what it may do. Nil shows a
+// short text.
+//
+// Whoever has a link can sign in with it, and can have somebody else open it:
+// the page should always show who is signed in.
+func (v *Verifier) SignIn(next http.Handler, onError func(w http.ResponseWriter, r *http.Request, err error)) http.Handler {
+	config := &MiddlewareConfig{OnError: onError}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		tokens, isLink := query[TokenParameter]
+		if !isLink || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		header := w.Header()
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cache-Control", "no-store")
+		if len(tokens) != 1 {
+			v.deny(w, r, ErrInvalidRequest, config)
+			return
+		}
+		session, err := v.Verify(r.Context(), tokens[0])
+		if err != nil {
+			v.deny(w, r, err, config)
+			return
+		}
+		http.SetCookie(w, sessionCookie(tokens[0], session.ExpiresAt))
+		query.Del(TokenParameter)
+		header.Set("Location", localAddress(r.URL, query))
+		w.WriteHeader(http.StatusSeeOther)
+	})
+}
+
+// localAddress returns the address of a request on its own host, with another
+// query. A path that begins with two slashes would name another host.
+func localAddress(u *url.URL, query url.Values) string {
+	address := "/" + strings.TrimLeft(u.EscapedPath(), "/")
+	if encoded := query.Encode(); encoded != "" {
+		address += "?" + encoded
+	}
+	return address
+}
+
+// SignOut handles the sign-out route of a portal: it takes the cookie of
+// [Verifier.SignIn] away and sends the browser to a path of this site. It wants
+// a POST from a page of the same origin. The token itself stays valid until it
+// expires; nothing stores it that could forget it. SignOut panics when path
+// does not begin with a single slash, because it would lead to another site.
+func (v *Verifier) SignOut(path string) http.Handler {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`) {
+		panic("verify: SignOut needs a path of this site, such as /signed-out")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "Sign out with POST", http.StatusMethodNotAllowed)
+			return
+		}
+		if err := new(http.CrossOriginProtection).Check(r); err != nil {
+			v.deny(w, r, ErrCrossOrigin, &MiddlewareConfig{})
+			return
+		}
+		http.SetCookie(w, sessionCookie("", time.Unix(1, 0)))
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Location", path)
+		w.WriteHeader(http.StatusSeeOther)
+	})
+}
+
+// sessionCookie holds a token until it expires. Lax: a link on another site
+// may lead into the portal, but its forms and scripts may not act in it.
+func sessionCookie(token string, expires time.Time) *http.Cookie {
+	maxAge := int(time.Until(expires) / time.Second)
+	if maxAge <= 0 {
+		maxAge = -1 // delete it
+	}
+	return &http.Cookie{
+		Name: cookieName, Value: token, Path: "/", Expires: expires, MaxAge: maxAge,
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// cookieToken returns the token of a request's cookie, unless another site's
+// page sent the request.
+func cookieToken(r *http.Request) (string, error) {
+	cookies := r.CookiesNamed(cookieName)
+	switch {
+	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
+		return "", ErrNoToken
+	case len(cookies) > 1:
+		return "", ErrInvalidRequest
+	case new(http.CrossOriginProtection).Check(r) != nil:
+		return "", ErrCrossOrigin
+	}
+	return cookies[0].Value, nil
+}
