@@ -185,9 +185,14 @@ func TestDev(t *testing.T) {
 	if got := session.text(t, "customer_portal_url"); !strings.HasPrefix(got, d.base+"/portal?customer_session_token=") {
 		t.Errorf("got link %s", got)
 	}
-	page := f.do(t, http.MethodGet, strings.TrimPrefix(d.link, d.base), "")
+	arrived := f.do(t, http.MethodGet, strings.TrimPrefix(d.link, d.base), "")
+	cookie, _, _ := strings.Cut(arrived.header.Get("Set-Cookie"), ";")
+	if arrived.status != http.StatusSeeOther || arrived.header.Get("Location") != "/portal" {
+		t.Errorf("the link answers %d to %s", arrived.status, arrived.header.Get("Location"))
+	}
+	page := f.do(t, http.MethodGet, "/portal", "", "Cookie", cookie)
 	if page.status != http.StatusOK || !bytes.Contains(page.body, []byte("Ada Lovelace")) {
-		t.Errorf("the link answers %d: %s", page.status, page.body)
+		t.Errorf("the portal answers %d: %s", page.status, page.body)
 	}
 	for _, bad := range []string{"/portal", "/portal?customer_session_token=x", strings.TrimPrefix(d.link, d.base)[:200]} {
 		if page := f.do(t, http.MethodGet, bad, ""); page.status != http.StatusUnauthorized || !bytes.Contains(page.body, []byte("not signed in")) {

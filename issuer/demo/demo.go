@@ -21,6 +21,7 @@ import (
 	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/issuer/organizations"
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/verify"
 )
 
 // The demo organization and its first customer, always the same so that
@@ -47,6 +48,8 @@ type Demo struct {
 	listener net.Listener
 	server   *issuer.Server
 	handler  http.Handler
+	verifier *verify.Verifier // the portal's
+	ring     *keys.Ring
 	secret   organizations.Secret
 }
 
@@ -54,8 +57,8 @@ type Demo struct {
 // issuer URL is the listener's.
 func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 	d := &Demo{base: "http://" + listener.Addr().String(), listener: listener}
-	ring, err := newRing()
-	if err != nil {
+	var err error
+	if d.ring, err = newRing(); err != nil {
 		return nil, err
 	}
 	registry, err := d.newRegistry()
@@ -68,7 +71,7 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 	}
 	d.server, err = issuer.New(issuer.Config{
 		Issuer:        d.base,
-		Keys:          func() *keys.Ring { return ring },
+		Keys:          func() *keys.Ring { return d.ring },
 		Organizations: func() *organizations.Registry { return registry },
 		Customers:     directory,
 		Logger:        logger,
@@ -76,12 +79,13 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	portal, err := newPortal(d.base, directory)
-	if err != nil {
+	var portal http.Handler
+	if portal, d.verifier, err = newPortal(d.base, directory); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+portalPath, portal)
+	mux.Handle(portalPath, portal)
+	mux.Handle(portalPath+"/", portal)
 	mux.Handle("/", d.server.Handler())
 	d.handler = mux
 	return d, nil
@@ -113,6 +117,7 @@ func (d *Demo) newRegistry() (*organizations.Registry, error) {
 
 // Run serves until ctx is done. Operations may be nil.
 func (d *Demo) Run(ctx context.Context, operations net.Listener) error {
+	defer d.verifier.Close()
 	return d.server.Run(ctx, issuer.RunConfig{
 		Public: d.listener, Operations: operations, Handler: d.handler, DrainTimeout: 5 * time.Second,
 	})

@@ -1,0 +1,132 @@
+// Opens the demo portal in Chromium, as a customer would. Standard input is
+// JSON: the browser's path, links, what the page should say, and where to put
+// screenshots, if anywhere. Prints a line for each check that passed; the first
+// one that fails ends the script with exit status 1.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const want = JSON.parse(readFileSync(0, "utf8"));
+const browser = await chromium.launch({
+  executablePath: want.browser,
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
+});
+
+async function check(name, run, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 900, height: 720 }, ...options });
+  const problems = [];
+  context.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+  context.on("weberror", (error) => problems.push(String(error.error())));
+  try {
+    const page = await context.newPage();
+    await run(page, context);
+    // A refusal is a 401, which the browser reports as an error, too.
+    assert.deepEqual(problems.filter((text) => !text.includes("status of 401")), []);
+    console.log("ok " + name);
+  } finally {
+    await context.close();
+  }
+}
+
+async function screenshot(page, name) {
+  if (want.screenshots) {
+    await page.screenshot({ path: `${want.screenshots}/${name}.png` });
+  }
+}
+
+const open = (page) => page.goto(want.link);
+const heading = (page) => page.locator("h1").innerText();
+
+await check("the link shows who is signed in, and the address loses the token", async (page) => {
+  await open(page);
+  assert.equal(await heading(page), want.name);
+  assert.equal(await page.locator("#email").innerText(), want.email);
+  assert.equal(await page.locator("#key").innerText(), want.keyID);
+  assert.equal(page.url(), want.base + "/portal");
+  assert.match(await page.locator("#left").innerText(), /^(59:\d\d|1:00:00) left$/);
+  assert.equal(await page.evaluate(() => document.cookie), "", "a script can read the cookie");
+  await screenshot(page, "demo-portal");
+});
+
+await check("the countdown runs", async (page) => {
+  await page.clock.install();
+  await open(page);
+  const before = await page.locator("#left").innerText();
+  await page.clock.runFor(65_000);
+  const after = await page.locator("#left").innerText();
+  assert.notEqual(before, after);
+  assert.match(after, /^58:\d\d left$/);
+});
+
+await check("the cookie is for this host alone, and ends with the session", async (page, context) => {
+  await open(page);
+  const cookies = await context.cookies();
+  assert.equal(cookies.length, 1);
+  const [cookie] = cookies;
+  assert.equal(cookie.name, "__Host-customer_session");
+  assert.ok(cookie.secure && cookie.httpOnly && cookie.path === "/" && cookie.sameSite === "Lax");
+  assert.ok(Math.abs(cookie.expires - Date.now() / 1000 - 3600) < 120);
+});
+
+await check("the next site learns nothing of the link", async (page) => {
+  await open(page);
+  await page.locator("#return").click();
+  await page.waitForURL(want.returnURL);
+  assert.equal(await page.evaluate(() => document.referrer), "");
+  await page.goBack();
+  assert.equal(page.url(), want.base + "/portal");
+  assert.equal(await heading(page), want.name);
+});
+
+await check("reload works", async (page) => {
+  await open(page);
+  await page.reload();
+  assert.equal(await heading(page), want.name);
+});
+
+await check("sign-out works", async (page, context) => {
+  await open(page);
+  await page.locator("#sign-out").click();
+  await page.waitForURL(want.base + "/portal/signed-out");
+  assert.equal(await heading(page), "You are signed out");
+  assert.deepEqual(await context.cookies(), []);
+  await page.goto(want.base + "/portal");
+  assert.equal(await heading(page), "You are not signed in");
+});
+
+await check("an expired link explains itself", async (page, context) => {
+  const answer = await page.goto(want.expiredLink);
+  assert.equal(answer.status(), 401);
+  assert.equal(await heading(page), "Your session has ended");
+  assert.match(await page.locator("#problem").innerText(), /limited time/);
+  assert.deepEqual(await context.cookies(), []);
+});
+
+await check("a link that was cut off explains itself", async (page) => {
+  await page.goto(want.link.slice(0, -20));
+  assert.match(await page.locator("#problem").innerText(), /cut off/);
+});
+
+await check("it is dark where the customer wants it dark", async (page) => {
+  await open(page);
+  const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  assert.equal(background, "rgb(19, 22, 25)");
+  await screenshot(page, "demo-portal-dark");
+}, { colorScheme: "dark" });
+
+await check("it fits a telephone", async (page) => {
+  await open(page);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  assert.equal(overflow, false);
+}, { viewport: { width: 360, height: 740 } });
+
+await check("it works without scripts", async (page) => {
+  await open(page);
+  assert.equal(await heading(page), want.name);
+  assert.match(await page.locator("#left").innerText(), /^until \d\d:\d\d:\d\d UTC/);
+}, { javaScriptEnabled: false });
+
+await browser.close();
