@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -39,9 +40,11 @@ type claims struct {
 
 // knownClaims are the names that no other name may fold to: a reader that
 // compares names carelessly would take {"SUB": …} for a subject.
-var knownClaims = []string{
-	ClaimIssuer, ClaimAudience, ClaimCustomerID, ClaimSessionID, ClaimOrganizationID,
-	ClaimIssuedAt, ClaimExpiresAt, ClaimNotBefore, ClaimReturnURL, ClaimScope,
+func knownClaims() [10]string {
+	return [...]string{
+		ClaimIssuer, ClaimAudience, ClaimCustomerID, ClaimSessionID, ClaimOrganizationID,
+		ClaimIssuedAt, ClaimExpiresAt, ClaimNotBefore, ClaimReturnURL, ClaimScope,
+	}
 }
 
 // parseClaims reads the payload of a token whose signature is good.
@@ -109,7 +112,7 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 	case ClaimScope:
 		return c.setText(&c.scopes, ClaimScope, v, MaxStringLength)
 	}
-	for _, known := range knownClaims {
+	for _, known := range knownClaims() {
 		if len(name) >= len(known) && bytes.EqualFold(name, []byte(known)) {
 			return errFoldedName
 		}
@@ -150,7 +153,7 @@ func (c *claims) sessionIn(list []string) Session {
 	for scope := range strings.FieldsSeq(c.scopes) {
 		rest = append(rest, scope)
 	}
-	session.Scopes = rest[:len(rest):len(rest)]
+	session.Scopes = slices.Clip(rest)
 	if len(rest) == 0 {
 		session.Scopes = nil
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 
 	"github.com/customersession/customersession/keys/jwk"
@@ -143,7 +144,7 @@ func (s *scratch) parseHeader(segment string) (h header, err error) {
 		return nil
 	})
 	switch {
-	case err == errHeaderShape:
+	case errors.Is(err, ErrMalformed):
 		return header{}, err
 	case err != nil:
 		return header{}, errHeader

@@ -81,7 +81,7 @@ func (s *snapshot) load(now time.Time) (*fetched, error) {
 func (s *snapshot) readFile() ([]byte, error) {
 	// Looked at before it is opened, as opening a pipe would wait for ever,
 	// and again when it is open, as somebody might have swapped it.
-	before, err := os.Lstat(s.file)
+	before, err := os.Lstat(s.file) //nolint:gosec // the operator names the file
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errNoSnapshot
@@ -91,7 +91,7 @@ func (s *snapshot) readFile() ([]byte, error) {
 	if err := checkSnapshot(before); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.file)
+	f, err := os.Open(s.file) //nolint:gosec // as above
 	if err != nil {
 		return nil, err
 	}
@@ -137,13 +137,13 @@ func (s *snapshot) save(keys *fetched) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(temporary.Name()))
+			err = errors.Join(err, os.Remove(temporary.Name())) //nolint:gosec // as above
 		}
 	}()
 	if err := write(temporary, append(document, '\n')); err != nil {
 		return err
 	}
-	return os.Rename(temporary.Name(), s.file)
+	return os.Rename(temporary.Name(), s.file) //nolint:gosec // as above
 }
 
 // write writes, syncs and closes: a rename may reach the disk before the

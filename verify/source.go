@@ -192,8 +192,12 @@ func (s *source) refresh(now time.Time, cooldown time.Duration) *flight {
 
 // begin starts a fetch. The caller holds mu and has seen that none is under
 // way and the source is not closed.
+//
+// The context of a fetch is no caller's: the keys are for all of them.
+// (contextcheck takes this line as an answer, and nolintlint does not see it.)
+//
+//nolint:contextcheck,nolintlint // see above
 func (s *source) begin(now time.Time) {
-	// Nobody's context: the keys are for every caller.
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	f := &flight{cancel: cancel, done: make(chan struct{})}
 	s.awake, s.lastAttempt, s.due, s.flight = true, now, now, f

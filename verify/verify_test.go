@@ -332,7 +332,7 @@ func TestVerifyRefusesSerializations(t *testing.T) {
 	v := newVerifier(t, s)
 	good := s.token(t, s.header(), payload())
 	parts := strings.Split(good, ".")
-	der, err := s.private.(*ecdsa.PrivateKey).Sign(rand.Reader, make([]byte, 32), crypto.SHA256) //nolint:forcetypeassert // an ES256 signer
+	der, err := s.private.(*ecdsa.PrivateKey).Sign(rand.Reader, make([]byte, 32), crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +484,7 @@ func FuzzVerify(f *testing.F) {
 			return
 		}
 		// Accepted means signed, so it must be one of the seeds, byte by byte.
-		for _, segment := range strings.Split(token, ".") {
+		for segment := range strings.SplitSeq(token, ".") {
 			raw, err := base64.RawURLEncoding.DecodeString(segment)
 			if err != nil || base64.RawURLEncoding.EncodeToString(raw) != segment {
 				t.Errorf("accepted a segment that is not canonical: %q", segment)

@@ -76,7 +76,7 @@ func (f *File[T]) follow(
 		case <-events:
 			happened()
 			continue
-		case <-failures: // such as too many events to tell each
+		case <-failures: //nolint:errcheck // such as too many events to tell each
 			happened()
 			continue
 		case <-poll.C:
