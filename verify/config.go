@@ -62,8 +62,11 @@ type Config struct {
 	// MaxLifetime is the longest session that is accepted, from "iat" to
 	// "exp". Default: [DefaultMaxLifetime].
 	MaxLifetime time.Duration
-	// MaxStale is how long keys are still used after the last good answer of
-	// an issuer that cannot be reached. Default: [DefaultMaxStale].
+	// MaxStale is how long keys are still used past their freshness, which is
+	// the max-age of the JWK Set within 1 minute and 1 hour, while the issuer
+	// cannot be reached. A key that was removed is accepted until the end of
+	// the freshness at most while the issuer answers, and for MaxStale more
+	// while it does not. Default: [DefaultMaxStale].
 	MaxStale time.Duration
 	// Logger gets a line when an outage of the issuer begins and ends, when
 	// some of its keys cannot be used, and about the snapshot file; nothing

@@ -26,7 +26,7 @@ type Observer interface {
 const (
 	// ResultOK is also the Result of a [Verification] of a good token.
 	ResultOK = "ok"
-	// ResultUnchanged means that the issuer publishes what it did before.
+	// ResultUnchanged means that the keys are those that were there before.
 	ResultUnchanged = "unchanged"
 )
 
@@ -107,7 +107,7 @@ func describe(old, next *fetched, err error) Refresh {
 		return Refresh{Result: err.Error()}
 	}
 	event := Refresh{Result: ResultOK, Keys: next.set.Len(), Skipped: maps.Clone(next.skipped)}
-	if old.set != nil && !old.seed && sameKeys(old, next) {
+	if old.set != nil && sameKeys(old, next) {
 		event.Result = ResultUnchanged
 	}
 	return event

@@ -26,6 +26,8 @@ type KeySource interface {
 // concurrent use.
 type Verifier struct {
 	keys        KeySource
+	issuer      string
+	audience    string
 	methods     map[jwk.Algorithm]jwt.SigningMethod
 	validator   *jwt.Validator
 	leeway      time.Duration
@@ -64,8 +66,10 @@ func New(config Config) (*Verifier, error) {
 		keys = newSource(&config)
 	}
 	return &Verifier{
-		keys:    keys,
-		methods: signingMethods(config.Algorithms),
+		keys:     keys,
+		issuer:   config.Issuer,
+		audience: config.Audience,
+		methods:  signingMethods(config.Algorithms),
 		validator: jwt.NewValidator(
 			jwt.WithIssuer(config.Issuer),
 			jwt.WithAudience(config.Audience),

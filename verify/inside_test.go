@@ -1,0 +1,55 @@
+package verify
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// CountSignatureChecks counts how often v checks a signature from now on.
+func CountSignatureChecks(v *Verifier) *atomic.Int64 {
+	n := new(atomic.Int64)
+	for algorithm, method := range v.methods {
+		v.methods[algorithm] = countingMethod{method, n}
+	}
+	return n
+}
+
+type countingMethod struct {
+	jwt.SigningMethod
+
+	n *atomic.Int64
+}
+
+func (m countingMethod) Verify(input string, signature []byte, key any) error {
+	m.n.Add(1)
+	return m.SigningMethod.Verify(input, signature, key)
+}
+
+// FuzzPlainlyHold holds our short cut to golang-jwt's validator: what we take
+// for good without asking it, it would have passed.
+func FuzzPlainlyHold(f *testing.F) {
+	v, err := New(Config{Issuer: "https://a.example", Audience: "portal", Leeway: time.Second})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("https://a.example", "portal", "", int64(-5), int64(5), int64(0), false)
+	f.Add("https://a.example", "other", "portal", int64(0), int64(0), int64(1), true)
+	f.Add("https://b.example", "portal", "", int64(-1), int64(1), int64(1), true)
+	f.Fuzz(func(t *testing.T, issuer, first, second string, iat, exp, nbf int64, hasNotBefore bool) {
+		now := time.Now()
+		at := func(seconds int64) jwt.NumericDate {
+			return jwt.NumericDate{Time: now.Add(time.Duration(seconds%100) * time.Second)}
+		}
+		c := &claims{
+			session:  Session{Issuer: issuer, Audience: []string{first, second}},
+			issuedAt: at(iat), expiresAt: at(exp), nbf: at(nbf), hasNotBefore: hasNotBefore,
+		}
+		// The validator looks at the clock a little later.
+		if v.plainlyHold(c, now) && v.plainlyHold(c, time.Now().Add(time.Millisecond)) && v.validator.Validate(c) != nil {
+			t.Errorf("golang-jwt refuses %+v", c)
+		}
+	})
+}
