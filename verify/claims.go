@@ -153,7 +153,8 @@ func (c *claims) sessionIn(list []string) Session {
 	switch {
 	case c.scopes == "":
 	case strings.IndexByte(c.scopes, ' ') < 0:
-		session.Scopes = append(rest, c.scopes)
+		rest = append(rest, c.scopes)
+		session.Scopes = rest
 	default:
 		for scope := range strings.FieldsSeq(c.scopes) {
 			rest = append(rest, scope)

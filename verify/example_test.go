@@ -1,0 +1,200 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/verifytest"
+)
+
+// The examples trust an issuer in memory. A service says who its issuer is:
+//
+//	verify.New(verify.Config{Issuer: "https://sessions.example.com", Audience: "customer-portal"})
+func exampleVerifier() (*verify.Verifier, *verifytest.Issuer) {
+	issuer := verifytest.NewIssuer(nil, verifytest.Config{})
+	v, err := verify.New(issuer.Config())
+	if err != nil {
+		panic(err)
+	}
+	return v, issuer
+}
+
+// get asks a handler for a page, and prints what it says.
+func get(handler http.Handler, target string, headers ...string) *http.Response {
+	request := httptest.NewRequest(http.MethodGet, target, http.NoBody)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, request)
+	fmt.Println(strings.TrimSpace(fmt.Sprint(answer.Code, " ", answer.Body)))
+	return answer.Result()
+}
+
+func ExampleNew() {
+	_, err := verify.New(verify.Config{Issuer: "http://sessions.example.com"})
+	fmt.Println(err)
+	// Output:
+	// verify: config has no Audience
+	// JWKSetURL "http://sessions.example.com/.well-known/jwks.json" is not https; http is for loopback addresses only
+}
+
+func ExampleVerifier_Verify() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	session, err := v.Verify(context.Background(), issuer.Token(verifytest.TokenSpec{}))
+	fmt.Println(session.CustomerID, session.HasScope(verify.Scope), err)
+
+	_, err = v.Verify(context.Background(), issuer.Token(verifytest.TokenSpec{
+		IssuedAt: time.Now().Add(-24 * time.Hour),
+	}))
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, verify.ErrExpired), errors.Is(err, jwt.ErrTokenExpired))
+	// Output:
+	// 992fae2a-2a17-4b7a-8d9e-e287cf90131b true <nil>
+	// verify: token has expired
+	// true true
+}
+
+func ExampleVerifier_Middleware() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	account := v.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := verify.FromContext(r.Context())
+		fmt.Fprint(w, "customer ", session.CustomerID)
+	}))
+	get(account, "/account", "Authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+	get(account, "/account", "Authorization", "Bearer of bad news")
+	refused := get(account, "/account")
+	defer refused.Body.Close()
+	fmt.Println(refused.Header.Get("WWW-Authenticate"))
+	// Output:
+	// 200 customer 992fae2a-2a17-4b7a-8d9e-e287cf90131b
+	// 400 {"error":"invalid_request","error_description":"The credentials cannot be read"}
+	// 401 {"error":"unauthorized","error_description":"A bearer token is required"}
+	// Bearer realm="customersession"
+}
+
+// A page for everybody, which greets those who are signed in.
+func ExampleVerifier_NewMiddleware_optional() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	optional := v.NewMiddleware(verify.MiddlewareConfig{Optional: true})
+	page := optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if session, ok := verify.FromContext(r.Context()); ok {
+			fmt.Fprint(w, "hello ", session.CustomerID)
+			return
+		}
+		fmt.Fprint(w, "hello, whoever you are")
+	}))
+	get(page, "/")
+	get(page, "/", "Authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+	get(page, "/", "Authorization", "Bearer expired.or.forged")
+	// Output:
+	// 200 hello, whoever you are
+	// 200 hello 992fae2a-2a17-4b7a-8d9e-e287cf90131b
+	// 401 {"error":"invalid_token","error_description":"The token is not valid here"}
+}
+
+// An endpoint that wants a scope, and says so in its own words.
+func ExampleVerifier_NewMiddleware_scopes() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	admin := v.NewMiddleware(verify.MiddlewareConfig{
+		Scopes: []string{"admin"},
+		OnError: func(w http.ResponseWriter, _ *http.Request, err error) {
+			fmt.Fprint(w, "sorry: ", err) // the status is 403 all the same
+		},
+	})(http.NotFoundHandler())
+	get(admin, "/admin", "Authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+	// Output:
+	// 403 sorry: verify: session lacks a scope
+}
+
+// A portal: the landing route signs in, every page accepts the cookie.
+func ExampleVerifier_SignIn() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := verify.FromContext(r.Context())
+		fmt.Fprint(w, "orders of ", session.CustomerID)
+	})
+	badLink := func(w http.ResponseWriter, _ *http.Request, _ error) {
+		fmt.Fprint(w, "This link has expired. Ask the shop for a new one.")
+	}
+	signedIn := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})
+	mux := http.NewServeMux()
+	mux.Handle("/portal", v.SignIn(signedIn(page), badLink))
+	mux.Handle("/sign-out", v.SignOut("/"))
+
+	arrived := get(mux, "/portal?tab=orders&customer_session_token="+issuer.Token(verifytest.TokenSpec{}))
+	defer arrived.Body.Close()
+	fmt.Println("to", arrived.Header.Get("Location"))
+	cookie := arrived.Cookies()[0]
+	get(mux, "/portal?tab=orders", "Cookie", cookie.Name+"="+cookie.Value)
+	get(mux, "/portal?customer_session_token=old")
+	// Output:
+	// 303
+	// to /portal?tab=orders
+	// 200 orders of 992fae2a-2a17-4b7a-8d9e-e287cf90131b
+	// 401 This link has expired. Ask the shop for a new one.
+}
+
+func ExampleVerifier_SignOut() {
+	v, _ := exampleVerifier()
+	defer v.Close()
+
+	request := httptest.NewRequest(http.MethodPost, "/sign-out", http.NoBody)
+	request.Header.Set("Sec-Fetch-Site", "same-origin")
+	answer := httptest.NewRecorder()
+	v.SignOut("/goodbye").ServeHTTP(answer, request)
+	fmt.Println(answer.Code, answer.Header().Get("Location"))
+	// Output:
+	// 303 /goodbye
+}
+
+func ExampleBearerToken() {
+	for _, header := range []string{"Bearer abc", "bearer abc", "Basic abc", "Bearer", "Bearer a b"} {
+		token, err := verify.BearerToken(http.Header{"Authorization": {header}})
+		fmt.Printf("%q %v\n", token, err)
+	}
+	// Output:
+	// "abc" <nil>
+	// "abc" <nil>
+	// "" verify: request has no bearer token
+	// "" verify: credentials are ambiguous or malformed
+	// "" verify: credentials are ambiguous or malformed
+}
+
+func ExampleVerifier_Health() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	fmt.Println("before the first token:", v.Health().State)
+	if err := v.Ready(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	health := v.Health()
+	fmt.Println("after:", health.State, len(health.KeyIDs), health.LastError == "")
+
+	issuer.Fail(verifytest.ServerError)
+	err := v.Refresh(context.Background())
+	fmt.Println("in an outage:", v.Health().State, v.Health().LastError, err != nil)
+	// Output:
+	// before the first token: unavailable
+	// after: fresh 1 true
+	// in an outage: fresh status true
+}

@@ -1,0 +1,241 @@
+package verifytest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// Where an issuer has its documents.
+const (
+	jwkSetPath    = "/.well-known/jwks.json"
+	discoveryPath = "/.well-known/openid-configuration"
+	// Forged tokens point to these; nobody else knows of them.
+	lurePath     = "/uploads/jwks.json"
+	lureCertPath = "/uploads/certificate.pem"
+)
+
+// A Failure is a way in which an issuer's JWK Set cannot be had.
+type Failure int
+
+// The ways to fail. In all but the last two the answer would do for a client
+// that trusts too easily, so that a test tells whether it does.
+const (
+	// Healthy is no failure.
+	Healthy Failure = iota
+	// Down refuses connections. Over a real connection it is closed without
+	// an answer.
+	Down
+	// Hang never answers.
+	Hang
+	// ServerError answers 500, with the good set in the body.
+	ServerError
+	// Redirect answers 302 to an address that serves the good set.
+	Redirect
+	// Slow answers with the good set, one byte in a second.
+	Slow
+	// Huge answers with the good set and a member of 1 MiB.
+	Huge
+	// Truncated answers with the first half of the good set.
+	Truncated
+	// Ambiguous answers with a set in which another key has the key ID of a
+	// good one.
+	Ambiguous
+	// Garbage answers 200 with an HTML page.
+	Garbage
+	// Empty answers with a set of no keys.
+	Empty
+)
+
+// Fail makes the issuer fail from now on, or with [Healthy] work again.
+func (i *Issuer) Fail(f Failure) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.failure = f
+}
+
+// Requests returns how often the JWK Set was asked for, in vain or not.
+func (i *Issuer) Requests() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.requests
+}
+
+// Handler serves the JWK Set, with ETag and Cache-Control, and the discovery
+// document that names it (OpenID Connect Discovery 1.0, Section 3). With
+// [Down] it panics with [http.ErrAbortHandler], as net/http wants it.
+func (i *Issuer) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := strings.TrimPrefix(path.Clean(r.URL.Path), i.path)
+		switch at {
+		case jwkSetPath:
+			i.serveSet(w, r)
+		case discoveryPath:
+			i.serveDiscovery(w)
+		case lurePath, lureCertPath:
+			i.serveLure(w, at)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// arrive counts a request and returns how it is to fail.
+func (i *Issuer) arrive() Failure {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.requests++
+	return i.failure
+}
+
+func (i *Issuer) serveSet(w http.ResponseWriter, r *http.Request) {
+	set := i.JWKSet()
+	if r.URL.RawQuery == "moved" {
+		serveJSON(w, set)
+		return
+	}
+	switch i.arrive() {
+	case Healthy:
+		w.Header().Set("Content-Type", jwk.MediaType)
+		w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(set)))
+		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(i.maxAge.Seconds())))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(set))
+	case Down:
+		panic(http.ErrAbortHandler)
+	case Hang:
+		<-r.Context().Done()
+	case ServerError:
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.Write(set)
+	case Redirect:
+		http.Redirect(w, r, i.path+jwkSetPath+"?moved", http.StatusFound)
+	case Slow:
+		drip(r.Context(), w, set)
+	case Huge:
+		serveJSON(w, append(set[:len(set)-1], `,"padding":"`+strings.Repeat("a", 1<<20)+`"}`...))
+	case Truncated:
+		serveJSON(w, set[:len(set)/2])
+	case Ambiguous:
+		serveJSON(w, i.ambiguous(set))
+	case Garbage:
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<!doctype html><title>Down for maintenance</title>"))
+	case Empty:
+		serveJSON(w, []byte(`{"keys":[]}`))
+	}
+}
+
+// ambiguous adds to a set another key under the ID of the active one.
+func (i *Issuer) ambiguous(set []byte) []byte {
+	other := i.attacker(jwk.EdDSA).key.WithID(i.KeyID())
+	return fmt.Appendf(nil, "%s,%s]}", set[:len(set)-2], other.AppendJSON(nil))
+}
+
+// drip writes one byte in a second until the client has had enough.
+func drip(ctx context.Context, w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", jwk.MediaType)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for i := range body {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+		}
+		_, _ = w.Write(body[i : i+1])
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
+func serveJSON(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", jwk.MediaType)
+	_, _ = w.Write(body)
+}
+
+func (i *Issuer) serveDiscovery(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(must(json.Marshal(map[string]any{
+		"issuer":                                i.url,
+		"jwks_uri":                              i.JWKSetURL(),
+		"authorization_endpoint":                i.url + "/authorize",
+		"response_types_supported":              []string{"none"},
+		"subject_types_supported":               []string{"public"},
+		"id_token_signing_alg_values_supported": i.algorithms,
+	})))
+}
+
+// serveLure serves what a verifier gets that follows a token's "jku" or "x5u".
+func (i *Issuer) serveLure(w http.ResponseWriter, at string) {
+	var keys []*jwk.Key
+	var certificates []byte
+	i.mu.Lock()
+	i.lured++
+	for _, a := range jwk.Algorithms() {
+		if s := i.attackers[a]; s != nil {
+			keys = append(keys, s.key)
+			block := pem.Block{Type: "CERTIFICATE", Bytes: s.certificate()}
+			certificates = append(certificates, pem.EncodeToMemory(&block)...)
+		}
+	}
+	i.mu.Unlock()
+	if at == lureCertPath {
+		w.Header().Set("Content-Type", "application/pem-certificate-chain")
+		_, _ = w.Write(certificates)
+		return
+	}
+	serveJSON(w, must(jwk.NewSet(keys...)).AppendJSON(nil))
+}
+
+func (i *Issuer) luredCount() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lured
+}
+
+// A transport brings requests to an issuer's handler without a network, in the
+// goroutine of the caller.
+type transport struct{ issuer *Issuer }
+
+// RoundTrip implements [http.RoundTripper]. The body of the answer is complete
+// when it returns, which a slow issuer makes take its time.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	if base := must(url.Parse(t.issuer.base())); r.URL.Scheme != base.Scheme || r.URL.Host != base.Host {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{
+			Err: "this client reaches no host but the issuer's", Name: r.URL.Host, IsNotFound: true,
+		}}
+	}
+	i := t.issuer
+	i.mu.Lock()
+	down := i.failure == Down
+	i.mu.Unlock()
+	if down {
+		i.arrive()
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	served := r.Clone(r.Context())
+	served.Body = http.NoBody
+	recorder := httptest.NewRecorder()
+	i.Handler().ServeHTTP(recorder, served)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	response := recorder.Result()
+	response.Request = r
+	return response, nil
+}

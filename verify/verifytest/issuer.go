@@ -1,0 +1,205 @@
+package verifytest
+
+import (
+	"crypto"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify"
+)
+
+// Defaults of [Config], and what a token of [Issuer.Token] says.
+const (
+	DefaultIssuer   = "https://sessions.example.com"
+	DefaultAudience = "customer-portal"
+	DefaultMaxAge   = 5 * time.Minute
+
+	CustomerID     = "992fae2a-2a17-4b7a-8d9e-e287cf90131b"
+	SessionID      = "3f6c1a7e-0b52-4d4e-9a53-6f0d3a1f8b11"
+	OrganizationID = "1dbfc517-0bbf-4301-9ba8-555ca42b9737"
+	ReturnURL      = "https://shop.example.com/"
+)
+
+// Config says what kind of issuer to make. The zero value is a good one.
+type Config struct {
+	// Issuer is the issuer's URL, the "iss" of its tokens, without a slash at
+	// the end. Default: [DefaultIssuer], or the server's address with Loopback.
+	Issuer string
+	// Audience is the "aud" of its tokens. Default: [DefaultAudience].
+	Audience string
+	// Algorithms are those of the keys that the issuer begins with, one key
+	// for each; the first one signs. Default: ES256.
+	Algorithms []jwk.Algorithm
+	// Keys are keys to begin with instead of new ones: P-256, Ed25519 or RSA.
+	// The first one signs. Algorithms must then be empty.
+	Keys []crypto.Signer
+	// MaxAge is how long the JWK Set may be cached; verifiers have bounds of
+	// their own. Default: [DefaultMaxAge].
+	MaxAge time.Duration
+	// Loopback starts an HTTP server on a loopback address, for verifiers in
+	// other processes. It runs until the test ends. Real connections are not
+	// for bubbles of testing/synctest.
+	Loopback bool
+}
+
+// An Issuer signs tokens and publishes its keys. It is safe for concurrent use.
+//
+// Its methods panic when they are asked for a key that the issuer never had:
+// that is a mistake in the test.
+type Issuer struct {
+	url, audience string
+	// path is the one of url, without a slash at the end.
+	path       string
+	algorithms []jwk.Algorithm
+	maxAge     time.Duration
+	// server is nil without Config.Loopback.
+	server *httptest.Server
+
+	mu sync.Mutex
+	// signers are all keys there ever were, in the order they came.
+	signers []*signer
+	active  *signer
+	// attackers are keys that nobody should trust, made when a case asks.
+	attackers map[jwk.Algorithm]*signer
+	failure   Failure
+	// requests counts those for the JWK Set, lured those for what only a
+	// forged token points to.
+	requests, lured int
+}
+
+// NewIssuer returns an issuer that ends with the test. A config that makes no
+// sense fails the test. Outside a test, as in an example, t may be nil: then
+// a bad config panics, and a server runs until the program ends.
+//
+//nolint:thelper // it begins with Helper where there is a test
+func NewIssuer(t testing.TB, config Config) *Issuer {
+	if t != nil {
+		t.Helper()
+	}
+	i := &Issuer{
+		url: config.Issuer, audience: config.Audience, maxAge: config.MaxAge,
+		attackers: map[jwk.Algorithm]*signer{},
+	}
+	if problem := i.init(config); problem != "" {
+		if t == nil {
+			panic("verifytest: " + problem)
+		}
+		t.Fatal("verifytest: " + problem)
+	}
+	if i.server != nil && t != nil {
+		t.Cleanup(func() {
+			// A client may still be waiting for an issuer that hangs.
+			i.server.CloseClientConnections()
+			i.server.Close()
+		})
+	}
+	return i
+}
+
+// init returns what is wrong with config, or "".
+func (i *Issuer) init(config Config) string {
+	if i.audience == "" {
+		i.audience = DefaultAudience
+	}
+	if i.maxAge == 0 {
+		i.maxAge = DefaultMaxAge
+	}
+	if problem := i.initKeys(config); problem != "" {
+		return problem
+	}
+	u, err := url.Parse(i.url)
+	if err != nil || strings.HasSuffix(i.url, "/") {
+		return "Config.Issuer is not a URL without a slash at the end"
+	}
+	i.path = u.Path
+	if config.Loopback {
+		i.server = httptest.NewServer(i.Handler())
+	}
+	switch {
+	case i.url != "":
+	case i.server != nil:
+		i.url = i.server.URL
+	default:
+		i.url = DefaultIssuer
+	}
+	return ""
+}
+
+func (i *Issuer) initKeys(config Config) string {
+	algorithms := config.Algorithms
+	switch {
+	case len(config.Keys) > 0 && len(algorithms) > 0:
+		return "Config has both Keys and Algorithms"
+	case len(config.Keys) == 0 && len(algorithms) == 0:
+		algorithms = []jwk.Algorithm{jwk.ES256}
+	}
+	for _, a := range algorithms {
+		if !a.Known() {
+			return "Config.Algorithms has an unknown one"
+		}
+		i.signers = append(i.signers, generate(a))
+	}
+	for _, private := range config.Keys {
+		key, err := jwk.New(private.Public())
+		if err != nil {
+			return "Config.Keys has one that cannot be used: " + err.Error()
+		}
+		i.signers = append(i.signers, &signer{private: private, key: key})
+	}
+	for _, s := range i.signers {
+		s.published = true
+		if !slices.Contains(i.algorithms, s.key.Algorithm()) {
+			i.algorithms = append(i.algorithms, s.key.Algorithm())
+		}
+	}
+	i.active = i.signers[0]
+	return ""
+}
+
+// URL returns the issuer's URL, the "iss" of its tokens.
+func (i *Issuer) URL() string { return i.url }
+
+// Audience returns the "aud" of its tokens.
+func (i *Issuer) Audience() string { return i.audience }
+
+// JWKSetURL returns where the issuer's keys are: on the server on loopback if
+// there is one, else below [Issuer.URL] for [Issuer.Client].
+func (i *Issuer) JWKSetURL() string { return i.base() + jwkSetPath }
+
+// base returns the URL below which [Issuer.Handler] can be reached.
+func (i *Issuer) base() string {
+	if i.server != nil {
+		return i.server.URL + i.path
+	}
+	return i.url
+}
+
+// Client returns an HTTP client that reaches this issuer, and nothing else,
+// without a network: requests go straight to [Issuer.Handler].
+func (i *Issuer) Client() *http.Client {
+	return &http.Client{Transport: &transport{i}}
+}
+
+// Config returns the config of a verifier that trusts this issuer: its URL,
+// audience, the algorithms of the keys it began with, and a way to its JWK
+// Set.
+func (i *Issuer) Config() verify.Config {
+	client := i.Client()
+	if i.server != nil {
+		client = i.server.Client()
+	}
+	return verify.Config{
+		Issuer:     i.url,
+		Audience:   i.audience,
+		JWKSetURL:  i.JWKSetURL(),
+		HTTPClient: client,
+		Algorithms: slices.Clone(i.algorithms),
+	}
+}

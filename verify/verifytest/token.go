@@ -1,0 +1,78 @@
+package verifytest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/customersession/customersession/verify"
+)
+
+// A TokenSpec says in what a token differs from a good one. The zero value is
+// a good token: a session of [CustomerID] that began now and lasts an hour,
+// signed with the issuer's active key.
+type TokenSpec struct {
+	// KeyID is the key that signs, published or not. Default: the active one.
+	KeyID string
+	// IssuedAt is when the session began, in whole seconds. Default: now.
+	IssuedAt time.Time
+	// Lifetime is how long the session lasts. Default: an hour.
+	Lifetime time.Duration
+	// Header and Claims are members to add or to replace, as encoding/json
+	// writes them. A nil value leaves the member out; for the literal null use
+	// json.RawMessage("null").
+	Header, Claims map[string]any
+}
+
+// Token returns a signed token.
+func (i *Issuer) Token(spec TokenSpec) string {
+	s := i.signerFor("")
+	if spec.KeyID != "" {
+		s = i.signerNamed(spec.KeyID)
+	}
+	if spec.IssuedAt.IsZero() {
+		spec.IssuedAt = time.Now()
+	}
+	if spec.Lifetime == 0 {
+		spec.Lifetime = time.Hour
+	}
+	header := map[string]any{
+		"alg": s.key.Algorithm(),
+		"kid": s.key.ID(),
+		"typ": verify.TokenType,
+	}
+	claims := map[string]any{
+		verify.ClaimIssuer:         i.url,
+		verify.ClaimAudience:       i.audience,
+		verify.ClaimCustomerID:     CustomerID,
+		verify.ClaimSessionID:      SessionID,
+		verify.ClaimOrganizationID: OrganizationID,
+		verify.ClaimIssuedAt:       spec.IssuedAt.Unix(),
+		verify.ClaimExpiresAt:      spec.IssuedAt.Add(spec.Lifetime).Unix(),
+		verify.ClaimReturnURL:      ReturnURL,
+		verify.ClaimScope:          verify.Scope,
+	}
+	return s.token(merge(header, spec.Header), merge(claims, spec.Claims))
+}
+
+// Sign returns the token of a header and claims as they stand, signed with the
+// active key: neither has to be good JSON.
+func (i *Issuer) Sign(header, claims string) string {
+	return i.signerFor("").token(header, claims)
+}
+
+func (s *signer) token(header, claims string) string {
+	input := encode(header) + "." + encode(claims)
+	return input + "." + encode(s.sign(input))
+}
+
+func merge(members, changes map[string]any) string {
+	maps.Copy(members, changes)
+	maps.DeleteFunc(members, func(_ string, value any) bool { return value == nil })
+	return string(must(json.Marshal(members)))
+}
+
+func encode[T string | []byte](octets T) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(octets))
+}
