@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -16,6 +15,9 @@ import (
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/verify"
 )
+
+// statusClientGone is what nginx calls it; HTTP has no number for it.
+const statusClientGone = 499
 
 const realm = `Bearer realm="customersession"`
 
@@ -144,15 +146,16 @@ func refuseRequest(err error) (refusal, bool) {
 func refuseForNow(err error) (refusal, bool) {
 	unavailable := refusal{status: http.StatusServiceUnavailable, code: "ServiceUnavailable", retryAfter: 5, internal: true}
 	switch {
+	case errors.Is(err, context.Canceled):
+		// Nobody reads this: it keeps a client that hung up from looking like
+		// an outage in logs and metrics.
+		return refusal{status: statusClientGone, code: "ClientClosedRequest", detail: "The request was given up"}, true
 	case errors.Is(err, customers.ErrUnavailable):
 		unavailable.detail = "The customer directory is unavailable"
 	case errors.Is(err, keys.ErrNoSigningKey), errors.Is(err, errSigner):
 		unavailable.detail = "No session can be signed at the moment"
 	case errors.Is(err, verify.ErrKeysUnavailable):
 		unavailable.detail = "Tokens cannot be verified at the moment"
-	case errors.Is(err, context.Canceled), errors.Is(err, os.ErrDeadlineExceeded):
-		// The client is gone; nobody reads this.
-		unavailable.detail = "The request was given up"
 	default:
 		return refusal{}, false
 	}
