@@ -2,7 +2,7 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,10 +10,14 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A digest names a token in the cache: SHA-256 of all of it, signature
-// included. Anything less, and a token with another signature could pass for
-// one that was verified.
-type digest [sha256.Size]byte
+// A mark names a token: by its hash, which finds it, and by the token itself,
+// because only the same bytes are the same token. The hash is keyed with a
+// secret of the cache's own, so that nobody can make tokens whose hashes are
+// equal; but nothing depends on that but speed.
+type mark struct {
+	hash  uint64
+	token string
+}
 
 // ways is how many places a token may be kept in.
 const ways = 4
@@ -21,18 +25,28 @@ const ways = 4
 // A tokenCache remembers tokens that were verified. It belongs to one verifier
 // and holds successes only, so that garbage cannot push anything out.
 //
-// It is a table of fixed size: a digest's first bytes choose a row, and the
-// token is in one of the row's places or not at all. Every place is an atomic
-// pointer, so readers take no lock and never wait for a writer.
+// It is a table of fixed size: a token's hash chooses a row, and the token is
+// in one of the row's places or not at all. Every place is an atomic pointer,
+// so readers take no lock and never wait for a writer.
 type tokenCache struct {
-	rows [][ways]atomic.Pointer[verified]
+	seed maphash.Seed
+	rows []row
 	// next chooses the place to overwrite in a full row.
 	next atomic.Uint32
 }
 
+// A row has the hashes of its places beside them: a look at it that finds
+// nothing then touches one cache line and nothing else. While two writers are
+// at one place, a hash may be that of another token than the one that is kept;
+// then that one is not found, and nothing else happens.
+type row struct {
+	hashes [ways]atomic.Uint64
+	places [ways]atomic.Pointer[verified]
+}
+
 // A verified is what is remembered of a token. It is immutable.
 type verified struct {
-	digest  digest
+	mark    mark
 	key     *jwk.Key
 	session Session
 	// until is when the token stops to be valid, leeway included.
@@ -46,49 +60,55 @@ func newTokenCache(size int) *tokenCache {
 	if size <= 0 {
 		return nil
 	}
-	return &tokenCache{rows: make([][ways]atomic.Pointer[verified], (size+ways-1)/ways)}
+	return &tokenCache{seed: maphash.MakeSeed(), rows: make([]row, (size+ways-1)/ways)}
 }
 
-func (c *tokenCache) row(d *digest) *[ways]atomic.Pointer[verified] {
-	// Four bytes of SHA-256 are as evenly spread as any hash.
-	n := uint64(d[0]) | uint64(d[1])<<8 | uint64(d[2])<<16 | uint64(d[3])<<24
-	return &c.rows[n*uint64(len(c.rows))>>32]
+func (c *tokenCache) mark(token string) mark {
+	return mark{maphash.String(c.seed, token), token}
+}
+
+func (c *tokenCache) row(m *mark) *row {
+	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32]
 }
 
 // get returns what is remembered of a token, or nil.
-func (c *tokenCache) get(d *digest) *verified {
-	row := c.row(d)
-	for i := range row {
-		if v := row[i].Load(); v != nil && v.digest == *d {
+func (c *tokenCache) get(m *mark) *verified {
+	row := c.row(m)
+	for i := range row.hashes {
+		if row.hashes[i].Load() != m.hash {
+			continue
+		}
+		if v := row.places[i].Load(); v != nil && v.mark == *m {
 			return v
 		}
 	}
 	return nil
 }
 
-// put remembers a token, in place of an older version of it, of nothing, of
-// one that has expired, or else of any.
-func (c *tokenCache) put(v *verified, now time.Time) {
-	row := c.row(&v.digest)
+// put remembers a token, in place of an older version of it, of nothing, or
+// else of any. Those that have expired go like any other: to look for them
+// would take longer than to verify one again once in a while.
+func (c *tokenCache) put(v *verified) {
+	row := c.row(&v.mark)
 	victim := int(c.next.Add(1) % ways)
-	for i := range row {
-		old := row[i].Load()
-		if old != nil && old.digest == v.digest {
+	for i := range row.hashes {
+		if row.hashes[i].Load() == v.mark.hash {
 			victim = i
 			break
 		}
-		if old == nil || !now.Before(old.until) {
+		if row.places[i].Load() == nil {
 			victim = i
 		}
 	}
-	row[victim].Store(v)
+	row.places[victim].Store(v)
+	row.hashes[victim].Store(v.mark.hash)
 }
 
 // drop forgets a token.
 func (c *tokenCache) drop(v *verified) {
-	row := c.row(&v.digest)
-	for i := range row {
-		row[i].CompareAndSwap(v, nil)
+	row := c.row(&v.mark)
+	for i := range row.places {
+		row.places[i].CompareAndSwap(v, nil)
 	}
 }
 
@@ -103,9 +123,9 @@ type flights struct {
 }
 
 type slot struct {
-	mu     sync.Mutex
-	busy   bool
-	digest digest
+	mu   sync.Mutex
+	busy bool
+	mark mark
 	// shared is made by the first caller that waits; alone, a token costs no
 	// allocation.
 	shared *sharedCheck
@@ -121,15 +141,15 @@ type sharedCheck struct {
 // join enters a check. The caller leads, and must call leave, when both results
 // are nil; it waits for flight when that is not nil; and with alone it checks by
 // itself.
-func (f *flights) join(d *digest) (leads *slot, wait *sharedCheck) {
-	s := &f.slots[d[4]%byte(len(f.slots))]
+func (f *flights) join(m *mark) (leads *slot, wait *sharedCheck) {
+	s := &f.slots[m.hash%uint64(len(f.slots))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !s.busy:
-		s.busy, s.digest = true, *d
+		s.busy, s.mark = true, *m
 		return s, nil
-	case s.digest == *d:
+	case s.mark == *m:
 		if s.shared == nil {
 			s.shared = &sharedCheck{done: make(chan struct{})}
 		}
@@ -143,7 +163,7 @@ func (f *flights) join(d *digest) (leads *slot, wait *sharedCheck) {
 func (s *slot) leave(outcome *verified, err error) {
 	s.mu.Lock()
 	shared := s.shared
-	s.busy, s.shared = false, nil
+	s.busy, s.shared, s.mark = false, nil, mark{}
 	s.mu.Unlock()
 	if shared != nil {
 		shared.outcome, shared.err = outcome, err

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -32,6 +33,8 @@ type claims struct {
 	// size the capacity of the slice that was walked.
 	text string
 	size int
+	// token is a copy that may live on, if it is to be remembered.
+	token string
 	// scopes is the text of "scope".
 	scopes string
 	// audience holds a list; a single one needs no memory.
@@ -47,14 +50,19 @@ func knownClaims() [10]string {
 	}
 }
 
-// parseClaims reads the payload of a token whose signature is good.
-func (s *scratch) parseClaims(segment string) (*claims, error) {
-	text, ok := s.decode(segment)
-	if !ok {
-		return nil, errPayload
-	}
-	s.claims = claims{text: string(text), size: cap(text)}
+// parseClaims reads the payload of a token whose signature is good. To
+// remember is to keep a copy of the token, too, in the same piece of memory.
+func (s *scratch) parseClaims(parts compact, remember bool) (*claims, error) {
+	text := parts.payload
+	s.claims = claims{size: cap(text)}
 	c := &s.claims
+	if remember {
+		n := len(parts.token)
+		kept := string(append(s.token[:n], text...))
+		c.token, c.text = kept[:n], kept[n:]
+	} else {
+		c.text = string(text)
+	}
 	// The walk goes on after a wrong claim: whether the payload is JSON with
 	// one meaning comes before what it says.
 	_, err := ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
@@ -192,7 +200,16 @@ func (c *claims) setReturnURL(v ijson.Value) error {
 	return nil
 }
 
+// hasControl looks at eight bytes at a time, as long as none of them is a
+// control or beyond ASCII.
 func hasControl(text []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		x := binary.LittleEndian.Uint64(text)
+		if (x|(x-' '*ones)|((x^0x7f*ones)-ones))&highs != 0 {
+			break
+		}
+	}
 	for i, c := range text {
 		if c >= utf8.RuneSelf {
 			return bytes.ContainsFunc(text[i:], unicode.IsControl)

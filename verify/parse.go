@@ -9,68 +9,41 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// A compact is a token cut into its parts (RFC 7515, Section 7.1). All of them
-// share the token's memory, and nothing of them is decoded yet.
+// A compact is a token cut into its parts (RFC 7515, Section 7.1). Strings share
+// the token's memory, the other parts the scratch's.
 type compact struct {
-	header, payload, signature string
+	token string
+	// header is not decoded: it is most often one that is known.
+	header string
 	// signingInput is what the signature is over (RFC 7515, Section 5.1).
 	signingInput string
+	// payload and signature are decoded, and nothing else was done to them.
+	payload, signature []byte
 }
 
-// foreign is 1 for the bytes that are not characters of base64url (RFC 4648,
-// Section 5), and 0 for those that are.
-//
-//nolint:gochecknoglobals // a table that nothing changes
-var foreign = func() (table [256]byte) {
-	for i := range table {
-		table[i] = 1
-	}
-	for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
-		table[c] = 0
-	}
-	return table
-}()
-
-// split cuts a token at its two dots. The look at every character comes before
-// any decoding because encoding/base64 skips line breaks, even in strict mode.
-func split(token string) (c compact, err error) {
+// open cuts a token at its two dots and decodes what comes after the first one.
+// Decoding is the look at every character that must come before cryptography:
+// it costs no more than that, and need not be done again.
+func (s *scratch) open(token string) (c compact, err error) {
 	if len(token) > MaxTokenLength {
 		return compact{}, errLength
 	}
 	first := strings.IndexByte(token, '.')
-	second := strings.LastIndexByte(token, '.')
+	second := first + 1 + strings.IndexByte(token[first+1:], '.')
 	if first <= 0 || second <= first+1 || second == len(token)-1 {
 		return compact{}, errCompact
 	}
-	c = compact{
-		header:       token[:first],
-		payload:      token[first+1 : second],
-		signature:    token[second+1:],
-		signingInput: token[:second],
+	c.token, c.header, c.signingInput = token, token[:first], token[:second]
+	text := s.token[:copy(s.token[:], token)]
+	var ok bool
+	if c.payload, ok = s.decode(0, text[first+1:second]); !ok {
+		return compact{}, errCompact
 	}
-	// A third dot would be in the payload, and is as foreign there as any.
-	if !isBase64URL(c.header) || !isBase64URL(c.payload) || !isBase64URL(c.signature) {
+	// A third dot would be in here, and is as foreign as any other character.
+	if c.signature, ok = s.decode(len(c.payload), text[second+1:]); !ok {
 		return compact{}, errCompact
 	}
 	return c, nil
-}
-
-// isBase64URL looks at eight characters at a time, and decides once for each
-// eight: a token has many, and hardly ever a wrong one.
-func isBase64URL(text string) bool {
-	for len(text) >= 8 {
-		if foreign[text[0]]|foreign[text[1]]|foreign[text[2]]|foreign[text[3]]|
-			foreign[text[4]]|foreign[text[5]]|foreign[text[6]]|foreign[text[7]] != 0 {
-			return false
-		}
-		text = text[8:]
-	}
-	for i := range len(text) {
-		if foreign[text[i]] != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // strict is base64url in its one canonical spelling: no padding, and the
@@ -82,19 +55,20 @@ var strict = base64.RawURLEncoding.Strict()
 // A scratch is the memory that one verification works in. Verifiers keep them
 // for the next one, so that a token costs few allocations and garbage none.
 type scratch struct {
-	token  [MaxTokenLength]byte
+	// token has room for a payload, too.
+	token  [2 * MaxTokenLength]byte
 	text   [MaxTokenLength]byte
 	claims claims
 	// strings is cut into pieces that callers may keep, and change.
 	strings []string
 }
 
-// decode reads a segment, which ends up in memory that the next decode uses
-// again. The token's characters were checked before.
-func (s *scratch) decode(segment string) ([]byte, bool) {
-	n := copy(s.token[:], segment)
-	n, err := strict.Decode(s.text[:], s.token[:n])
-	return s.text[:n], err == nil
+// decode reads a segment into s.text, from position at on. Even in strict mode
+// encoding/base64 skips line breaks; but then what it read would be longer when
+// it is written again.
+func (s *scratch) decode(at int, segment []byte) ([]byte, bool) {
+	n, err := strict.Decode(s.text[at:], segment)
+	return s.text[at : at+n : at+n], err == nil && strict.EncodedLen(n) == len(segment)
 }
 
 // list returns a slice of n strings that nobody else has. It allocates once in
@@ -118,8 +92,8 @@ type header struct {
 // parseHeader reads a JOSE header that consists of "alg", "kid" and "typ".
 // Our issuer writes no other, so every trick that needs another one ("crit",
 // "jwk", "jku", "x5c", "b64", "zip") ends here.
-func (s *scratch) parseHeader(segment string) (h header, err error) {
-	text, ok := s.decode(segment)
+func (s *scratch) parseHeader(c compact) (h header, err error) {
+	text, ok := s.decode(len(c.payload)+len(c.signature), s.token[:len(c.header)])
 	if !ok {
 		return header{}, errHeader
 	}

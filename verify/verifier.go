@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync"
@@ -127,19 +126,13 @@ func (v *Verifier) verify(ctx context.Context, token string) (session Session, c
 		session, err = v.verifyAlone(ctx, s, token)
 		return session, false, err
 	}
-	d := s.digest(token)
-	if known := v.cache.get(&d); known != nil {
+	m := v.cache.mark(token)
+	if known := v.cache.get(&m); known != nil {
 		session, err = v.recheck(ctx, s, known)
 		return session, true, err
 	}
-	session, err = v.verifyNew(ctx, s, token, d)
+	session, err = v.verifyNew(ctx, s, m)
 	return session, false, err
-}
-
-// digest hashes a token without an allocation.
-func (s *scratch) digest(token string) digest {
-	n := copy(s.token[:], token)
-	return sha256.Sum256(s.token[:n])
 }
 
 // recheck accepts a token that was verified before, if nothing has changed: its
@@ -198,21 +191,21 @@ func (v *Verifier) verifyAlone(ctx context.Context, s *scratch, token string) (S
 
 // verifyNew verifies a token that the cache does not know, together with all
 // callers that have the same one at the moment.
-func (v *Verifier) verifyNew(ctx context.Context, s *scratch, token string, d digest) (Session, error) {
+func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark) (Session, error) {
 	// Before callers are put together: each waits for keys as long as it likes.
-	c, key, err := v.prepare(ctx, s, token)
+	c, key, err := v.prepare(ctx, s, m.token)
 	if err != nil {
 		return Session{}, err
 	}
-	leads, flight := v.flights.join(&d)
+	leads, flight := v.flights.join(&m)
 	var known *verified
 	switch {
 	case leads != nil:
-		known, err = v.lead(s, c, key, d, leads)
+		known, err = v.lead(s, c, key, m, leads)
 	case flight != nil:
 		known, err = flight.result(ctx)
 	default:
-		known, err = v.remember(s, c, key, d)
+		known, err = v.remember(s, c, key, m.hash)
 	}
 	if err != nil {
 		return Session{}, err
@@ -222,40 +215,40 @@ func (v *Verifier) verifyNew(ctx context.Context, s *scratch, token string, d di
 
 // lead checks a token for all who wait for it. Should the check panic, they get
 // an error instead of waiting for ever.
-func (v *Verifier) lead(s *scratch, c compact, key *jwk.Key, d digest, leads *slot) (known *verified, err error) {
+func (v *Verifier) lead(s *scratch, c compact, key *jwk.Key, m mark, leads *slot) (known *verified, err error) {
 	err = errSignature
 	defer func() { leads.leave(known, err) }()
 	// The one who led before may have been done between our look and our turn.
-	if known = v.cache.get(&d); known != nil {
+	if known = v.cache.get(&m); known != nil {
 		return known, nil
 	}
-	return v.remember(s, c, key, d)
+	return v.remember(s, c, key, m.hash)
 }
 
 // remember checks a token and keeps it when it is good.
-func (v *Verifier) remember(s *scratch, c compact, key *jwk.Key, d digest) (*verified, error) {
+func (v *Verifier) remember(s *scratch, c compact, key *jwk.Key, hash uint64) (*verified, error) {
 	claims, err := v.check(s, c, key)
 	if err != nil {
 		return nil, err
 	}
-	known := &verified{digest: d, key: key, until: claims.session.ExpiresAt.Add(v.leeway)}
+	known := &verified{mark: mark{hash, claims.token}, key: key, until: claims.session.ExpiresAt.Add(v.leeway)}
 	list := known.lists[:]
 	if n := claims.lists(); n > len(list) {
 		list = make([]string, n)
 	}
 	known.session = claims.sessionIn(list)
-	v.cache.put(known, time.Now())
+	v.cache.put(known)
 	return known, nil
 }
 
 // prepare does what comes before cryptography: it takes the token apart and
 // finds its key.
 func (v *Verifier) prepare(ctx context.Context, s *scratch, token string) (compact, *jwk.Key, error) {
-	c, err := split(token)
+	c, err := s.open(token)
 	if err != nil {
 		return compact{}, nil, err
 	}
-	h, err := v.readHeader(s, c.header)
+	h, err := v.readHeader(s, c)
 	if err != nil {
 		return compact{}, nil, err
 	}
@@ -263,11 +256,11 @@ func (v *Verifier) prepare(ctx context.Context, s *scratch, token string) (compa
 	return c, key, err
 }
 
-func (v *Verifier) readHeader(s *scratch, segment string) (header, error) {
-	if known := v.header.Load(); known != nil && known.segment == segment {
+func (v *Verifier) readHeader(s *scratch, c compact) (header, error) {
+	if known := v.header.Load(); known != nil && known.segment == c.header {
 		return known.header, nil
 	}
-	return s.parseHeader(segment)
+	return s.parseHeader(c)
 }
 
 // key finds the key that the header names. The token does not choose the
@@ -288,15 +281,14 @@ func (v *Verifier) key(ctx context.Context, h header) (*jwk.Key, error) {
 
 // check verifies the signature, and only then reads the claims.
 func (v *Verifier) check(s *scratch, c compact, key *jwk.Key) (*claims, error) {
-	signature, ok := s.decode(c.signature)
-	if !ok || len(signature) != key.SignatureSize() {
+	if len(c.signature) != key.SignatureSize() {
 		return nil, errSignature
 	}
-	if v.methods[key.Algorithm()].Verify(c.signingInput, signature, key.Public()) != nil {
+	if v.methods[key.Algorithm()].Verify(c.signingInput, c.signature, key.Public()) != nil {
 		return nil, errSignature
 	}
 	v.noteHeader(c.header, key)
-	claims, err := s.parseClaims(c.payload)
+	claims, err := s.parseClaims(c, v.cache != nil)
 	if err != nil {
 		return nil, err
 	}

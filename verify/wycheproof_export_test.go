@@ -10,12 +10,12 @@ import (
 // signature, given that the header is good and names key. The vectors of
 // others have neither our header nor our claims.
 func (v *Verifier) CheckSignature(token string, key *jwk.Key) error {
-	c, err := split(token)
+	s, _ := v.scratches.Get().(*scratch)
+	defer v.scratches.Put(s)
+	c, err := s.open(token)
 	if err != nil {
 		return err
 	}
-	s, _ := v.scratches.Get().(*scratch)
-	defer v.scratches.Put(s)
 	// Claims are not read before the signature is good, so any other error
 	// means that it is.
 	if _, err = v.check(s, c, key); errors.Is(err, ErrSignature) {

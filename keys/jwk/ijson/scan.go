@@ -2,8 +2,10 @@ package ijson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -277,11 +279,10 @@ func isLowerCase(name []byte) bool {
 func (s *scanner) str() (escaped bool, err error) {
 	data := s.data
 	for i := s.pos + 1; i < len(data); {
-		c := data[i]
-		if plain[c] {
-			i++
-			continue
+		if i += plainPrefix(data[i:]); i == len(data) {
+			break
 		}
+		c := data[i]
 		s.pos = i
 		switch {
 		case c == '"':
@@ -305,6 +306,24 @@ func (s *scanner) str() (escaped bool, err error) {
 	}
 	s.pos = len(data)
 	return escaped, ErrSyntax
+}
+
+// plainPrefix returns how many bytes at the start of text stand for themselves
+// in a JSON string: ASCII but for controls, quote and backslash. It looks at
+// eight at a time; the lowest bit it finds belongs to the first other byte.
+func plainPrefix(text []byte) (n int) {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(text)-n >= 8; n += 8 {
+		x := binary.LittleEndian.Uint64(text[n:])
+		other := (x | (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & highs
+		if other != 0 {
+			return n + bits.TrailingZeros64(other)/8
+		}
+	}
+	for n < len(text) && plain[text[n]] {
+		n++
+	}
+	return n
 }
 
 func (s *scanner) escape() error {
