@@ -306,13 +306,16 @@ func inspectUnverified(stdio stdio, token string) error {
 	if len(segments) != 3 {
 		return errors.New("standard input is not a token of three segments")
 	}
-	parts := map[string]json.RawMessage{}
-	for i, name := range []string{"header", "claims"} {
+	var parts struct {
+		Header json.RawMessage `json:"header"`
+		Claims json.RawMessage `json:"claims"`
+	}
+	for i, part := range []*json.RawMessage{&parts.Header, &parts.Claims} {
 		text, err := base64.RawURLEncoding.DecodeString(segments[i])
 		if err != nil || !json.Valid(text) {
-			return fmt.Errorf("the %s is not JSON in base64url", name)
+			return fmt.Errorf("segment %d is not JSON in base64url", i+1)
 		}
-		parts[name] = text
+		*part = text
 	}
 	fmt.Fprintln(stdio.err, "NOT VERIFIED: anybody can write this; use --issuer URL to verify")
 	return printJSON(stdio.out, parts)
