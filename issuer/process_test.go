@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/customersession/customersession/issuer/internal/needs"
 )
 
 // startLimit is how long a process may take for what takes milliseconds on an
@@ -449,10 +450,8 @@ func TestServeIdlesSmall(t *testing.T) {
 // residentKiB is how much memory of a process is in RAM (proc(5)).
 func residentKiB(t testing.TB, p *process) (kib int) {
 	t.Helper()
-	status, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("this system has no /proc")
-	}
+	path := fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)
+	status, err := os.Open(needs.Path(t, path, "run this on Linux"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -157,12 +157,13 @@ func TestUnknownPath(t *testing.T) {
 		"/", "/v1", "/v1/customer-sessions/x", "/v1/customer-session/", "/V1/customer-sessions/", "/v1/customer-sessions/../",
 		"/v1/customer%2Dsessions/x", "/v1/customers/" + customerID, "/.well-known/jwks", "/docs/nothing", "/docs/../livez", "/metrics", "/livez", "/readyz",
 	} {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		methods := []string{http.MethodGet, http.MethodPost}
+		if strings.HasPrefix(path, "/docs/") {
+			methods = methods[:1] // below /docs, known or not, a POST is 405
+		}
+		for _, method := range methods {
 			t.Run(method+" "+path, func(t *testing.T) {
 				t.Parallel()
-				if strings.HasPrefix(path, "/docs/") && method == http.MethodPost {
-					t.Skip("below /docs there is nothing to post to, known or not")
-				}
 				checkRefusal(t, f.do(t, method, path, "", "Authorization", "Bearer "+f.secret),
 					http.StatusNotFound, `{"detail":"Not Found"}`, "")
 			})
