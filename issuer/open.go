@@ -36,8 +36,8 @@ func Open(ctx context.Context, settings Settings, logger *slog.Logger) (*Product
 	report := func(name string) func(reload.Event) {
 		return func(e reload.Event) { p.report(ctx, logger, name, e) }
 	}
-	ring, keysErr := openFile(p, settings, settings.KeysFile, keys.Load, report("keys"))
-	registry, organizationsErr := openFile(p, settings, settings.OrganizationsFile, organizations.Parse, report("organizations"))
+	ring, keysErr := openFile(p, settings, settings.KeysFile, keys.Load, safeStep, report("keys"))
+	registry, organizationsErr := openFile(p, settings, settings.OrganizationsFile, organizations.Parse, nil, report("organizations"))
 	directory, customersErr := p.openDirectory(ctx, settings, report("customers"))
 	if err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
@@ -81,10 +81,21 @@ func inFile(what string, err error) error {
 	return fmt.Errorf("loading %s: %w", what, err)
 }
 
-// openFile loads a file and has it followed.
-func openFile[T any](p *Production, settings Settings, path string, load func(io.Reader) (T, error), report func(reload.Event)) (*reload.File[T], error) {
+// safeStep refuses a key manifest that would make tokens invalid, or keep
+// invalid ones good. Every replica judges by the time the manifest was made,
+// not by its own clock, so that all of them decide alike.
+func safeStep(old, next *keys.Ring) error {
+	return keys.Check(old.Manifest(), next.Manifest(), next.Manifest().CreatedAt).Err()
+}
+
+// openFile loads a file and has it followed. Accept may refuse a later version
+// because of the one in use; nil accepts all.
+func openFile[T any](
+	p *Production, settings Settings, path string,
+	load func(io.Reader) (T, error), accept func(old, next T) error, report func(reload.Event),
+) (*reload.File[T], error) {
 	file, err := reload.Open(reload.Config[T]{
-		Path: path, Load: load, Poll: settings.ReloadInterval, OnReload: report,
+		Path: path, Load: load, Accept: accept, Poll: settings.ReloadInterval, OnReload: report,
 	})
 	if err != nil {
 		return nil, err
@@ -111,7 +122,7 @@ func (p *Production) report(ctx context.Context, logger *slog.Logger, name strin
 func (p *Production) openDirectory(ctx context.Context, settings Settings, report func(reload.Event)) (customers.Directory, error) {
 	switch settings.Customers {
 	case "file":
-		file, err := openFile(p, settings, settings.CustomersFile, customers.LoadFile, report)
+		file, err := openFile(p, settings, settings.CustomersFile, customers.LoadFile, nil, report)
 		if err != nil {
 			return nil, err
 		}

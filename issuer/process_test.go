@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer/internal/needs"
+	"github.com/customersession/customersession/keys"
 )
 
 // startLimit is how long a process may take for what takes milliseconds on an
@@ -373,6 +374,38 @@ func TestServeReloads(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+}
+
+// A manifest that would take a key away from its tokens is refused, and the
+// running one goes on; the next version by the rules is taken.
+func TestServeChecksTheManifest(t *testing.T) {
+	t.Parallel()
+	i := install(t, "https://sessions.example.com")
+	p := serve(t, i)
+	path := filepath.Join(i.dir, "keys.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := keys.ParseManifest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsafe := good.Clone()
+	unsafe.Version++
+	unsafe.Keys = unsafe.Keys[1:]
+	write(t, path, string(unsafe.Encode()))
+	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"refused".*dropped`)
+	token := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "token")
+	next, err := keys.Rotate(good, time.Now().Add(31*24*time.Hour))
+	if err != nil || next.Version == good.Version {
+		t.Fatalf("rotating: version %d, %v", next.Version, err)
+	}
+	write(t, path, string(next.Encode()))
+	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"replaced"`)
+	if a := p.public.portal(t, "introspect", token); a.status != http.StatusOK {
+		t.Errorf("a token from before the rotation: %d %s", a.status, a.body)
 	}
 }
 

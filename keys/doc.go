@@ -56,9 +56,18 @@
 //
 // With [DefaultPolicy], the second key takes over 30 days after the first, and
 // the leases that [Init] gives out end one week after that: a set that nobody
-// ever rotates signs for 37 days, then not at all. Rotating daily gives leases
-// of one week, so that no replica signs for longer than that without hearing
-// of the others.
+// ever rotates signs for 37 days, then not at all. The same holds for a replica
+// that hears of nothing new: it stops when the leases end that it knows of, at
+// the latest one lease after the next key's takeover.
+//
+// # From one version to the next
+//
+// [Rotate] makes the next version when one is due: it publishes a next key,
+// renews leases and drops dead keys. [Check] decides whether the step from one
+// version to the next is safe, whoever made it, and says which rule breaks, by
+// how much, and what to do. A model test searches every state of a small fleet:
+// no replica refuses what was published, and no token is refused or accepted
+// that should not be.
 //
 // # Imported keys
 //

@@ -40,9 +40,13 @@ func Init(p Policy, now time.Time, bootstrap bool) (*Manifest, error) {
 	return &Manifest{Version: 1, CreatedAt: start, Policy: p, Keys: []*Key{first, next}}, nil
 }
 
-// newKey generates a key that leaves as early as rule 2 allows.
+// newKey generates a key that leaves as early as it may.
 func newKey(p Policy, publish, activate, signUntil time.Time) (*Key, error) {
-	private, err := GenerateKey(p.Algorithm)
+	return newKeyFrom(GenerateKey, p, publish, activate, signUntil)
+}
+
+func newKeyFrom(generate generator, p Policy, publish, activate, signUntil time.Time) (*Key, error) {
+	private, err := generate(p.Algorithm)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +57,6 @@ func newKey(p Policy, publish, activate, signUntil time.Time) (*Key, error) {
 		ActivateAt:    activate,
 		SignUntil:     signUntil,
 		PromisedUntil: signUntil,
-		RemoveAt:      signUntil.Add(p.linger()),
+		RemoveAt:      signUntil.Add(p.stay()),
 	}, nil
 }

@@ -24,7 +24,10 @@ var errNoPublic = errors.New("jwk, the public key, is missing")
 // another manifest is another question.
 func (m *Manifest) Validate() error { return errors.Join(m.problems()...) }
 
-func (m *Manifest) problems() []error {
+func (m *Manifest) problems() []error { return m.find(true) }
+
+// find leaves rules 1 and 2 out when a caller checks more than those itself.
+func (m *Manifest) find(rules bool) []error {
 	var problems []error
 	add := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf(format, args...))
@@ -50,7 +53,7 @@ func (m *Manifest) problems() []error {
 			continue
 		}
 		name := fmt.Sprintf("key %q", k.ID())
-		for _, err := range k.problems(m.Policy, len(policyProblems) == 0) {
+		for _, err := range k.problems(m.Policy, rules && len(policyProblems) == 0) {
 			add("%s: %w", name, err)
 		}
 	}
@@ -84,11 +87,11 @@ func (m *Manifest) doubles() []error {
 	return problems
 }
 
-// problems checks one key. The rules are about the policy, and left out when
-// that is not sound itself.
-func (k *Key) problems(p Policy, sound bool) []error {
+// problems checks one key. The rules are about the policy, and to be left out
+// when that is not sound itself.
+func (k *Key) problems(p Policy, rules bool) []error {
 	problems := append(k.identityProblems(), k.scheduleProblems()...)
-	if len(problems) > 0 || !sound {
+	if len(problems) > 0 || !rules {
 		return problems
 	}
 	return k.ruleProblems(p)
