@@ -131,24 +131,27 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 // complete reports the first required claim that is missing.
 func (c *claims) complete() error {
 	s := &c.session
-	for _, required := range []struct {
-		name string
-		ok   bool
-	}{
-		{ClaimIssuer, s.Issuer != ""},
-		{ClaimAudience, len(s.Audience) > 0},
-		{ClaimCustomerID, s.CustomerID != ""},
-		{ClaimSessionID, s.ID != ""},
-		{ClaimOrganizationID, s.OrganizationID != ""},
-		{ClaimIssuedAt, c.hasIssuedAt},
-		{ClaimExpiresAt, c.hasExpiresAt},
-	} {
-		if !required.ok {
-			return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, required.name + " is missing"}
-		}
+	missing := ""
+	switch {
+	case s.Issuer == "":
+		missing = ClaimIssuer
+	case len(s.Audience) == 0:
+		missing = ClaimAudience
+	case s.CustomerID == "":
+		missing = ClaimCustomerID
+	case s.ID == "":
+		missing = ClaimSessionID
+	case s.OrganizationID == "":
+		missing = ClaimOrganizationID
+	case !c.hasIssuedAt:
+		missing = ClaimIssuedAt
+	case !c.hasExpiresAt:
+		missing = ClaimExpiresAt
+	default:
+		s.IssuedAt, s.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
+		return nil
 	}
-	s.IssuedAt, s.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
-	return nil
+	return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, missing + " is missing"}
 }
 
 // sessionIn returns the session with lists of its own: audience and scopes are

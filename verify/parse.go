@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
@@ -17,6 +19,8 @@ type compact struct {
 	header string
 	// signingInput is what the signature is over (RFC 7515, Section 5.1).
 	signingInput string
+	// method checks the signature; it is known once the header was read.
+	method jwt.SigningMethod
 	// payload and signature are decoded, and nothing else was done to them.
 	payload, signature []byte
 }
@@ -87,6 +91,7 @@ func (s *scratch) list(n int) []string {
 type header struct {
 	algorithm jwk.Algorithm
 	keyID     string
+	method    jwt.SigningMethod
 }
 
 // parseHeader reads a JOSE header that consists of "alg", "kid" and "typ".

@@ -252,21 +252,26 @@ func (v *Verifier) prepare(ctx context.Context, s *scratch, token string) (compa
 	if err != nil {
 		return compact{}, nil, err
 	}
+	c.method = h.method
 	key, err := v.key(ctx, h)
 	return c, key, err
 }
 
+// readHeader also finds the method of the header's algorithm, nil if that is
+// not accepted.
 func (v *Verifier) readHeader(s *scratch, c compact) (header, error) {
 	if known := v.header.Load(); known != nil && known.segment == c.header {
 		return known.header, nil
 	}
-	return s.parseHeader(c)
+	h, err := s.parseHeader(c)
+	h.method = v.methods[h.algorithm]
+	return h, err
 }
 
 // key finds the key that the header names. The token does not choose the
 // algorithm: the key has one, and the header must agree.
 func (v *Verifier) key(ctx context.Context, h header) (*jwk.Key, error) {
-	if v.methods[h.algorithm] == nil {
+	if h.method == nil {
 		return nil, errAlgorithm
 	}
 	key, err := v.keys.Key(ctx, h.keyID)
@@ -284,10 +289,10 @@ func (v *Verifier) check(s *scratch, c compact, key *jwk.Key) (*claims, error) {
 	if len(c.signature) != key.SignatureSize() {
 		return nil, errSignature
 	}
-	if v.methods[key.Algorithm()].Verify(c.signingInput, c.signature, key.Public()) != nil {
+	if c.method.Verify(c.signingInput, c.signature, key.Public()) != nil {
 		return nil, errSignature
 	}
-	v.noteHeader(c.header, key)
+	v.noteHeader(c, key)
 	claims, err := s.parseClaims(c, v.cache != nil)
 	if err != nil {
 		return nil, err
@@ -300,10 +305,10 @@ func (v *Verifier) check(s *scratch, c compact, key *jwk.Key) (*claims, error) {
 }
 
 // noteHeader remembers the header of a token whose signature was good.
-func (v *Verifier) noteHeader(segment string, key *jwk.Key) {
-	if known := v.header.Load(); known != nil && known.segment == segment {
+func (v *Verifier) noteHeader(c compact, key *jwk.Key) {
+	if known := v.header.Load(); known != nil && known.segment == c.header {
 		return
 	}
 	// A copy: the segment is a part of the token, which must not live on.
-	v.header.Store(&knownHeader{strings.Clone(segment), header{key.Algorithm(), key.ID()}})
+	v.header.Store(&knownHeader{strings.Clone(c.header), header{key.Algorithm(), key.ID(), c.method}})
 }

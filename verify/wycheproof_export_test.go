@@ -16,6 +16,7 @@ func (v *Verifier) CheckSignature(token string, key *jwk.Key) error {
 	if err != nil {
 		return err
 	}
+	c.method = v.methods[key.Algorithm()]
 	// Claims are not read before the signature is good, so any other error
 	// means that it is.
 	if _, err = v.check(s, c, key); errors.Is(err, ErrSignature) {
