@@ -131,7 +131,7 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 // complete reports the first required claim that is missing.
 func (c *claims) complete() error {
 	s := &c.session
-	missing := ""
+	var missing string
 	switch {
 	case s.Issuer == "":
 		missing = ClaimIssuer
