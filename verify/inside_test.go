@@ -1,9 +1,11 @@
 package verify
 
 import (
+	"bytes"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -52,4 +54,26 @@ func FuzzPlainlyHold(f *testing.F) {
 			t.Errorf("golang-jwt refuses %+v", c)
 		}
 	})
+}
+
+// TestHasControl tries every byte at every place: the short cut looks at eight
+// of them at a time.
+func TestHasControl(t *testing.T) {
+	t.Parallel()
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				text := bytes.Repeat([]byte{'a'}, length)
+				text[at] = byte(c)
+				if got, want := hasControl(text), bytes.ContainsFunc(text, unicode.IsControl); got != want {
+					t.Fatalf("hasControl(%q) = %t, want %t", text, got, want)
+				}
+			}
+		}
+	}
+	for _, text := range []string{"\u0085", "aaaaaaa\u0085", "é\x7f", "aaaaaaaé\x00", "éééééééé"} {
+		if got, want := hasControl([]byte(text)), bytes.ContainsFunc([]byte(text), unicode.IsControl); got != want {
+			t.Errorf("hasControl(%q) = %t, want %t", text, got, want)
+		}
+	}
 }
