@@ -36,9 +36,8 @@ func newMetrics() *metrics {
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "customersession_" + name, Help: help,
-			// From 50 microseconds, less than a signature, to 3 seconds, more
-			// than any time-out of ours.
-			Buckets: prometheus.ExponentialBuckets(50e-6, 3, 11),
+			// From about a signature to more than any time-out of ours.
+			Buckets: []float64{50e-6, 150e-6, 500e-6, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5, 5},
 		}, labels)
 	}
 	m := &metrics{

@@ -80,7 +80,7 @@ func (s *Server) logRequest(c *call, took time.Duration) {
 		slog.String("route", route(c)),
 		slog.Int("status", status),
 		slog.Int64("bytes", c.Response().Size),
-		slog.Duration("duration", took),
+		slog.Float64("duration_seconds", took.Seconds()),
 		slog.String("client", c.RealIP()),
 	)
 	if c.caller != nil {

@@ -90,7 +90,7 @@ func serve(server *http.Server, listener net.Listener) func() error {
 // tells the world about it.
 func (s *Server) drain(ctx context.Context, config RunConfig, public, operations *http.Server) error {
 	s.draining.Store(true)
-	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.Duration("delay", config.DrainDelay))
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", config.DrainDelay.String()))
 	if config.DrainDelay > 0 && ctx.Err() != nil {
 		time.Sleep(config.DrainDelay)
 	}
