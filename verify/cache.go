@@ -138,9 +138,9 @@ type sharedCheck struct {
 	err     error
 }
 
-// join enters a check. The caller leads, and must call leave, when both results
-// are nil; it waits for flight when that is not nil; and with alone it checks by
-// itself.
+// join enters a check. When leads is not nil the caller leads, and must call
+// leave on it; when wait is not nil it waits for that; when both are nil it
+// checks by itself.
 func (f *flights) join(m *mark) (leads *slot, wait *sharedCheck) {
 	s := &f.slots[m.hash%uint64(len(f.slots))]
 	s.mu.Lock()
