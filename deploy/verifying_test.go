@@ -18,6 +18,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify/verifytest"
 )
@@ -56,16 +57,6 @@ func pageBlock(t *testing.T, name string, oldnew ...string) string {
 	return block
 }
 
-// missingProgram skips the test, or fails it in CI, where nothing may be
-// missing.
-func missingProgram(t *testing.T, what, hint string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" { //nolint:forbidigo // it is no setting of ours
-		t.Fatalf("%s is missing, and CI must not skip this test; %s", what, hint)
-	}
-	t.Skipf("%s is missing; %s", what, hint)
-}
-
 // pageProgram returns the first of some programs that is there and, called
 // with the arguments, ends well.
 func pageProgram(t *testing.T, programs []string, hint string, probe ...string) string {
@@ -75,7 +66,7 @@ func pageProgram(t *testing.T, programs []string, hint string, probe ...string) 
 			return program
 		}
 	}
-	missingProgram(t, strings.Join(programs, " or "), hint)
+	needs.Missing(t, strings.Join(programs, " or "), hint)
 	return ""
 }
 
@@ -117,7 +108,7 @@ func nodeWithJose(t *testing.T, folder string) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(modules); err != nil {
-		missingProgram(t, "jose", "run npm ci --prefix issuer/testdata/sdk")
+		needs.Missing(t, "jose", "run npm ci --prefix issuer/testdata/sdk")
 	}
 	if err := os.Symlink(modules, filepath.Join(folder, "node_modules")); err != nil {
 		t.Fatal(err)

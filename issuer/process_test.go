@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/issuer/internal/needs"
+	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/keys"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/internal/needs"
+	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
 // section returns what stands between two texts of the README.

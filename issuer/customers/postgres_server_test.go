@@ -20,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/internal/needs"
+	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
 // password is in every connection string and must be in no error.

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/customersession/customersession/issuer/demo"
-	"github.com/customersession/customersession/issuer/internal/needs"
+	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
 var update = flag.Bool("update", false, "take the screenshots in deploy/images anew")

@@ -25,7 +25,7 @@ func Program(t testing.TB, name, hint string, extra ...string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		missing(t, "program "+name, hint)
+		Missing(t, "program "+name, hint)
 	}
 	return path
 }
@@ -35,12 +35,14 @@ func Program(t testing.TB, name, hint string, extra ...string) string {
 func Path(t testing.TB, path, hint string) string {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {
-		missing(t, path, hint)
+		Missing(t, path, hint)
 	}
 	return path
 }
 
-func missing(t testing.TB, what, hint string) {
+// Missing skips the test because of what is not there, or fails it in CI. The
+// hint says how to get it.
+func Missing(t testing.TB, what, hint string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s is missing, and CI must not skip this test; %s", what, hint)
