@@ -23,13 +23,15 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/demo"
 	"github.com/customersession/customersession/issuer/organizations"
-	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/command"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 )
 
 func main() {
-	err := run(context.Background(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+	err := run(context.Background(), os.Args[1:], command.Env{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
+	})
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "customersession:", err)
 	}
@@ -38,7 +40,7 @@ func main() {
 
 // exitCode: 0 done, 1 failed, 2 misused.
 func exitCode(err error) int {
-	var usage usageError
+	var usage command.UsageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
@@ -49,85 +51,59 @@ func exitCode(err error) int {
 	}
 }
 
-// A usageError is a mistake of the caller's.
-type usageError struct{ error }
-
-func misused(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
-
-// stdio is the world outside: results go to out, talk to err.
-type stdio struct {
-	in       io.Reader
-	out, err io.Writer
-}
-
-type command struct {
-	name, args, short string
-	run               func(ctx context.Context, io stdio, flags *flag.FlagSet, args []string) error
-}
-
-func commands() []command {
-	return []command{
-		{"dev", "[--addr HOST:PORT]", "run everything on loopback, with a demo customer and portal", runDev},
-		{"serve", "", "run the production server, configured by the environment", runServe},
-		{"config", "", "print the table of settings that serve reads", runConfig},
-		{"keys init", "--file FILE [--bootstrap]", "make the first key manifest", runKeysInit},
-		{"apikey new", "--name NAME [--scope SCOPE,…]", "make an API key for an organization", runAPIKeyNew},
-		{"token inspect", "[--issuer URL]", "show the token on standard input, verified or not", runTokenInspect},
-		{"version", "", "print the version", runVersion},
+func commands() []command.Command {
+	all := []command.Command{
+		command.New("dev", "[--addr HOST:PORT]", "run everything on loopback, with a demo customer and portal", runDev),
+		command.New("serve", "", "run the production server, configured by the environment", runServe),
+		command.New("config", "", "print the table of settings that serve reads", runConfig),
+		command.New("apikey new", "--name NAME [--scope SCOPE,…]", "make an API key for an organization", runAPIKeyNew),
+		command.New("token inspect", "[--issuer URL]", "show the token on standard input, verified or not", runTokenInspect),
+		command.New("version", "", "print the version", runVersion),
 	}
+	return slices.Insert(all, 3, command.All()...)
 }
 
-func run(ctx context.Context, args []string, io stdio) error {
+func run(ctx context.Context, args []string, env command.Env) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// After the first signal a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
 	for _, c := range commands() {
-		words := strings.Fields(c.name)
+		words := strings.Fields(c.Name)
 		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
 			continue
 		}
-		flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		flags.SetOutput(io.err)
+		flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+		flags.SetOutput(env.Err)
 		flags.Usage = func() {
-			fmt.Fprintf(io.err, "usage: customersession %s %s\n\n%s\n", c.name, c.args, c.short)
+			fmt.Fprintf(env.Err, "usage: customersession %s %s\n\n%s\n", c.Name, c.Args, c.Short)
 			flags.PrintDefaults()
 		}
-		return c.run(ctx, io, flags, args[len(words):])
+		return c.Run(ctx, env, flags, args[len(words):])
 	}
 	if len(args) == 0 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		printHelp(io.out)
+		printHelp(env.Out)
 		return nil
 	}
-	printHelp(io.err)
-	return misused("unknown command %q", args[0])
+	printHelp(env.Err)
+	return command.Misused("unknown command %q", args[0])
 }
 
 func printHelp(w io.Writer) {
 	fmt.Fprint(w, "Customer sessions: signed links into a portal, verified without a look-up.\n\nusage: customersession COMMAND\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-14s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-14s %s\n", c.Name, c.Short)
 	}
 	fmt.Fprint(w, "\ncustomersession COMMAND -h tells more.\n")
 }
 
 // parse reads flags and refuses anything left over.
 func parse(flags *flag.FlagSet, args []string) error {
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return usageError{err}
-	}
-	if flags.NArg() > 0 {
-		return misused("%s takes no argument %q", flags.Name(), flags.Arg(0))
-	}
-	return nil
+	_, err := command.Parse(flags, args, 0)
+	return err
 }
 
-func runDev(ctx context.Context, io stdio, flags *flag.FlagSet, args []string) error {
+func runDev(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	addr := flags.String("addr", "127.0.0.1:8080", "loopback `address` to listen on; port 0 takes a free one")
 	operations := flags.String("operations-addr", "", "loopback `address` for health and metrics; empty for none")
 	level := slog.LevelWarn
@@ -145,13 +121,13 @@ func runDev(ctx context.Context, io stdio, flags *flag.FlagSet, args []string) e
 			return err
 		}
 	}
-	d, err := demo.New(public, newLogger(io.err, level))
+	d, err := demo.New(public, newLogger(env.Err, level))
 	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- d.Run(ctx, second) }()
-	if err := d.Welcome(ctx, io.out); err != nil {
+	if err := d.Welcome(ctx, env.Out); err != nil {
 		return err
 	}
 	return <-served
@@ -162,10 +138,10 @@ func runDev(ctx context.Context, io stdio, flags *flag.FlagSet, args []string) e
 func listenLoopback(ctx context.Context, addr, name string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, misused("%s %s: %w", name, addr, err)
+		return nil, command.Misused("%s %s: %w", name, addr, err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, misused("%s %s is not a loopback address; use 127.0.0.1:PORT, or customersession serve", name, addr)
+		return nil, command.Misused("%s %s is not a loopback address; use 127.0.0.1:PORT, or customersession serve", name, addr)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -178,18 +154,18 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-func runServe(ctx context.Context, io stdio, flags *flag.FlagSet, args []string) error {
+func runServe(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	settings, err := issuer.LoadSettings()
 	if err != nil {
-		return misused("wrong settings:\n%w", err)
+		return command.Misused("wrong settings:\n%w", err)
 	}
-	logger := newLogger(io.err, settings.LogLevel)
+	logger := newLogger(env.Err, settings.LogLevel)
 	server, err := issuer.Open(ctx, settings, logger)
 	if err != nil {
-		return misused("cannot start:\n%w", err)
+		return command.Misused("cannot start:\n%w", err)
 	}
 	var listen net.ListenConfig
 	public, err := listen.Listen(ctx, "tcp", settings.Addr)
@@ -208,46 +184,14 @@ func runServe(ctx context.Context, io stdio, flags *flag.FlagSet, args []string)
 	})
 }
 
-func runConfig(_ context.Context, io stdio, flags *flag.FlagSet, args []string) error {
+func runConfig(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return issuer.WriteSettings(io.out)
+	return issuer.WriteSettings(env.Out)
 }
 
-func runKeysInit(_ context.Context, io stdio, flags *flag.FlagSet, args []string) error {
-	policy := keys.DefaultPolicy()
-	file := flags.String("file", "", "`file` to write the manifest to; it must not exist")
-	bootstrap := flags.Bool("bootstrap", false, "let the first key sign at once; safe only when no consumer has fetched keys of this issuer before")
-	flags.Func("algorithm", "`algorithm` of the keys: ES256, EdDSA or RS256 (default ES256)", func(value string) error {
-		policy.Algorithm = jwk.Algorithm(value)
-		if !policy.Algorithm.Known() {
-			return errors.New("it is not ES256, EdDSA or RS256")
-		}
-		return nil
-	})
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	if *file == "" {
-		return misused("keys init needs --file FILE")
-	}
-	manifest, err := keys.Init(policy, time.Now(), *bootstrap)
-	if err != nil {
-		return err
-	}
-	if err := keys.CreateFile(*file, manifest); err != nil {
-		return err
-	}
-	fmt.Fprintf(io.err, "wrote %s; it holds private keys: keep it secret\n", *file)
-	for _, key := range manifest.Keys {
-		fmt.Fprintf(io.out, "%s %s signs from %s until %s\n", key.ID(), key.Public.Algorithm(),
-			key.ActivateAt.Format(time.RFC3339), key.SignUntil.Format(time.RFC3339))
-	}
-	return nil
-}
-
-func runAPIKeyNew(_ context.Context, io stdio, flags *flag.FlagSet, args []string) error {
+func runAPIKeyNew(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	name := flags.String("name", "", "`name` of the key, unique in its organization")
 	scopes := flags.String("scope", string(organizations.ScopeWrite), "comma-separated `scopes`: customer_sessions:write, customer_sessions:introspect")
 	lasts := flags.Duration("expires-in", 0, "how long the key is valid, e.g. 2160h; 0 for ever")
@@ -265,43 +209,43 @@ func runAPIKeyNew(_ context.Context, io stdio, flags *flag.FlagSet, args []strin
 	}
 	secret, entry, err := organizations.NewAPIKey(*name, list, expires)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	if *asJSON {
-		return json.NewEncoder(io.out).Encode(map[string]any{"secret": secret.Reveal(), "entry": json.RawMessage(entry)})
+		return json.NewEncoder(env.Out).Encode(map[string]any{"secret": secret.Reveal(), "entry": json.RawMessage(entry)})
 	}
-	fmt.Fprintf(io.out, "Secret, shown only now; give it to whoever asks for sessions:\n\n  %s\n\n", secret.Reveal())
-	fmt.Fprintf(io.out, "Add this to api_keys of the organization:\n\n%s\n", entry)
+	fmt.Fprintf(env.Out, "Secret, shown only now; give it to whoever asks for sessions:\n\n  %s\n\n", secret.Reveal())
+	fmt.Fprintf(env.Out, "Add this to api_keys of the organization:\n\n%s\n", entry)
 	return nil
 }
 
-func runTokenInspect(ctx context.Context, stdio stdio, flags *flag.FlagSet, args []string) error {
+func runTokenInspect(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	issuerURL := flags.String("issuer", "", "verify with the keys of the issuer at this `URL`")
 	audience := flags.String("audience", issuer.DefaultAudience, "`audience` to verify for")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	input, err := io.ReadAll(io.LimitReader(stdio.in, verify.MaxTokenLength+2))
+	input, err := io.ReadAll(io.LimitReader(env.In, verify.MaxTokenLength+2))
 	if err != nil {
 		return err
 	}
 	token := strings.TrimSpace(string(input))
 	if *issuerURL == "" {
-		return inspectUnverified(stdio, token)
+		return inspectUnverified(env, token)
 	}
 	verifier, err := verify.New(verify.Config{Issuer: *issuerURL, Audience: *audience, Algorithms: jwk.Algorithms()})
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	session, err := verifier.Verify(ctx, token)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(stdio.err, "verified")
-	return printJSON(stdio.out, session)
+	fmt.Fprintln(env.Err, "verified")
+	return command.PrintJSON(env.Out, session)
 }
 
-func inspectUnverified(stdio stdio, token string) error {
+func inspectUnverified(env command.Env, token string) error {
 	segments := strings.Split(token, ".")
 	if len(segments) != 3 {
 		return errors.New("standard input is not a token of three segments")
@@ -317,22 +261,15 @@ func inspectUnverified(stdio stdio, token string) error {
 		}
 		*part = text
 	}
-	fmt.Fprintln(stdio.err, "NOT VERIFIED: anybody can write this; use --issuer URL to verify")
-	return printJSON(stdio.out, parts)
+	fmt.Fprintln(env.Err, "NOT VERIFIED: anybody can write this; use --issuer URL to verify")
+	return command.PrintJSON(env.Out, parts)
 }
 
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
-}
-
-func runVersion(_ context.Context, io stdio, flags *flag.FlagSet, args []string) error {
+func runVersion(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	fmt.Fprintln(io.out, version())
+	fmt.Fprintln(env.Out, version())
 	return nil
 }
 

@@ -307,19 +307,11 @@ func (c *check) promises(before, k *Key) {
 		"set remove_at to the later instant")
 }
 
-// ceases returns the first instant from t on at which no key may sign.
-func (m *Manifest) ceases(t time.Time) time.Time {
-	for m.CurrentAt(t) != nil {
-		t = m.NextEvent(t)
-	}
-	return t
-}
-
 func (c *check) signing() {
-	ceases := c.next.ceases(c.now)
+	ceases := c.next.SignsUntil(c.now)
 	wanted, warning := c.now.Add(time.Second), true
 	if c.old != nil && c.old.CurrentAt(c.now) != nil {
-		wanted, warning = c.old.ceases(c.now), c.revokes()
+		wanted, warning = c.old.SignsUntil(c.now), c.revokes()
 		if lease := c.now.Add(c.next.Policy.Lease); lease.Before(wanted) {
 			wanted = lease
 		}

@@ -6,9 +6,8 @@
 // A key set is one immutable, versioned document, the [Manifest]: the same file
 // for every replica. What a key may do at an instant is a function of the
 // manifest and that instant alone ([Manifest.StateAt]), so replicas need no
-// leader, no lock and no message. [Init] makes the first manifest,
-// [CreateFile] and [WriteFile] put one on disk, [ParseManifest] reads and
-// checks one.
+// leader, no lock and no message. [Init] makes the first manifest, a [Store],
+// such as a [File], keeps it, and [ParseManifest] reads and checks one.
 //
 // A running issuer holds a [Ring], made from a manifest by [Load] or
 // [NewRing]: [Ring.SigningKey] is the key to sign with now, [NewHandler]

@@ -6,15 +6,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/customersession/customersession/keys"
 )
 
-func TestFiles(t *testing.T) {
+// held returns what the store holds, and its revision.
+func held(t *testing.T, store keys.Store) (m *keys.Manifest, revision string) {
+	t.Helper()
+	m, revision, err := store.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, revision
+}
+
+func TestFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")
+	store := keys.NewFile(path)
 	m := parse(t, golden(t))
 	newer := m.Clone()
 	newer.Version++
@@ -35,51 +47,148 @@ func TestFiles(t *testing.T) {
 		}
 	}
 
-	if err := keys.CreateFile(path, m); err != nil {
+	if _, _, err := store.Read(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading nothing: got %v, want %v", err, fs.ErrNotExist)
+	}
+	if err := store.Write(t.Context(), m, ""); err != nil {
 		t.Fatal(err)
 	}
 	check(m)
-	if err := keys.CreateFile(path, newer); !errors.Is(err, fs.ErrExist) {
+	if err := store.Write(t.Context(), newer, ""); !errors.Is(err, fs.ErrExist) || !errors.Is(err, keys.ErrConflict) {
 		t.Errorf("creating it again: got %v, want %v", err, fs.ErrExist)
 	}
 	check(m)
-	if err := os.Chmod(path, 0o644); err != nil {
+	_, read := held(t, store)
+	if err := store.Write(t.Context(), newer, read); err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.WriteFile(path, newer); err != nil {
-		t.Fatal(err)
+	check(newer)
+	if err := store.Write(t.Context(), m, read); !errors.Is(err, keys.ErrConflict) {
+		t.Errorf("writing with an old revision: got %v, want %v", err, keys.ErrConflict)
 	}
 	check(newer)
 
 	invalid := newer.Clone()
 	invalid.Version = 0
-	if err := keys.WriteFile(path, invalid); err == nil {
+	_, read = held(t, store)
+	if err := store.Write(t.Context(), invalid, read); err == nil {
 		t.Error("an invalid manifest was written")
 	}
 	check(newer)
-	nowhere := filepath.Join(dir, "missing", "keys.json")
-	if err := errors.Join(keys.WriteFile(nowhere, m)); !errors.Is(err, fs.ErrNotExist) {
+	nowhere := keys.NewFile(filepath.Join(dir, "missing", "keys.json"))
+	if err := nowhere.Write(t.Context(), m, ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
 	}
-	if err := keys.CreateFile(nowhere, m); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Write(t.Context(), newer, read); !errors.Is(err, keys.ErrConflict) {
+		t.Errorf("writing over a file that is gone: got %v, want %v", err, keys.ErrConflict)
 	}
 }
 
-// TestWriteFileIsAtomic reads while it is written.
-func TestWriteFileIsAtomic(t *testing.T) {
+func TestFileOfOthers(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
+	store := keys.NewFile(path)
+	m := parse(t, golden(t))
+	if err := store.Write(t.Context(), m, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := store.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("mode %o: got %v, want it refused", mode, err)
+		}
+	}
+	// A public copy is for everybody.
+	if err := os.WriteFile(path, m.Public().Encode(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Read(t.Context()); err != nil {
+		t.Errorf("public copy: got %v, want none", err)
+	}
+}
+
+func TestFileBehindLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "keys.json"), filepath.Join(t.TempDir(), "link.json")
+	m := parse(t, golden(t))
+	if err := keys.NewFile(path).Write(t.Context(), m, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	store := keys.NewFile(link)
+	newer := m.Clone()
+	newer.Version++
+	_, read := held(t, store)
+	if err := store.Write(t.Context(), newer, read); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := held(t, keys.NewFile(path)); got.Version != newer.Version {
+		t.Errorf("got version %d behind the link, want %d", got.Version, newer.Version)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link was replaced: %v, %v", info.Mode(), err)
+	}
+}
+
+// TestFileWritersTakeTurns: of those who read the same version, one writes.
+func TestFileWritersTakeTurns(t *testing.T) {
+	t.Parallel()
+	const writers, rounds = 8, 5
+	path := filepath.Join(t.TempDir(), "keys.json")
+	m := parse(t, golden(t))
+	if err := keys.NewFile(path).Write(t.Context(), m, ""); err != nil {
+		t.Fatal(err)
+	}
+	for round := range rounds {
+		_, read := held(t, keys.NewFile(path))
+		results := make(chan error, writers)
+		for i := range writers {
+			next := m.Clone()
+			next.Version += 1 + round*writers + i
+			go func() { results <- keys.NewFile(path).Write(t.Context(), next, read) }()
+		}
+		written := 0
+		for range writers {
+			switch err := <-results; {
+			case err == nil:
+				written++
+			case !errors.Is(err, keys.ErrConflict):
+				t.Error(err)
+			}
+		}
+		if written != 1 {
+			t.Errorf("%d of %d writers wrote, want one", written, writers)
+		}
+	}
+}
+
+// TestFileIsAtomic reads while it is written.
+func TestFileIsAtomic(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	store := keys.NewFile(path)
 	m := parse(t, golden(t)).Clone()
-	if err := keys.CreateFile(path, m); err != nil {
+	if err := store.Write(t.Context(), m, ""); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() {
 		defer close(done)
 		for range 20 {
+			_, read, err := store.Read(t.Context())
 			m.Version++
-			if err := keys.WriteFile(path, m); err != nil {
+			if err := errors.Join(err, store.Write(t.Context(), m, read)); err != nil {
 				done <- err
 				return
 			}

@@ -75,3 +75,18 @@ func (m *Manifest) Clone() *Manifest {
 	}
 	return &c
 }
+
+// Public returns a copy without any private part, and without references to
+// one: what may be shown to everybody.
+func (m *Manifest) Public() *Manifest {
+	public := m.Clone()
+	for _, k := range public.Keys {
+		k.Private, k.Signer = nil, ""
+	}
+	return public
+}
+
+// secret reports whether there is a private part in m.
+func (m *Manifest) secret() bool {
+	return slices.ContainsFunc(m.Keys, func(k *Key) bool { return k.Private != nil })
+}

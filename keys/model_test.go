@@ -28,8 +28,8 @@ const (
 	lead        = propagation + cache + skew
 	linger      = lifetime + 2*skew
 
-	// Two keys at first, then one a version at most.
-	modelKeys = 5
+	// Two keys at first, then two a version at most.
+	modelKeys = 8
 	never     = -100
 )
 
@@ -39,6 +39,9 @@ type world struct {
 	writer  int    // and that of the writer
 	writes  int8   // how often it may write
 	horizon int8   // for how many ticks
+
+	// commands says that the writer does nothing but run the commands.
+	commands bool
 
 	tolerated []string // rules that may be broken by a tick
 	lifetime  int      // of the tokens that checkouts ask for
@@ -178,6 +181,10 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 	if all, ok := m.steps[id]; ok {
 		return all
 	}
+	if m.commands {
+		m.steps[id] = m.commanded(latest, tick(now))
+		return m.steps[id]
+	}
 	var all []int16
 	propose := func(from int16, change func(v *keys.Manifest)) {
 		v := m.manifests[from].Clone()
@@ -221,6 +228,35 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 		}
 	}
 	m.steps[id] = all
+	return all
+}
+
+// commanded returns what each command makes of the version. What a command
+// makes is published, so that an issuer which refuses it is a violation.
+func (m *model) commanded(latest int16, now time.Time) []int16 {
+	old := m.manifests[latest]
+	made := 0
+	generate := func(jwk.Algorithm) (*keys.PrivateKey, error) {
+		made++
+		return m.privates[2*old.Version+made-1], nil
+	}
+	run := []func() (*keys.Manifest, error){
+		func() (*keys.Manifest, error) { return keys.RotateWith(old, now, generate) },
+		func() (*keys.Manifest, error) { return keys.RollbackWith(old, now, generate) },
+	}
+	for _, k := range old.Keys {
+		run = append(run,
+			func() (*keys.Manifest, error) { return keys.ActivateWith(old, now, k.ID(), generate) },
+			func() (*keys.Manifest, error) { return keys.RevokeWith(old, now, k.ID(), generate) })
+	}
+	var all []int16
+	for _, command := range run {
+		made = 0
+		// An error is a command that refuses: there is nothing to publish.
+		if next, err := command(); err == nil && next != old {
+			all = append(all, m.number(next))
+		}
+	}
 	return all
 }
 
@@ -393,6 +429,7 @@ func worlds() map[string]world {
 		"tokens of max_lifetime": {writes: 2, horizon: 12, lifetime: lifetime, leeway: skew},
 		"longer tokens":          {writes: 2, horizon: 12, lifetime: 4 * lifetime},
 		"three versions":         {writes: 3, horizon: 5, lifetime: lifetime, leeway: skew},
+		"commands":               {writes: 3, horizon: 10, lifetime: lifetime, leeway: skew, commands: true},
 	}
 }
 

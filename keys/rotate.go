@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,26 +44,39 @@ func Rotate(m *Manifest, now time.Time) (*Manifest, error) {
 type generator func(jwk.Algorithm) (*PrivateKey, error)
 
 func rotate(m *Manifest, now time.Time, generate generator) (*Manifest, error) {
-	if err := m.Validate(); err != nil {
+	next, err := advance(m, now, generate, func(*rotation) error { return nil })
+	if err != nil {
 		return nil, fmt.Errorf("rotating keys: %w", err)
+	}
+	return next, nil
+}
+
+// advance makes the version that follows m: with what change does to it, and
+// then with all that rotating would do.
+func advance(m *Manifest, now time.Time, generate generator, change func(*rotation) error) (*Manifest, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
 	}
 	own := func(k *Key) bool { return !k.Imported }
 	if slices.ContainsFunc(m.Keys, own) && !slices.ContainsFunc(m.Keys, (*Key).signable) {
-		return nil, fmt.Errorf("rotating keys: %w", errPublicCopy)
+		return nil, errPublicCopy
 	}
 	r := rotation{m: m.Clone(), now: now.UTC(), generate: generate}
+	if err := change(&r); err != nil {
+		return nil, err
+	}
 	r.drop()
 	r.renew()
 	if err := r.publish(); err != nil {
-		return nil, fmt.Errorf("rotating keys: %w", err)
+		return nil, err
 	}
 	if !r.due {
 		return m, nil
 	}
 	r.m.Version++
-	r.m.CreatedAt = later(r.now.Truncate(time.Second), m.CreatedAt)
+	r.m.CreatedAt = r.instant()
 	if err := Check(m, r.m, now).Err(); err != nil {
-		return nil, fmt.Errorf("rotating keys: %w", err)
+		return nil, err
 	}
 	return r.m, nil
 }
@@ -91,7 +105,7 @@ func (p Policy) stay() time.Duration { return max(p.linger(), p.Propagation+p.Sk
 func (r *rotation) drop() {
 	n := len(r.m.Keys)
 	r.m.Keys = slices.DeleteFunc(r.m.Keys, func(k *Key) bool { return !r.now.Before(k.RemoveAt) })
-	r.due = len(r.m.Keys) < n
+	r.due = r.due || len(r.m.Keys) < n
 }
 
 // usable reports whether the key signs, or will, or could do so again.
@@ -100,15 +114,27 @@ func (r *rotation) usable(k *Key) bool {
 	return k.signable() && k.RevokedAt.IsZero() && known
 }
 
-// current returns the key that signs or, when its lease has ended, should.
+// retired reports whether the lease of the key was cut short, as a rollback
+// does.
+func (r *rotation) retired(k *Key) bool {
+	return !r.now.Before(k.SignUntil) && k.SignUntil.Before(k.PromisedUntil)
+}
+
+// current returns the key that signs or, when its lease has ended, should. One
+// that was retired is the last resort.
 func (r *rotation) current() *Key {
-	var current *Key
+	var current, retired *Key
 	for _, k := range r.m.Keys {
-		if r.usable(k) && !r.now.Before(k.ActivateAt) && (current == nil || newestFirst(k, current) < 0) {
-			current = k
+		best := &current
+		if r.retired(k) {
+			best = &retired
+		}
+		active := r.usable(k) && !r.now.Before(k.ActivateAt)
+		if active && (*best == nil || newestFirst(k, *best) < 0) {
+			*best = k
 		}
 	}
-	return current
+	return cmp.Or(current, retired)
 }
 
 // upcoming returns the keys that are still to sign, the first one first.
@@ -136,12 +162,16 @@ func (r *rotation) renew() {
 	}
 	// A renewal takes propagation and skew to reach the last replica.
 	enough := r.now.Add(p.Lease/2 + p.Propagation + p.Skew)
-	if !k.SignUntil.Before(until) || !k.SignUntil.Before(enough) {
-		return
+	if k.SignUntil.Before(until) && k.SignUntil.Before(enough) {
+		r.lease(k, until)
 	}
+}
+
+// lease lets a key sign until then, and stay for as long as its last token.
+func (r *rotation) lease(k *Key, until time.Time) {
 	k.SignUntil = until
 	k.PromisedUntil = later(k.PromisedUntil, until)
-	k.RemoveAt = later(k.RemoveAt, k.PromisedUntil.Add(p.stay()))
+	k.RemoveAt = later(k.RemoveAt, k.PromisedUntil.Add(r.m.Policy.stay()))
 	r.due = true
 }
 
@@ -150,15 +180,25 @@ func (r *rotation) bringForward(upcoming []*Key) {
 	if len(upcoming) == 0 {
 		return
 	}
-	k := upcoming[0]
-	if earliest := later(r.start(), k.PublishAt.Add(r.m.Policy.lead())); earliest.Before(k.ActivateAt) {
+	r.takeOver(upcoming[0])
+}
+
+// takeOver lets a key that is to come sign as soon as rule 1 allows.
+func (r *rotation) takeOver(k *Key) {
+	if earliest := later(r.instant(), k.PublishAt.Add(r.m.Policy.lead())); earliest.Before(k.ActivateAt) {
 		k.ActivateAt = earliest
 		r.due = true
 	}
 }
 
+// instant returns the last whole second that is not after now, but none before
+// the version that is there was made: clocks differ.
+func (r *rotation) instant() time.Time {
+	return later(r.now.Truncate(time.Second), r.m.CreatedAt)
+}
+
 // start returns the first whole second that is not before now, nor before the
-// version that is there was made: clocks differ.
+// version that is there was made.
 func (r *rotation) start() time.Time {
 	start := r.now.Truncate(time.Second)
 	if start.Before(r.now) {
@@ -180,18 +220,25 @@ func (r *rotation) publish() error {
 		if !wanted || newest != nil && newest.Signer != "" {
 			return nil
 		}
-		start := r.start()
-		activate := start.Add(p.lead())
-		if newest != nil {
-			activate = later(activate, newest.ActivateAt.Add(p.period()))
-		}
-		k, err := newKeyFrom(r.generate, p, start, activate, activate.Add(p.Lease))
+		private, err := r.generate(p.Algorithm)
 		if err != nil {
 			return err
 		}
-		r.m.Keys = append(r.m.Keys, k)
-		r.due = true
+		r.add(&Key{Public: private.Public(), Private: private})
 	}
+}
+
+// add publishes a key, to take over one period after the one before it, and to
+// leave as early as it may.
+func (r *rotation) add(k *Key) {
+	p := r.m.Policy
+	k.PublishAt = r.start()
+	k.ActivateAt = k.PublishAt.Add(p.lead())
+	if newest := r.newest(r.upcoming()); newest != nil {
+		k.ActivateAt = later(k.ActivateAt, newest.ActivateAt.Add(p.period()))
+	}
+	r.m.Keys = append(r.m.Keys, k)
+	r.lease(k, k.ActivateAt.Add(p.Lease))
 }
 
 // newest returns the key that signs last, nil when none does.

@@ -188,6 +188,17 @@ func (m *Manifest) NextEvent(t time.Time) time.Time {
 	return next
 }
 
+// SignsUntil returns the first instant from t on at which no key may sign: t
+// itself when none may now, and otherwise when the last lease ends that takes
+// over from the one before without a gap. Nothing but a newer manifest puts it
+// off.
+func (m *Manifest) SignsUntil(t time.Time) time.Time {
+	for m.CurrentAt(t) != nil {
+		t = m.NextEvent(t)
+	}
+	return t
+}
+
 // earlierAfter returns candidate when it is after t and before next, and next
 // otherwise; a next that is zero counts as never.
 func earlierAfter(t, next, candidate time.Time) time.Time {

@@ -1,0 +1,124 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/keys/jwk/ijson"
+)
+
+// ParsePublic reads the public halves of the keys in data: a JWK, a JWK Set, or
+// PEM blocks (public keys, certificates, private keys in PKCS #8 or in the
+// older forms). Private parts are left where they are. A key has the "kid" that
+// it has in data, and its thumbprint where it has none. The error says which
+// key is not one that [Import] can publish; it holds nothing of the key.
+func ParsePublic(data []byte) ([]*jwk.Key, error) {
+	if text := bytes.TrimSpace(data); len(text) > 0 && text[0] == '{' {
+		return parsePublicJSON(text)
+	}
+	return parsePublicPEM(data)
+}
+
+func parsePublicJSON(data []byte) ([]*jwk.Key, error) {
+	list, isSet, err := keysOf(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading JWK: %w", err)
+	}
+	if !isSet {
+		list = []ijson.Value{data}
+	}
+	var found []*jwk.Key
+	for i, text := range list {
+		k, err := parseForeign(text)
+		if err != nil {
+			return nil, fmt.Errorf("key number %d: %w", i+1, err)
+		}
+		found = append(found, k)
+	}
+	if len(found) == 0 {
+		return nil, errors.New("there is no key in the JWK Set")
+	}
+	return found, nil
+}
+
+// keysOf returns the elements of the member "keys", if there is one.
+func keysOf(data []byte) (list []ijson.Value, isSet bool, err error) {
+	_, err = ijson.Members(data, ijson.Limits{Depth: 8, Members: 64 * 32}, func(name []byte, v ijson.Value) error {
+		if string(name) != "keys" {
+			return nil
+		}
+		isSet = v.Elements(func(e ijson.Value) bool {
+			list = append(list, bytes.Clone(e))
+			return true
+		})
+		if !isSet {
+			return jwk.ErrNotASet
+		}
+		return nil
+	})
+	return list, isSet, err
+}
+
+func parsePublicPEM(data []byte) ([]*jwk.Key, error) {
+	var found []*jwk.Key
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type == "EC PARAMETERS" {
+			continue
+		}
+		public, err := publicOf(block)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block number %d, %q: %w", len(found)+1, block.Type, err)
+		}
+		k, err := jwk.New(public)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block number %d, %q: %w", len(found)+1, block.Type, err)
+		}
+		found = append(found, k)
+	}
+	if len(found) == 0 {
+		return nil, errors.New("there is no key: neither a JWK, nor a JWK Set, nor a PEM block")
+	}
+	return found, nil
+}
+
+var errPEM = errors.New("it cannot be read; decrypt it, or export the public key, for example with: openssl pkey -in FILE -pubout")
+
+// publicOf hides the causes of errors about private keys.
+func publicOf(block *pem.Block) (crypto.PublicKey, error) {
+	var private any
+	var err error
+	switch block.Type {
+	case "PUBLIC KEY":
+		return x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		return x509.ParsePKCS1PublicKey(block.Bytes)
+	case "CERTIFICATE":
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		return certificate.PublicKey, nil
+	case "PRIVATE KEY":
+		private, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		private, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		private, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		return nil, errPEM
+	}
+	signer, ok := private.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, errPEM
+	}
+	return signer.Public(), nil
+}

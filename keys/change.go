@@ -1,0 +1,222 @@
+package keys
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
+
+// The changes that an operator makes by hand. Each returns the version that
+// follows m at now, which [Check] finds safe, and which has all that [Rotate]
+// would have done at the same time: after a next key took over, there is
+// another next one. None changes m.
+
+// Activate lets a next key take over as soon as every cache can hold it (rule
+// 1), for an emergency or because somebody does not want to wait. An empty ID
+// means the next key that would take over first. A key that [Rollback] retired
+// signs again.
+func Activate(m *Manifest, now time.Time, id string) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.activate(id) })
+	return next, wrap("activating a key", err)
+}
+
+// Revoke takes keys out of the JWK Set at once, and for good. When the key that
+// signs is among them, the first next key takes its place, at once if every
+// cache can hold it by now. Tokens of the keys die with them; [TokensOf] tells
+// which. Where all keys are revoked, a new one is published, and nothing can
+// sign until every cache can hold it.
+func Revoke(m *Manifest, now time.Time, ids ...string) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.revoke(ids) })
+	return next, wrap("revoking keys", err)
+}
+
+// Rollback lets the key that signed before the current one sign again, as long
+// as consumers still hold it. The current one is retired: it signs no more, but
+// stays until its last token has ended.
+func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, (*rotation).rollback)
+	return next, wrap("rolling back", err)
+}
+
+// Add publishes one more next key, which takes over one rotation period after
+// the last one that is there; [Activate] lets it do so earlier. With an empty
+// signer it is generated for the policy's algorithm. Otherwise signer is the URI of
+// a private key that is elsewhere, and public its public half.
+func Add(m *Manifest, now time.Time, signer string, public *jwk.Key) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.addKey(signer, public) })
+	return next, wrap("adding a key", err)
+}
+
+// Import publishes keys of another issuer under the key IDs that they had
+// there, until removeAt, for the verifiers that hold tokens of them. They never
+// sign.
+func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error {
+		for _, public := range publics {
+			if err := r.adopt(public, removeAt); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return next, wrap("importing keys", err)
+}
+
+// SetPolicy changes the policy. Keys that are there keep their schedule, and
+// the error says so where that does not fit the new policy.
+func SetPolicy(m *Manifest, now time.Time, p Policy) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error {
+		if problems := p.problems(); len(problems) > 0 {
+			return errors.Join(problems...)
+		}
+		r.due = r.m.Policy != p
+		r.m.Policy = p
+		return nil
+	})
+	return next, wrap("changing the policy", err)
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// find returns the key with that ID.
+func (r *rotation) find(id string) (*Key, error) {
+	if k := r.m.key(id); k != nil {
+		return k, nil
+	}
+	ids := make([]string, len(r.m.Keys))
+	for i, k := range r.m.Keys {
+		ids[i] = k.ID()
+	}
+	return nil, fmt.Errorf("there is no key %q; there are %s", id, strings.Join(ids, ", "))
+}
+
+func (r *rotation) activate(id string) error {
+	if id == "" {
+		upcoming := r.upcoming()
+		if len(upcoming) == 0 {
+			return errors.New("no next key is there; add one")
+		}
+		id = upcoming[0].ID()
+	}
+	k, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	switch state := r.m.StateAt(k, r.now); {
+	case !r.usable(k):
+		return fmt.Errorf("key %q cannot sign: it is %s; activate a next key", id, r.unusable(k, state))
+	case r.now.Before(k.ActivateAt):
+		r.takeOver(k)
+	case state == Current:
+	case r.retired(k) && r.newer(k):
+		r.lease(k, later(k.PromisedUntil, r.instant().Add(r.m.Policy.Lease)))
+	default:
+		return fmt.Errorf("key %q has signed already and a newer one took over; roll back instead", id)
+	}
+	return nil
+}
+
+// unusable says why a key cannot sign.
+func (r *rotation) unusable(k *Key, state State) string {
+	switch {
+	case k.Imported:
+		return "imported, without a private part"
+	case !k.signable():
+		return "a public copy, without a private part"
+	case state == Retired:
+		return "about to be removed"
+	default:
+		return state.String()
+	}
+}
+
+// newer reports whether the key would sign instead of the current one.
+func (r *rotation) newer(k *Key) bool {
+	current := r.m.CurrentAt(r.now)
+	return current == nil || newestFirst(k, current) < 0
+}
+
+func (r *rotation) revoke(ids []string) error {
+	if len(ids) == 0 {
+		return errors.New("say which key")
+	}
+	current := r.m.CurrentAt(r.now)
+	for _, id := range ids {
+		k, err := r.find(id)
+		if err != nil {
+			return err
+		}
+		if k.revokedAt(r.now) {
+			continue
+		}
+		// The last whole second: at once means that no token of now is good.
+		k.RevokedAt = r.now.Truncate(time.Second)
+		r.due = true
+	}
+	if current != nil && current.revokedAt(r.now) {
+		r.bringForward(r.upcoming())
+	}
+	return nil
+}
+
+func (r *rotation) rollback() error {
+	current := r.m.CurrentAt(r.now)
+	if current == nil {
+		return errors.New("no key signs, so there is nothing to go back from; rotate instead")
+	}
+	var before *Key
+	for _, k := range r.m.Keys {
+		older := r.usable(k) && !r.retired(k) && newestFirst(current, k) < 0
+		if older && (before == nil || newestFirst(k, before) < 0) {
+			before = k
+		}
+	}
+	if before == nil {
+		return errors.New("no earlier key is left that consumers still hold; activate a next key instead")
+	}
+	if !current.ActivateAt.Before(r.instant()) {
+		return fmt.Errorf("key %q took over this very second; try again in the next one", current.ID())
+	}
+	current.SignUntil = r.instant()
+	r.lease(before, later(before.SignUntil, r.instant().Add(r.m.Policy.Lease)))
+	return nil
+}
+
+func (r *rotation) addKey(signer string, public *jwk.Key) error {
+	k := &Key{Public: public, Signer: signer}
+	if signer == "" {
+		private, err := r.generate(r.m.Policy.Algorithm)
+		if err != nil {
+			return err
+		}
+		k.Public, k.Private = private.Public(), private
+	}
+	if k.Public == nil {
+		return errNoPublic
+	}
+	if r.m.key(k.ID()) != nil {
+		return fmt.Errorf("key %q is there already", k.ID())
+	}
+	r.add(k)
+	return nil
+}
+
+func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
+	if known := r.m.key(public.ID()); known != nil {
+		return fmt.Errorf("key %q is there already", public.ID())
+	}
+	if !removeAt.After(r.start()) {
+		return fmt.Errorf("key %q would be removed at %s, which is past", public.ID(), formatTime(removeAt))
+	}
+	r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.start(), RemoveAt: removeAt})
+	r.due = true
+	return nil
+}

@@ -1,0 +1,226 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/customersession/customersession/keys"
+)
+
+// A status is what a manifest says at an instant, for people and programs.
+type status struct {
+	Manifest  string      `json:"manifest"`
+	Version   int         `json:"version"`
+	CreatedAt time.Time   `json:"created_at"`
+	Now       time.Time   `json:"now"`
+	Current   string      `json:"current,omitempty"`
+	Keys      []keyStatus `json:"keys"`
+	// Next is what happens when nobody does anything, in order.
+	Next []event `json:"next"`
+	// Wrong is what somebody should do something about.
+	Wrong []string `json:"wrong"`
+
+	manifest *keys.Manifest
+}
+
+type keyStatus struct {
+	KeyID         string    `json:"kid"`
+	Algorithm     string    `json:"alg"`
+	State         string    `json:"state"`
+	Imported      bool      `json:"imported,omitempty"`
+	Signer        string    `json:"signer,omitempty"`
+	PublishAt     time.Time `json:"publish_at"`
+	ActivateAt    time.Time `json:"activate_at,omitzero"`
+	SignUntil     time.Time `json:"sign_until,omitzero"`
+	PromisedUntil time.Time `json:"promised_until,omitzero"`
+	RemoveAt      time.Time `json:"remove_at"`
+	RevokedAt     time.Time `json:"revoked_at,omitzero"`
+}
+
+// An event is something that a schedule says.
+type event struct {
+	At    time.Time `json:"at"`
+	KeyID string    `json:"kid"`
+	What  string    `json:"what"`
+}
+
+func runStatus(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
+	asJSON := flags.Bool("json", false, "print one JSON object")
+	m, name, err := read(ctx, env, flags, args)
+	if err != nil {
+		return err
+	}
+	s := newStatus(name, m, time.Now().UTC().Truncate(time.Second))
+	if *asJSON {
+		return PrintJSON(env.Out, s)
+	}
+	return s.print(env.Out)
+}
+
+func newStatus(name string, m *keys.Manifest, now time.Time) *status {
+	s := &status{
+		Manifest: name, Version: m.Version, CreatedAt: m.CreatedAt, Now: now,
+		Keys: []keyStatus{}, Next: events(m, now), Wrong: wrong(m, now), manifest: m,
+	}
+	if k := m.CurrentAt(now); k != nil {
+		s.Current = k.ID()
+	}
+	for _, k := range inOrder(m) {
+		s.Keys = append(s.Keys, keyStatus{
+			KeyID: k.ID(), Algorithm: string(k.Public.Algorithm()), State: m.StateAt(k, now).String(),
+			Imported: k.Imported, Signer: k.Signer,
+			PublishAt: k.PublishAt, ActivateAt: k.ActivateAt, SignUntil: k.SignUntil,
+			PromisedUntil: k.PromisedUntil, RemoveAt: k.RemoveAt, RevokedAt: k.RevokedAt,
+		})
+	}
+	return s
+}
+
+// inOrder returns the keys as they take turns, imported ones first.
+func inOrder(m *keys.Manifest) []*keys.Key {
+	return slices.SortedFunc(slices.Values(m.Keys), func(a, b *keys.Key) int {
+		return cmp.Or(a.ActivateAt.Compare(b.ActivateAt), a.PublishAt.Compare(b.PublishAt), strings.Compare(a.ID(), b.ID()))
+	})
+}
+
+// events lists what is still to come, the next one first.
+func events(m *keys.Manifest, now time.Time) []event {
+	all := []event{}
+	for _, k := range inOrder(m) {
+		add := func(at time.Time, what string) {
+			if at.After(now) {
+				all = append(all, event{at, k.ID(), what})
+			}
+		}
+		if !k.RevokedAt.IsZero() {
+			add(k.RevokedAt, "is revoked")
+			add(k.RemoveAt, "may be dropped")
+			continue
+		}
+		add(k.PublishAt, "is published")
+		if !k.Imported {
+			add(k.ActivateAt, "starts to sign")
+			add(k.SignUntil, "ends to sign, unless its lease is renewed")
+		}
+		add(k.RemoveAt, "leaves the JWK Set")
+	}
+	slices.SortStableFunc(all, func(a, b event) int { return a.At.Compare(b.At) })
+	return all
+}
+
+// wrong says what somebody should do something about.
+func wrong(m *keys.Manifest, now time.Time) []string {
+	all := []string{}
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if m.CurrentAt(now) == nil {
+		add("no key signs: creating sessions answers 503. Run keys rotate, and see when the next key may sign")
+	} else if ends := m.SignsUntil(now); ends.Before(now.Add(m.Policy.Lease / 2)) {
+		add("signing ends in %s, at %s: a lease was not renewed in time. Run keys rotate, and see why it does not run daily",
+			span(ends.Sub(now)), formatTime(ends))
+	}
+	if !standby(m, now) {
+		add("no next key is there: if the current one had to be revoked, nothing could sign. Run keys rotate, or keys add for a key in a device")
+	}
+	next, err := keys.Rotate(m, now)
+	switch {
+	case err != nil:
+		add("keys rotate would fail: %v", err)
+	case next != m && len(all) == 0:
+		for _, c := range changes(m, next, now) {
+			add("keys rotate is due: key %s would be %s", c.KeyID, c.What)
+		}
+	}
+	return all
+}
+
+// standby reports whether a next key is there.
+func standby(m *keys.Manifest, now time.Time) bool {
+	return slices.ContainsFunc(m.Keys, func(k *keys.Key) bool {
+		state := m.StateAt(k, now)
+		return (state == keys.Next || state == keys.Scheduled) && !k.Imported
+	})
+}
+
+func (s *status) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, version %d, made %s ago\nnow     %s\n", s.Manifest, s.Version, span(s.Now.Sub(s.CreatedAt)), formatTime(s.Now))
+	if s.Current == "" {
+		b.WriteString("signs   nothing\n\n")
+	} else {
+		fmt.Fprintf(&b, "signs   %s\n\n", s.Current)
+	}
+	s.printTable(&b)
+	b.WriteString("\n" + timeline(s.manifest, s.Now) + "\n")
+	s.printNext(&b)
+	if len(s.Wrong) == 0 {
+		b.WriteString("Nothing is wrong.\n")
+	} else {
+		b.WriteString("Wrong:\n")
+	}
+	for _, line := range s.Wrong {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s *status) printTable(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "KEY\tALG\tSTATE\tPUBLISHED\tSIGNS FROM\tSIGNS UNTIL\tREMOVED")
+	for _, k := range s.Keys {
+		state := k.State
+		if k.Imported {
+			state += ", imported"
+		}
+		removed := k.RemoveAt
+		if !k.RevokedAt.IsZero() {
+			removed = k.RevokedAt
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Algorithm, state,
+			minute(k.PublishAt), minute(k.ActivateAt), minute(k.SignUntil), minute(removed))
+	}
+	_ = t.Flush() // what it writes to cannot fail
+}
+
+func (s *status) printNext(b *strings.Builder) {
+	if len(s.Next) == 0 {
+		return
+	}
+	b.WriteString("What happens next:\n")
+	for _, e := range s.Next {
+		fmt.Fprintf(b, "  in %-10s  %s  %s %s\n", span(e.At.Sub(s.Now)), formatTime(e.At), e.KeyID, e.What)
+	}
+	b.WriteString("\n")
+}
+
+// minute writes a time for a column, in UTC.
+func minute(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// span writes a duration in its two largest units.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch d = d.Round(time.Second); {
+	case d < 0:
+		return "-" + span(-d)
+	case d >= day:
+		return fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
