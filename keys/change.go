@@ -213,10 +213,10 @@ func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
 	if known := r.m.key(public.ID()); known != nil {
 		return fmt.Errorf("key %q is there already", public.ID())
 	}
-	if !removeAt.After(r.start()) {
+	if !removeAt.After(r.instant()) {
 		return fmt.Errorf("key %q would be removed at %s, which is past", public.ID(), formatTime(removeAt))
 	}
-	r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.start(), RemoveAt: removeAt})
+	r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.instant(), RemoveAt: removeAt})
 	r.due = true
 	return nil
 }

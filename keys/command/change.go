@@ -40,7 +40,7 @@ type step func(m *keys.Manifest, now time.Time) (*keys.Manifest, error)
 
 // change makes a step, writes what comes of it, and reports it. The notes say
 // what the reader should know beyond that.
-func (w *writer) change(ctx context.Context, make step, notes func(old, next *keys.Manifest, now time.Time) []string) error {
+func (w *writer) change(ctx context.Context, next step, notes func(old, next *keys.Manifest, now time.Time) []string) error {
 	store, err := w.place.store(w.flags, w.env)
 	if err != nil {
 		return err
@@ -53,12 +53,12 @@ func (w *writer) change(ctx context.Context, make step, notes func(old, next *ke
 			return err
 		}
 		now := time.Now()
-		next, err := make(old, now)
+		made, err := next(old, now)
 		if err != nil {
 			return err
 		}
-		if next != old && !w.dryRun {
-			err = store.Write(ctx, next, revision)
+		if made != old && !w.dryRun {
+			err = store.Write(ctx, made, revision)
 		}
 		if errors.Is(err, keys.ErrConflict) && attempt < attempts {
 			continue
@@ -66,9 +66,9 @@ func (w *writer) change(ctx context.Context, make step, notes func(old, next *ke
 		if err != nil {
 			return err
 		}
-		r := newReport(store.String(), old, next, now, w.dryRun)
+		r := newReport(store.String(), old, made, now, w.dryRun)
 		if notes != nil {
-			r.Notes = notes(old, next, now)
+			r.Notes = notes(old, made, now)
 		}
 		return w.print(r)
 	}

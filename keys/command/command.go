@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -67,28 +66,6 @@ func (e UsageError) Unwrap() error { return e.Err }
 // Misused returns a [UsageError].
 func Misused(format string, args ...any) error {
 	return UsageError{Err: fmt.Errorf(format, args...)}
-}
-
-// Parse reads flags, before and after what is not a flag, of which it accepts
-// at most as many as most says, any number when that is negative.
-func Parse(flags *flag.FlagSet, args []string, most int) (rest []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, UsageError{Err: err}
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		rest = append(rest, flags.Arg(0))
-		args = flags.Args()[1:]
-	}
-	if most >= 0 && len(rest) > most {
-		return nil, Misused("%s takes no argument %q", flags.Name(), rest[most])
-	}
-	return rest, nil
 }
 
 // PrintJSON writes v as indented JSON.

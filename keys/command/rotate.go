@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/customersession/customersession/keys"
@@ -23,12 +24,13 @@ func runActivate(ctx context.Context, env Env, flags *flag.FlagSet, args []strin
 	if err != nil {
 		return err
 	}
-	id := ""
-	if len(rest) == 1 {
-		id = rest[0]
-	}
 	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		return keys.Activate(m, now, id)
+		ids, err := resolveAll(m, rest)
+		if err != nil {
+			return nil, err
+		}
+		// None means the first next key.
+		return keys.Activate(m, now, strings.Join(ids, ""))
 	}, whoSigns)
 }
 
@@ -42,26 +44,39 @@ func runRollback(ctx context.Context, env Env, flags *flag.FlagSet, args []strin
 
 func runRevoke(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
 	w := newWriter(env, flags)
-	ids, err := Parse(flags, args, -1)
+	rest, err := Parse(flags, args, -1)
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 {
+	if len(rest) == 0 {
 		return Misused("keys revoke needs the key ID of what to revoke; keys status lists them")
 	}
 	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+		ids, err := resolveAll(m, rest)
+		if err != nil {
+			return nil, err
+		}
 		return keys.Revoke(m, now, ids...)
 	}, costs)
 }
 
-// whoSigns says which key signs, or when one will.
+// whoSigns says which key signs and which one takes over soon.
 func whoSigns(_, next *keys.Manifest, now time.Time) []string {
 	p := next.Policy
-	if k := next.CurrentAt(now.Add(time.Second)); k != nil {
-		return []string{fmt.Sprintf("signs now: %s; every replica does so from %s on",
-			k.ID(), formatTime(now.Add(p.Propagation+p.Skew)))}
+	notes := []string{"signs now: nothing; creating sessions answers 503 until a key may sign"}
+	current := next.CurrentAt(now)
+	if current != nil {
+		notes[0] = fmt.Sprintf("signs now: %s, on every replica from %s on",
+			short(next, current.ID()), formatTime(now.Add(p.Propagation+p.Skew)))
 	}
-	return []string{"nothing signs now; creating sessions answers 503 until a key may"}
+	// What is further away than the lead is the plan, and no news.
+	for t := now; !t.IsZero() && t.Before(now.Add(p.Propagation+p.Cache+p.Skew+time.Minute)); t = next.NextEvent(t) {
+		if k := next.CurrentAt(t); k != nil && k != current {
+			return append(notes, fmt.Sprintf("takes over: %s, at %s, when every cache can hold it",
+				short(next, k.ID()), formatTime(k.ActivateAt)))
+		}
+	}
+	return notes
 }
 
 // costs says what dies with the keys that next revokes.
@@ -73,14 +88,15 @@ func costs(old, next *keys.Manifest, now time.Time) []string {
 			continue
 		}
 		from, expiry, alive := old.TokensOf(before[k.ID()], now)
+		id := short(next, k.ID())
 		switch {
 		case !alive:
-			notes = append(notes, fmt.Sprintf("cost of %s: none; no session of it is alive", k.ID()))
+			notes = append(notes, fmt.Sprintf("cost of %s: none; no session of it is alive", id))
 		case from.IsZero():
-			notes = append(notes, fmt.Sprintf("cost of %s: the sessions of the issuer that it came from, which end by %s", k.ID(), formatTime(expiry)))
+			notes = append(notes, fmt.Sprintf("cost of %s: the sessions of the issuer that it came from, which end by %s", id, formatTime(expiry)))
 		default:
 			notes = append(notes, fmt.Sprintf("cost of %s: the sessions it signed since %s die; they would have ended by %s",
-				k.ID(), formatTime(from), formatTime(expiry)))
+				id, formatTime(from), formatTime(expiry)))
 		}
 	}
 	if len(notes) == 0 {

@@ -92,7 +92,7 @@ func inOrder(m *keys.Manifest) []*keys.Key {
 
 // events lists what is still to come, the next one first.
 func events(m *keys.Manifest, now time.Time) []event {
-	all := []event{}
+	all, current := []event{}, m.CurrentAt(now)
 	for _, k := range inOrder(m) {
 		add := func(at time.Time, what string) {
 			if at.After(now) {
@@ -107,6 +107,8 @@ func events(m *keys.Manifest, now time.Time) []event {
 		add(k.PublishAt, "is published")
 		if !k.Imported {
 			add(k.ActivateAt, "starts to sign")
+		}
+		if k == current {
 			add(k.SignUntil, "ends to sign, unless its lease is renewed")
 		}
 		add(k.RemoveAt, "leaves the JWK Set")
@@ -134,7 +136,7 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 		add("keys rotate would fail: %v", err)
 	case next != m && len(all) == 0:
 		for _, c := range changes(m, next, now) {
-			add("keys rotate is due: key %s would be %s", c.KeyID, c.What)
+			add("keys rotate is due: key %s would be %s", short(next, c.KeyID), c.What)
 		}
 	}
 	return all
@@ -154,7 +156,8 @@ func (s *status) print(w io.Writer) error {
 	if s.Current == "" {
 		b.WriteString("signs   nothing\n\n")
 	} else {
-		fmt.Fprintf(&b, "signs   %s\n\n", s.Current)
+		fmt.Fprintf(&b, "signs   %s\nlasts   until %s, if nobody rotates the keys\n\n",
+			s.Current, formatTime(s.manifest.SignsUntil(s.Now)))
 	}
 	s.printTable(&b)
 	b.WriteString("\n" + timeline(s.manifest, s.Now) + "\n")
@@ -183,7 +186,7 @@ func (s *status) printTable(w io.Writer) {
 		if !k.RevokedAt.IsZero() {
 			removed = k.RevokedAt
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.KeyID, k.Algorithm, state,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", short(s.manifest, k.KeyID), k.Algorithm, state,
 			minute(k.PublishAt), minute(k.ActivateAt), minute(k.SignUntil), minute(removed))
 	}
 	_ = t.Flush() // what it writes to cannot fail
@@ -195,7 +198,7 @@ func (s *status) printNext(b *strings.Builder) {
 	}
 	b.WriteString("What happens next:\n")
 	for _, e := range s.Next {
-		fmt.Fprintf(b, "  in %-10s  %s  %s %s\n", span(e.At.Sub(s.Now)), formatTime(e.At), e.KeyID, e.What)
+		fmt.Fprintf(b, "  in %-10s  %s  %s %s\n", span(e.At.Sub(s.Now)), formatTime(e.At), short(s.manifest, e.KeyID), e.What)
 	}
 	b.WriteString("\n")
 }

@@ -9,10 +9,7 @@ import (
 )
 
 // The timeline is for a terminal of 80 columns.
-const (
-	timelineWidth = 64
-	shownID       = 8 // characters of a key ID
-)
+const timelineWidth = 64
 
 // timeline draws one row a key, from the first instant that matters to the
 // last: what the key is at each, and where now is.
@@ -34,7 +31,11 @@ func timeline(m *keys.Manifest, now time.Time) string {
 	at := min(int(now.Sub(from)/step), timelineWidth-1)
 
 	var b strings.Builder
-	indent := strings.Repeat(" ", shownID+2)
+	width := 0
+	for _, k := range m.Keys {
+		width = max(width, len(short(m, k.ID())))
+	}
+	indent := strings.Repeat(" ", width+2)
 	fmt.Fprintf(&b, "%s%snow\n", indent, strings.Repeat(" ", max(at-1, 0)))
 	for _, k := range inOrder(m) {
 		row := make([]byte, timelineWidth)
@@ -42,7 +43,7 @@ func timeline(m *keys.Manifest, now time.Time) string {
 			row[i] = mark(m, k, from.Add(time.Duration(i)*step))
 		}
 		row[at] = '|'
-		fmt.Fprintf(&b, "%-*.*s  %s\n", shownID, shownID, k.ID(), strings.TrimRight(string(row), " "))
+		fmt.Fprintf(&b, "%-*s  %s\n", width, short(m, k.ID()), strings.TrimRight(string(row), " "))
 	}
 	left, right := minute(from), minute(to)
 	fmt.Fprintf(&b, "%s%s%*s\n", indent, left, timelineWidth-len(left), right)

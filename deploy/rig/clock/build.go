@@ -1,0 +1,87 @@
+package clock
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Build compiles the command of an import path, or of a folder that begins
+// with a dot, and returns the path of a program that is removed when the test
+// ends. The first build on a machine compiles most of the standard library
+// again; later ones find it in Go's build cache and only link.
+func Build(t testing.TB, pkg string) string {
+	t.Helper()
+	program, err := BuildTo(t.Context(), t.TempDir(), pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// BuildTo is [Build] for a program that several tests share: it is written to
+// the folder, under the last name of pkg.
+func BuildTo(ctx context.Context, dir, pkg string) (program string, err error) {
+	overlay, err := writeOverlay(ctx, dir)
+	if err != nil {
+		return "", fmt.Errorf("building %s with another clock: %w", pkg, err)
+	}
+	program = filepath.Join(dir, path.Base(filepath.ToSlash(pkg)))
+	build := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", program, pkg) //nolint:gosec // a package that the test names
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s with another clock: %w\n%s", pkg, err, output)
+	}
+	return program, nil
+}
+
+// writeOverlay writes the changed files to the folder and returns the path of
+// the list of them that `go build` takes.
+func writeOverlay(ctx context.Context, dir string) (list string, err error) {
+	output, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking for GOROOT: %w", err)
+	}
+	source := filepath.Join(strings.TrimSpace(string(output)), "src")
+	dir, err = os.MkdirTemp(dir, "overlay-")
+	if err != nil {
+		return "", err
+	}
+	replace := map[string]string{}
+	for name, text := range added() {
+		replace[filepath.Join(source, name)], err = writeFile(dir, name, text)
+		if err != nil {
+			return "", err
+		}
+	}
+	for name, changes := range changed() {
+		original, err := os.ReadFile(filepath.Join(source, name))
+		if err != nil {
+			return "", err
+		}
+		text, err := apply(string(original), changes)
+		if err != nil {
+			return "", fmt.Errorf("changing %s: %w", name, err)
+		}
+		replace[filepath.Join(source, name)], err = writeFile(dir, name, text)
+		if err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	return writeFile(dir, "overlay.json", string(text))
+}
+
+// writeFile writes a file of the overlay and returns its path.
+func writeFile(dir, name, text string) (string, error) {
+	file := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
+	return file, os.WriteFile(file, []byte(text), 0o600) //nolint:gosec // a name that this package chose
+}
