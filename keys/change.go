@@ -42,17 +42,17 @@ func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
 }
 
 // Add publishes one more next key, which takes over one rotation period after
-// the last one that is there; [Activate] lets it do so earlier. With an empty
-// signer it is generated for the policy's algorithm. Otherwise signer is the URI of
-// a private key that is elsewhere, and public its public half.
-func Add(m *Manifest, now time.Time, signer string, public *jwk.Key) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.addKey(signer, public) })
+// the last one that is there; [Activate] lets it do so earlier. A nil remote
+// means that it is generated, for the policy's algorithm.
+func Add(m *Manifest, now time.Time, remote *Remote) (*Manifest, error) {
+	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.addKey(remote) })
 	return next, wrap("adding a key", err)
 }
 
 // Import publishes keys of another issuer under the key IDs that they had
 // there, until removeAt, for the verifiers that hold tokens of them. They never
-// sign.
+// sign. A key that was imported before stays until the later instant; one of
+// ours that is among them is left as it is.
 func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifest, error) {
 	next, err := advance(m, now, GenerateKey, func(r *rotation) error {
 		for _, public := range publics {
@@ -190,14 +190,16 @@ func (r *rotation) rollback() error {
 	return nil
 }
 
-func (r *rotation) addKey(signer string, public *jwk.Key) error {
-	k := &Key{Public: public, Signer: signer}
-	if signer == "" {
+func (r *rotation) addKey(remote *Remote) error {
+	k := &Key{}
+	if remote == nil {
 		private, err := r.generate(r.m.Policy.Algorithm)
 		if err != nil {
 			return err
 		}
 		k.Public, k.Private = private.Public(), private
+	} else {
+		k.Public, k.Signer = remote.Public, remote.Signer
 	}
 	if k.Public == nil {
 		return errNoPublic
@@ -210,13 +212,19 @@ func (r *rotation) addKey(signer string, public *jwk.Key) error {
 }
 
 func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
-	if known := r.m.key(public.ID()); known != nil {
-		return fmt.Errorf("key %q is there already", public.ID())
-	}
 	if !removeAt.After(r.instant()) {
 		return fmt.Errorf("key %q would be removed at %s, which is past", public.ID(), formatTime(removeAt))
 	}
-	r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.instant(), RemoveAt: removeAt})
-	r.due = true
+	known := r.m.key(public.ID())
+	switch {
+	case known == nil:
+		r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.instant(), RemoveAt: removeAt})
+		r.due = true
+	case !known.Public.Equal(public):
+		return fmt.Errorf("key %q is there already, and it is another key", public.ID())
+	case known.Imported && known.RemoveAt.Before(removeAt):
+		known.RemoveAt = removeAt
+		r.due = true
+	}
 	return nil
 }

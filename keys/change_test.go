@@ -89,7 +89,7 @@ func TestActivate(t *testing.T) {
 func TestActivateTooEarly(t *testing.T) {
 	t.Parallel()
 	m, now := installation(t, 45)
-	m = must(t)(keys.Add(m, now, "", nil))
+	m = must(t)(keys.Add(m, now, nil))
 	added := m.Keys[len(m.Keys)-1]
 	soon := now.Add(time.Minute)
 	activated := must(t)(keys.Activate(m, soon, added.ID()))
@@ -171,6 +171,7 @@ func TestRevokeNext(t *testing.T) {
 func TestRevokeAll(t *testing.T) {
 	t.Parallel()
 	m, now := installation(t, 45)
+	now = now.Add(500 * time.Millisecond)
 	var all []string
 	for _, k := range m.Keys {
 		all = append(all, k.ID())
@@ -181,7 +182,7 @@ func TestRevokeAll(t *testing.T) {
 	if got := revoked.CurrentAt(now); got != nil {
 		t.Errorf("%s signs, want nothing to", got.ID())
 	}
-	if got := revoked.CurrentAt(now.Add(lead)); got == nil {
+	if got := revoked.CurrentAt(now.Add(lead + time.Second)); got == nil {
 		t.Errorf("nothing signs %v later, want the new key to", lead)
 	}
 	verdict := keys.Check(m, revoked, now)
@@ -240,6 +241,11 @@ func TestRollbackRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want an error with %q", tc.name, got, err, tc.want)
 		}
 	}
+	// At any instant, and not only at whole seconds.
+	early := must(t)(keys.Activate(m, now, ""))
+	if _, err := keys.Rollback(early, now.Add(time.Hour+102*time.Millisecond)); err != nil {
+		t.Errorf("rolling back an early activation: %v", err)
+	}
 	fresh := must(t)(keys.Activate(m, now, ""))
 	if _, err := keys.Rollback(fresh, now); err == nil || !strings.Contains(err.Error(), "this very second") {
 		t.Errorf("got %v, want it to ask for patience", err)
@@ -250,29 +256,51 @@ func TestAdd(t *testing.T) {
 	t.Parallel()
 	m, now := installation(t, 45)
 	last := inState(t, m, keys.Next, now)
-	added := must(t)(keys.Add(m, now, "", nil))
+	added := must(t)(keys.Add(m, now, nil))
 	k := added.Keys[len(added.Keys)-1]
 	if got := added.StateAt(k, now); got != keys.Next || k.ActivateAt.Sub(last.ActivateAt) != m.Policy.RotationPeriod {
 		t.Errorf("it is %v and signs %v after the next one, want one period after it", got, k.ActivateAt.Sub(last.ActivateAt))
 	}
 	public := newPrivate(t).Public()
-	device := must(t)(keys.Add(m, now, "pkcs11:token=sessions;object=2026", public))
+	device := must(t)(keys.Add(m, now, &keys.Remote{Signer: "pkcs11:token=sessions;object=2026", Public: public}))
 	k = device.Keys[len(device.Keys)-1]
 	if k.Private != nil || k.Signer == "" || k.ID() != public.ID() {
 		t.Errorf("got %+v, want the key of the device", k)
 	}
-	for name, args := range map[string]struct {
-		signer string
-		public *jwk.Key
+	for name, tc := range map[string]struct {
+		remote keys.Remote
 		want   string
 	}{
-		"without public key": {"pkcs11:object=x", nil, "public key, is missing"},
-		"twice":              {"pkcs11:object=x", last.Public, "is there already"},
-		"with a PIN":         {"pkcs11:object=x?pin-value=1234", public, "must not hold a PIN"},
+		"without public key": {keys.Remote{Signer: "pkcs11:object=x"}, "public key, is missing"},
+		"twice":              {keys.Remote{Signer: "pkcs11:object=x", Public: last.Public}, "is there already"},
+		"with a PIN":         {keys.Remote{Signer: "pkcs11:object=x?pin-value=1234", Public: public}, "must not hold a PIN"},
 	} {
-		if got, err := keys.Add(m, now, args.signer, args.public); got != nil || err == nil || !strings.Contains(err.Error(), args.want) {
-			t.Errorf("%s: got %v, %v, want an error with %q", name, got, err, args.want)
+		if got, err := keys.Add(m, now, &tc.remote); got != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, %v, want an error with %q", name, got, err, tc.want)
 		}
+	}
+}
+
+func TestInitWithRemotes(t *testing.T) {
+	t.Parallel()
+	now := at(t, "2026-11-23T02:00:00Z")
+	first := keys.Remote{Signer: "pkcs11:object=1", Public: newPrivate(t).Public()}
+	second := keys.Remote{Signer: "pkcs11:object=2", Public: newPrivate(t).Public()}
+	m := must(t)(keys.Init(keys.DefaultPolicy(), now, true, first, second))
+	if got := m.CurrentAt(now); got.ID() != first.Public.ID() || got.Signer != first.Signer || got.Private != nil {
+		t.Errorf("got %+v to sign, want the first", got)
+	}
+	if got := inState(t, m, keys.Next, now); got.ID() != second.Public.ID() {
+		t.Errorf("got %s next, want the second", got.ID())
+	}
+	if got := must(t)(keys.Init(keys.DefaultPolicy(), now, true, first)); len(got.Keys) != 1 {
+		t.Errorf("got %d keys of one, want it alone", len(got.Keys))
+	}
+	if _, err := keys.Init(keys.DefaultPolicy(), now, true, first, second, first); err == nil {
+		t.Error("three keys are accepted")
+	}
+	if _, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{Signer: "pkcs11:object=1"}); err == nil {
+		t.Error("a key without its public half is accepted")
 	}
 }
 
@@ -294,7 +322,8 @@ func foreign(t testing.TB) *jwk.Key {
 func TestImport(t *testing.T) {
 	t.Parallel()
 	m, now := installation(t, 45)
-	imported := must(t)(keys.Import(m, now, now.Add(day), foreign(t)))
+	old := foreign(t)
+	imported := must(t)(keys.Import(m, now, now.Add(day), old))
 	if imported.PublishedKey("old-key", now) == nil || imported.PublishedKey("old-key", now.Add(day)) != nil {
 		t.Error("it is not published for just that day")
 	}
@@ -304,8 +333,16 @@ func TestImport(t *testing.T) {
 	if dropped := must(t)(keys.Rotate(imported, now.Add(day))); len(dropped.Keys) != len(m.Keys) {
 		t.Error("it is not dropped afterwards")
 	}
-	if _, err := keys.Import(imported, now, now.Add(day), foreign(t)); err == nil {
-		t.Error("the same key ID is there twice")
+	if _, err := keys.Import(imported, now, now.Add(day), foreign(t)); err == nil || !strings.Contains(err.Error(), "it is another key") {
+		t.Errorf("got %v, want another key of that ID refused", err)
+	}
+	// All of a saved JWK Set may be imported: what is there already stays.
+	if same := must(t)(keys.Import(imported, now, now.Add(day), old, m.CurrentAt(now).Public)); same != imported {
+		t.Errorf("importing what is there makes version %d", same.Version)
+	}
+	longer := must(t)(keys.Import(imported, now, now.Add(2*day), old))
+	if longer.PublishedKey("old-key", now.Add(day)) == nil {
+		t.Error("importing it again does not keep it longer")
 	}
 	if _, err := keys.Import(m, now, now.Add(-day), foreign(t)); err == nil {
 		t.Error("a key is imported that is removed already")
@@ -321,7 +358,7 @@ func TestSetPolicy(t *testing.T) {
 	}
 	p.Algorithm = jwk.EdDSA
 	changed := must(t)(keys.SetPolicy(m, now, p))
-	added := must(t)(keys.Add(changed, now, "", nil))
+	added := must(t)(keys.Add(changed, now, nil))
 	if got := added.Keys[len(added.Keys)-1].Public.Algorithm(); got != jwk.EdDSA {
 		t.Errorf("a new key is for %s, want EdDSA", got)
 	}
@@ -332,7 +369,7 @@ func TestSetPolicy(t *testing.T) {
 	// Longer tokens than the keys were made for: they stay too short.
 	p = m.Policy
 	p.Cache = 12 * time.Hour
-	m = must(t)(keys.Add(m, now, "", nil))
+	m = must(t)(keys.Add(m, now, nil))
 	m = must(t)(keys.Activate(m, now, m.Keys[len(m.Keys)-1].ID()))
 	if _, err := keys.SetPolicy(m, now, p); err == nil || !strings.Contains(err.Error(), "rule-1") && !strings.Contains(err.Error(), "rule 1") {
 		t.Errorf("got %v, want it to say which key is published too late for such caches", err)

@@ -312,7 +312,8 @@ func (c *check) signing() {
 	wanted, warning := c.now.Add(time.Second), true
 	if c.old != nil && c.old.CurrentAt(c.now) != nil {
 		wanted, warning = c.old.SignsUntil(c.now), c.revokes()
-		if lease := c.now.Add(c.next.Policy.Lease); lease.Before(wanted) {
+		// Leases end at whole seconds.
+		if lease := c.now.Truncate(time.Second).Add(c.next.Policy.Lease); lease.Before(wanted) {
 			wanted = lease
 		}
 	}

@@ -25,5 +25,5 @@ func RollbackWith(m *Manifest, now time.Time, generate generator) (*Manifest, er
 
 // AddWith is Add of a new key, with a source of keys.
 func AddWith(m *Manifest, now time.Time, generate generator) (*Manifest, error) {
-	return advance(m, now, generate, func(r *rotation) error { return r.addKey("", nil) })
+	return advance(m, now, generate, func(r *rotation) error { return r.addKey(nil) })
 }

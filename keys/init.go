@@ -3,20 +3,33 @@ package keys
 import (
 	"errors"
 	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
 )
+
+// A Remote is a key whose private part is elsewhere.
+type Remote struct {
+	// Signer is the URI of the private part, as in [Key].
+	Signer string
+	Public *jwk.Key
+}
 
 // Init makes version 1 of a new set: a first key, and a next one that is
 // published already and takes over one rotation period after the first began.
 // Both leases end one lease after that, so that a set that nobody rotates has
-// a known end.
+// a known end. Both keys are generated, unless there are remote ones: then
+// those are the first and the next one, or, where there is only one, the first.
 //
 // With bootstrap, the first key signs at once: right for an installation that
 // has no consumer yet, and wrong for any other. Without it, nothing signs
 // until every cache can hold the first key: propagation, cache and skew after
-// now. The error is that of a policy out of bounds.
-func Init(p Policy, now time.Time, bootstrap bool) (*Manifest, error) {
+// now. The error is that of a policy out of bounds, or of a key.
+func Init(p Policy, now time.Time, bootstrap bool, remotes ...Remote) (*Manifest, error) {
 	if problems := p.problems(); len(problems) > 0 {
 		return nil, errors.Join(problems...)
+	}
+	if len(remotes) > 2 {
+		return nil, errors.New("a new set has two keys; add more afterwards")
 	}
 	start := now.UTC().Truncate(time.Second)
 	activate := start
@@ -28,35 +41,32 @@ func Init(p Policy, now time.Time, bootstrap bool) (*Manifest, error) {
 		activate = start.Add(p.lead())
 	}
 	takeOver := activate.Add(p.RotationPeriod)
-	first, err := newKey(p, start, activate, takeOver.Add(p.Lease))
-	if err != nil {
-		return nil, err
+	m := &Manifest{Version: 1, CreatedAt: start, Policy: p}
+	for i, from := range []time.Time{activate, takeOver} {
+		var k *Key
+		switch {
+		case i < len(remotes):
+			k = &Key{Public: remotes[i].Public, Signer: remotes[i].Signer}
+		case len(remotes) > 0:
+			continue
+		default:
+			private, err := GenerateKey(p.Algorithm)
+			if err != nil {
+				return nil, err
+			}
+			k = &Key{Public: private.Public(), Private: private}
+		}
+		k.Bootstrap = bootstrap && i == 0
+		k.PublishAt, k.ActivateAt = start, from
+		k.lease(p, takeOver.Add(p.Lease))
+		m.Keys = append(m.Keys, k)
 	}
-	first.Bootstrap = bootstrap
-	next, err := newKey(p, start, takeOver, takeOver.Add(p.Lease))
-	if err != nil {
-		return nil, err
-	}
-	return &Manifest{Version: 1, CreatedAt: start, Policy: p, Keys: []*Key{first, next}}, nil
+	return m, m.Validate()
 }
 
-// newKey generates a key that leaves as early as it may.
-func newKey(p Policy, publish, activate, signUntil time.Time) (*Key, error) {
-	return newKeyFrom(GenerateKey, p, publish, activate, signUntil)
-}
-
-func newKeyFrom(generate generator, p Policy, publish, activate, signUntil time.Time) (*Key, error) {
-	private, err := generate(p.Algorithm)
-	if err != nil {
-		return nil, err
-	}
-	return &Key{
-		Public:        private.Public(),
-		Private:       private,
-		PublishAt:     publish,
-		ActivateAt:    activate,
-		SignUntil:     signUntil,
-		PromisedUntil: signUntil,
-		RemoveAt:      signUntil.Add(p.stay()),
-	}, nil
+// lease lets a key sign until then, and stay for as long as its last token.
+func (k *Key) lease(p Policy, until time.Time) {
+	k.SignUntil = until
+	k.PromisedUntil = later(k.PromisedUntil, until)
+	k.RemoveAt = later(k.RemoveAt, k.PromisedUntil.Add(p.stay()))
 }

@@ -41,9 +41,9 @@ type signing struct {
 }
 
 // NewRing validates the manifest and makes it ready. Keys whose private part
-// is elsewhere are opened now, except those that ceased to sign before now, so
-// that a device may be lost once its keys are revoked. With a nil open they
-// are an error. The manifest is copied.
+// is elsewhere are opened now, except those that ceased to sign before now.
+// One that is away is opened when it is to sign; see [Ring.Away]. With a nil
+// open they are an error. The manifest is copied.
 func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -87,13 +87,45 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 			return nil, fmt.Errorf("key %q: this program has no support for signers of the kind %q", k.ID(), scheme)
 		default:
 			var err error
-			if s.Signer, err = open(k.Signer, k.Public); err != nil {
-				return nil, fmt.Errorf("opening the signer of key %q: %w", k.ID(), err)
+			if s.Signer, err = openSigner(open, k); err != nil {
+				return nil, err
 			}
 		}
 		r.signing = append(r.signing, s)
 	}
 	return r, nil
+}
+
+//nolint:ireturn // what opened it knows
+func openSigner(open OpenSigner, k *Key) (Signer, error) {
+	named := func() (Signer, error) {
+		signer, err := open(k.Signer, k.Public)
+		if err != nil {
+			return nil, fmt.Errorf("opening the signer of key %q: %w", k.ID(), err)
+		}
+		return signer, nil
+	}
+	signer, err := named()
+	if errors.Is(err, ErrSignerAway) {
+		return &lateSigner{open: named, err: err, asked: time.Now()}, nil
+	}
+	return signer, err
+}
+
+// Away returns why the signers that were away when the ring was made are so
+// still, as far as is known. They are asked again when they are to sign, and
+// when somebody asks here, but for that not more often than every 10 seconds,
+// and without waiting for the answer.
+func (r *Ring) Away() []error {
+	var away []error
+	for i := range r.signing {
+		if l, ok := r.signing[i].Signer.(*lateSigner); ok {
+			if err := l.away(); err != nil {
+				away = append(away, err)
+			}
+		}
+	}
+	return away
 }
 
 // Manifest returns the manifest, which must not be changed.

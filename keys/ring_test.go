@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +166,102 @@ func TestOpenSigner(t *testing.T) {
 	if _, err := signing.Signer.Sign(t.Context(), nil); err == nil || calls != 1 {
 		t.Errorf("got error %v after %d calls, want that of the signer after 1", err, calls)
 	}
+}
+
+// A device that is away does not keep a manifest out: the other keys, and what
+// is revoked, do not wait for it. It signs as soon as it is back.
+func TestSignerAway(t *testing.T) {
+	t.Parallel()
+	private, err := keys.GenerateKey(jwk.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		m, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{Signer: "pkcs11:object=1", Public: private.Public()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, attempts := false, 0
+		ring, err := keys.NewRing(m, func(string, *jwk.Key) (keys.Signer, error) {
+			attempts++
+			time.Sleep(10 * time.Second) // a device that hangs
+			if !back {
+				return nil, fmt.Errorf("%w: no such token", keys.ErrSignerAway)
+			}
+			return private, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if away := ring.Away(); len(away) != 1 || !strings.Contains(away[0].Error(), private.Public().ID()) {
+			t.Errorf("away: got %v, want the key that is", away)
+		}
+		if ring.JWKSet(now).Body == nil {
+			t.Error("its public half is not published")
+		}
+		key, err := ring.SigningKey(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Callers wait no longer than they want to, and ask once together.
+		var callers sync.WaitGroup
+		for range 20 {
+			callers.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				if _, err := key.Signer.Sign(ctx, []byte("x")); !errors.Is(err, keys.ErrSignerAway) {
+					t.Errorf("got %v, want %v", err, keys.ErrSignerAway)
+				}
+			})
+		}
+		callers.Wait()
+		time.Sleep(10 * time.Second)
+		if attempts != 2 {
+			t.Errorf("%d attempts, want the first and one of all callers", attempts)
+		}
+		back = true
+		if _, err := key.Signer.Sign(t.Context(), []byte("x")); err != nil {
+			t.Errorf("with the device back: %v", err)
+		}
+		if away := ring.Away(); len(away) > 0 {
+			t.Errorf("away: got %v, want nobody", away)
+		}
+	})
+}
+
+// A key that does not sign now is asked for by those who look after it.
+func TestAwayAsksAgain(t *testing.T) {
+	t.Parallel()
+	private, err := keys.GenerateKey(jwk.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Remote{Signer: "pkcs11:object=1", Public: private.Public()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		attempts := 0
+		ring, err := keys.NewRing(m, func(string, *jwk.Key) (keys.Signer, error) {
+			if attempts++; attempts < 4 {
+				return nil, keys.ErrSignerAway
+			}
+			return private, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for second := 1; len(ring.Away()) > 0; second++ {
+			time.Sleep(time.Second)
+			if second > 60 {
+				t.Fatal("it is away for ever")
+			}
+		}
+		if attempts != 4 {
+			t.Errorf("%d attempts, want one every 10 seconds", attempts)
+		}
+	})
 }
 
 func TestLoad(t *testing.T) {

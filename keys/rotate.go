@@ -167,11 +167,8 @@ func (r *rotation) renew() {
 	}
 }
 
-// lease lets a key sign until then, and stay for as long as its last token.
 func (r *rotation) lease(k *Key, until time.Time) {
-	k.SignUntil = until
-	k.PromisedUntil = later(k.PromisedUntil, until)
-	k.RemoveAt = later(k.RemoveAt, k.PromisedUntil.Add(r.m.Policy.stay()))
+	k.lease(r.m.Policy, until)
 	r.due = true
 }
 
@@ -215,7 +212,7 @@ func (r *rotation) publish() error {
 	for {
 		upcoming := r.upcoming()
 		wanted := len(upcoming) == 0 ||
-			len(upcoming) == 1 && upcoming[0].ActivateAt.Before(soon) && len(r.m.Keys) < steadySize
+			len(upcoming) == 1 && upcoming[0].ActivateAt.Before(soon) && r.alive() < steadySize
 		newest := r.newest(upcoming)
 		if !wanted || newest != nil && newest.Signer != "" {
 			return nil
@@ -226,6 +223,18 @@ func (r *rotation) publish() error {
 		}
 		r.add(&Key{Public: private.Public(), Private: private})
 	}
+}
+
+// alive returns how many keys are not revoked. What was revoked is no part of
+// the steady state, and must not keep a standby out.
+func (r *rotation) alive() int {
+	n := 0
+	for _, k := range r.m.Keys {
+		if k.RevokedAt.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // add publishes a key, to take over one period after the one before it, and to

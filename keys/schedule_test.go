@@ -187,3 +187,18 @@ func TestRevokedInAdvance(t *testing.T) {
 		t.Errorf("next change: got %v, want %v", got, want)
 	}
 }
+
+// TestSignsUntil follows leases as long as one takes over from another.
+func TestSignsUntil(t *testing.T) {
+	t.Parallel()
+	m := parse(t, golden(t))
+	for from, want := range map[string]string{
+		"2026-09-24T01:59:59Z": "2026-09-24T01:59:59Z", // none may sign yet
+		"2026-09-24T02:00:00Z": "2026-12-30T02:00:00Z",
+		"2026-12-30T02:00:00Z": "2026-12-30T02:00:00Z", // none may any more
+	} {
+		if got := m.SignsUntil(at(t, from)); !got.Equal(at(t, want)) {
+			t.Errorf("from %s: got %v, want %s", from, got, want)
+		}
+	}
+}

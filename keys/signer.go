@@ -26,8 +26,13 @@ type Signer interface {
 
 // An OpenSigner finds the signer that a manifest refers to by a URI, and makes
 // sure that it signs for that public key. [NewRing] calls it once for each such
-// key.
+// key. The error wraps [ErrSignerAway] when the signer may well be what the
+// manifest says, but cannot be asked now.
 type OpenSigner func(uri string, public *jwk.Key) (Signer, error)
+
+// ErrSignerAway is that a device or service does not answer, or has no such
+// token now. It is not the manifest's fault, and may pass.
+var ErrSignerAway = errors.New("the signer cannot be reached")
 
 var errDER = errors.New("signature is not the DER form of two 256-bit numbers")
 
