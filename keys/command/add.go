@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"time"
 
@@ -11,14 +10,22 @@ import (
 
 func runAdd(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
 	w := newWriter(env, flags)
-	signer := flags.String("signer", "", "`URI` of a key in a device, such as pkcs11:token=sessions;object=2026, instead of a new one")
+	var device device
+	device.flags(flags, "a key")
 	if _, err := Parse(flags, args, 0); err != nil {
 		return err
 	}
-	if *signer != "" {
-		return errors.New("not yet")
+	if len(device.signers) > 1 {
+		return Misused("keys add takes one --signer; run it once for each")
+	}
+	remotes, err := device.remotes(ctx, flags)
+	if err != nil {
+		return err
 	}
 	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		return keys.Add(m, now, *signer, nil)
+		if len(remotes) == 0 {
+			return keys.Add(m, now, nil)
+		}
+		return keys.Add(m, now, &remotes[0])
 	}, nil)
 }

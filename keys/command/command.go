@@ -39,10 +39,10 @@ type Env struct {
 // All returns the commands, in the order in which help lists them.
 func All() []Command {
 	return []Command{
-		{"keys init", "WHERE [--bootstrap] [POLICY]", "make the first key manifest", runInit},
+		{"keys init", "WHERE [--bootstrap] [--signer URI] [POLICY]", "make the first key manifest", runInit},
 		{"keys rotate", "WHERE", "do what is due: renew leases, publish a next key, drop dead keys", runRotate},
 		{"keys activate", "WHERE [KID]", "let a next key take over as soon as every cache can hold it", runActivate},
-		{"keys revoke", "WHERE KID…", "take keys out at once and for good; a next key takes over", runRevoke},
+		{"keys revoke", "WHERE KID… | --all-in-file", "take keys out at once and for good; a next key takes over", runRevoke},
 		{"keys rollback", "WHERE", "let the key that signed before sign again", runRollback},
 		{"keys add", "WHERE [--signer URI]", "publish one more next key", runAdd},
 		{"keys policy", "WHERE [POLICY]", "show or change the policy", runPolicy},

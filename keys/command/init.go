@@ -16,6 +16,8 @@ func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) e
 	bootstrap := flags.Bool("bootstrap", false, "let the first key sign at once; safe only when no consumer has fetched keys of this issuer before")
 	policy := keys.DefaultPolicy()
 	policyFlags(flags, &policy)
+	var device device
+	device.flags(flags, "the first key, and given once more, of the next one,")
 	if _, err := Parse(flags, args, 0); err != nil {
 		return err
 	}
@@ -29,8 +31,12 @@ func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) e
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	remotes, err := device.remotes(ctx, flags)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
-	m, err := keys.Init(policy, now, *bootstrap)
+	m, err := keys.Init(policy, now, *bootstrap, remotes...)
 	if err != nil {
 		return UsageError{Err: err}
 	}
@@ -40,6 +46,8 @@ func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) e
 		}
 	}
 	r := newReport(store.String(), nil, m, now, w.dryRun)
-	r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a copy where nobody else gets at it")
+	if len(remotes) == 0 {
+		r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a copy where nobody else gets at it")
+	}
 	return w.print(r)
 }

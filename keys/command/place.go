@@ -10,6 +10,7 @@ import (
 type place struct {
 	file       string
 	secret     string
+	member     string
 	kubeconfig string
 	context    string
 }
@@ -17,7 +18,8 @@ type place struct {
 func (p *place) flags(flags *flag.FlagSet) {
 	flags.StringVar(&p.file, "file", "", "manifest `file`")
 	flags.StringVar(&p.secret, "kubernetes-secret", "", "the Secret that holds the manifest, `NAMESPACE/NAME`, instead of a file")
-	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file`; by default $KUBECONFIG, in a pod its service account, or ~/.kube/config")
+	flags.StringVar(&p.member, "secret-key", "keys.json", "`name` of the manifest in the Secret's data")
+	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file`; by default $KUBECONFIG, or ~/.kube/config where it exists, or else the pod's service account")
 	flags.StringVar(&p.context, "context", "", "`context` of the kubeconfig; by default its current one")
 }
 

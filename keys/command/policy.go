@@ -71,7 +71,22 @@ func runPolicy(ctx context.Context, env Env, flags *flag.FlagSet, args []string)
 	}
 	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
 		return keys.SetPolicy(m, now, merge(m.Policy, given, flags))
-	}, nil)
+	}, policyChanges)
+}
+
+// policyChanges says what differs between the policies of two versions.
+func policyChanges(old, next *keys.Manifest, _ time.Time) []string {
+	var notes []string
+	if from, to := old.Policy.Algorithm, next.Policy.Algorithm; from != to {
+		notes = append(notes, fmt.Sprintf("algorithm: %s, was %s", to, from))
+	}
+	before := durations(&old.Policy)
+	for i, d := range durations(&next.Policy) {
+		if *d.value != *before[i].value {
+			notes = append(notes, fmt.Sprintf("%s: %v, was %v", d.name, *d.value, *before[i].value))
+		}
+	}
+	return notes
 }
 
 // merge takes from given what flags say was given.

@@ -26,8 +26,8 @@ type report struct {
 type change struct {
 	KeyID     string `json:"kid"`
 	Algorithm string `json:"alg"`
-	// What is published, imported, dropped, revoked, renewed, retired, or
-	// brought forward.
+	// What is published, imported, prolonged, dropped, revoked, renewed,
+	// retired, or brought forward.
 	What string    `json:"what"`
 	At   time.Time `json:"at,omitzero"`
 	text string
@@ -117,6 +117,9 @@ func changesOf(before, k *keys.Key) []change {
 	var all []change
 	add := func(what string, at time.Time, format string, times ...time.Time) {
 		all = append(all, newChange(k, what, at, format, times...))
+	}
+	if k.Imported && k.RemoveAt.After(before.RemoveAt) {
+		add("prolonged", k.RemoveAt, "published longer; until %s", k.RemoveAt)
 	}
 	if before.RevokedAt.IsZero() && !k.RevokedAt.IsZero() {
 		add("revoked", k.RevokedAt, "revoked at %s", k.RevokedAt)

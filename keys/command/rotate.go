@@ -44,20 +44,36 @@ func runRollback(ctx context.Context, env Env, flags *flag.FlagSet, args []strin
 
 func runRevoke(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
 	w := newWriter(env, flags)
+	inFile := flags.Bool("all-in-file", false, "revoke every key whose private part is in the manifest, as when that was stolen")
 	rest, err := Parse(flags, args, -1)
 	if err != nil {
 		return err
 	}
-	if len(rest) == 0 {
-		return Misused("keys revoke needs the key ID of what to revoke; keys status lists them")
+	if (len(rest) == 0) != *inFile {
+		return Misused("keys revoke needs the key IDs of what to revoke, or --all-in-file; keys status lists them")
 	}
 	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
 		ids, err := resolveAll(m, rest)
 		if err != nil {
 			return nil, err
 		}
+		if *inFile {
+			ids = secrets(m)
+		}
 		return keys.Revoke(m, now, ids...)
 	}, costs)
+}
+
+// secrets returns the IDs of the keys that whoever has the manifest can sign
+// with.
+func secrets(m *keys.Manifest) []string {
+	var ids []string
+	for _, k := range m.Keys {
+		if k.Private != nil {
+			ids = append(ids, k.ID())
+		}
+	}
+	return ids
 }
 
 // whoSigns says which key signs and which one takes over soon.

@@ -1,12 +1,37 @@
 package command
 
 import (
-	"errors"
+	"os"
+	"path/filepath"
 
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/kubesecret"
 )
 
+// secretStore finds the API server as kubectl does.
+//
 //nolint:ireturn // see store
-func (p *place) secretStore(Env) (keys.Store, error) {
-	return nil, errors.New("not yet")
+func (p *place) secretStore(env Env) (keys.Store, error) {
+	namespace, name, err := kubesecret.ParseRef(p.secret)
+	if err != nil {
+		return nil, UsageError{Err: err}
+	}
+	config := kubesecret.Config{
+		Namespace: namespace, Name: name, Key: p.member,
+		Kubeconfig: p.kubeconfig, Context: p.context,
+		InCluster: kubesecret.InCluster{
+			Host: env.Getenv("KUBERNETES_SERVICE_HOST"), Port: env.Getenv("KUBERNETES_SERVICE_PORT"),
+		},
+		PluginOutput: env.Err,
+	}
+	if config.Kubeconfig == "" {
+		config.Kubeconfig = env.Getenv("KUBECONFIG")
+	}
+	if config.Kubeconfig == "" {
+		home := filepath.Join(env.Getenv("HOME"), ".kube", "config")
+		if _, err := os.Stat(home); err == nil {
+			config.Kubeconfig = home
+		}
+	}
+	return kubesecret.New(config)
 }

@@ -111,6 +111,9 @@ func events(m *keys.Manifest, now time.Time) []event {
 		if k == current {
 			add(k.SignUntil, "ends to sign, unless its lease is renewed")
 		}
+		if k == current || !k.Imported && k.ActivateAt.After(now) {
+			continue // its lease will be renewed before that
+		}
 		add(k.RemoveAt, "leaves the JWK Set")
 	}
 	slices.SortStableFunc(all, func(a, b event) int { return a.At.Compare(b.At) })
@@ -121,6 +124,9 @@ func events(m *keys.Manifest, now time.Time) []event {
 func wrong(m *keys.Manifest, now time.Time) []string {
 	all := []string{}
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if ahead := m.CreatedAt.Sub(now); ahead > m.Policy.Skew {
+		add("it was made in the future, %s from now: the clock is wrong here, or was wrong there. Set it right before anything else", span(ahead))
+	}
 	if m.CurrentAt(now) == nil {
 		add("no key signs: creating sessions answers 503. Run keys rotate, and see when the next key may sign")
 	} else if ends := m.SignsUntil(now); ends.Before(now.Add(m.Policy.Lease / 2)) {
@@ -152,7 +158,11 @@ func standby(m *keys.Manifest, now time.Time) bool {
 
 func (s *status) print(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, version %d, made %s ago\nnow     %s\n", s.Manifest, s.Version, span(s.Now.Sub(s.CreatedAt)), formatTime(s.Now))
+	made := span(s.Now.Sub(s.CreatedAt)) + " ago"
+	if s.CreatedAt.After(s.Now) {
+		made = "in the future"
+	}
+	fmt.Fprintf(&b, "%s, version %d, made %s\nnow     %s\n", s.Manifest, s.Version, made, formatTime(s.Now))
 	if s.Current == "" {
 		b.WriteString("signs   nothing\n\n")
 	} else {
@@ -179,8 +189,11 @@ func (s *status) printTable(w io.Writer) {
 	fmt.Fprintln(t, "KEY\tALG\tSTATE\tPUBLISHED\tSIGNS FROM\tSIGNS UNTIL\tREMOVED")
 	for _, k := range s.Keys {
 		state := k.State
-		if k.Imported {
+		switch {
+		case k.Imported:
 			state += ", imported"
+		case k.Signer != "":
+			state += ", in a device"
 		}
 		removed := k.RemoveAt
 		if !k.RevokedAt.IsZero() {

@@ -1,0 +1,102 @@
+//go:build unix
+
+package kubesecret_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/customersession/customersession/keys"
+)
+
+// A customersession is the real program, as somebody with a kubeconfig runs it.
+type customersession struct {
+	program, kubeconfig, secret string
+}
+
+func (c customersession) run(args ...string) (stdout, stderr string, err error) {
+	cmd := exec.Command(c.program, append([]string{"keys"}, args...)...)
+	cmd.Args = append(cmd.Args, "--kubernetes-secret", c.secret)
+	cmd.Env = []string{"KUBECONFIG=" + c.kubeconfig, "HOME=" + filepath.Dir(c.kubeconfig)}
+	var out, talk bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	err = cmd.Run()
+	return out.String(), talk.String(), err
+}
+
+func (c customersession) must(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, err := c.run(args...)
+	if err != nil {
+		t.Fatalf("keys %s: %v\n%s", strings.Join(args, " "), err, stderr)
+	}
+	return stdout
+}
+
+// TestCommands runs the real commands on a Secret of a real API server.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	k := startedKube(t)
+	namespace := k.namespace(t)
+	program := filepath.Join(t.TempDir(), "customersession")
+	build := exec.Command("go", "build", "-o", program, "github.com/customersession/customersession")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the command: %v\n%s", err, output)
+	}
+	as := func(user string) customersession {
+		return customersession{program, k.kubeconfig(t, k.server.url(), user), namespace + "/keys"}
+	}
+	admin, writer, reader := as("admin"), as("writer"), as("reader")
+
+	if got := admin.must(t, "init", "--bootstrap"); !strings.Contains(got, "wrote version 1") {
+		t.Errorf("init: got %s", got)
+	}
+	if _, stderr, err := admin.run("init", "--bootstrap"); err == nil || !strings.Contains(stderr, "is there already") {
+		t.Errorf("init again: got %v, %s", err, stderr)
+	}
+	// The CronJob may get and update that one Secret, and no more.
+	if got := writer.must(t, "rotate"); !strings.Contains(got, "nothing is due; version 1 stays") {
+		t.Errorf("rotate: got %s", got)
+	}
+	if got := writer.must(t, "activate"); !strings.Contains(got, "wrote version 2") {
+		t.Errorf("activate: got %s", got)
+	}
+	if got := reader.must(t, "status"); !strings.Contains(got, "version 2") {
+		t.Errorf("status: got %s", got)
+	}
+	if _, stderr, err := reader.run("add"); err == nil || !strings.Contains(stderr, "update") {
+		t.Errorf("a reader that writes: got %v, %s", err, stderr)
+	}
+
+	// Two at once: whoever comes second begins anew, from what the first wrote.
+	var together sync.WaitGroup
+	for range 2 {
+		together.Go(func() {
+			if _, stderr, err := writer.run("add"); err != nil {
+				t.Errorf("add: %v\n%s", err, stderr)
+			}
+		})
+	}
+	together.Wait()
+	m, err := keys.ParseManifest(k.text(t, namespace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Version != 4 || len(m.Keys) != 5 {
+		t.Errorf("got version %d with %d keys, want 4 with 5: nothing that was added is lost", m.Version, len(m.Keys))
+	}
+
+	// A Secret that is mounted is the file that the server reads.
+	mounted := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(mounted, k.text(t, namespace), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := exec.Command(program, "keys", "jwks", "--file", mounted).Output(); err != nil || string(got) != writer.must(t, "jwks") {
+		t.Errorf("the JWK Set of the file differs from that of the Secret: %v", err)
+	}
+}

@@ -1,0 +1,76 @@
+package kubesecret
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+)
+
+// opaque is the type of a Secret that is for nothing in particular.
+const opaque = "Opaque"
+
+// An object is a Secret as the API server writes it.
+type object struct {
+	Kind     string `json:"kind"`
+	Metadata struct {
+		Namespace       string `json:"namespace"`
+		Name            string `json:"name"`
+		UID             string `json:"uid"`
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
+	Immutable bool              `json:"immutable"`
+	Type      string            `json:"type"`
+	Data      map[string][]byte `json:"data"` // in base64, as encoding/json has it
+
+	members map[string]json.RawMessage // all there are, also unknown ones
+}
+
+// parseObject reads the answer to a request for the Secret. Its errors hold
+// nothing of it.
+func parseObject(body []byte, namespace, name string) (*object, error) {
+	var o object
+	if json.Unmarshal(body, &o) != nil || json.Unmarshal(body, &o.members) != nil ||
+		o.Kind != "Secret" || o.Metadata.Namespace != namespace || o.Metadata.Name != name ||
+		o.Metadata.UID == "" || o.Metadata.ResourceVersion == "" {
+		return nil, errors.New("the answer is not this Secret; is that an API server of Kubernetes?")
+	}
+	return &o, nil
+}
+
+// revision names this version of this Secret, and no other one that ever has
+// the same name: a resourceVersion alone comes again when etcd is restored.
+func (o *object) revision() string {
+	return o.Metadata.UID + "/" + o.Metadata.ResourceVersion
+}
+
+// with returns the object as JSON, with that value in its data.
+func (o *object) with(key string, value []byte) []byte {
+	data := maps.Clone(o.Data)
+	if data == nil {
+		data = make(map[string][]byte, 1)
+	}
+	data[key] = value
+	members := maps.Clone(o.members)
+	members["data"] = mustMarshal(data)
+	return mustMarshal(members)
+}
+
+// newObject returns a new Secret as JSON.
+func newObject(namespace, name, key string, value []byte) []byte {
+	return mustMarshal(map[string]any{
+		"apiVersion": "v1",
+		"kind":       "Secret",
+		"metadata":   map[string]string{"namespace": namespace, "name": name},
+		"type":       opaque,
+		"data":       map[string][]byte{key: value},
+	})
+}
+
+// mustMarshal is for what always has a form in JSON.
+func mustMarshal(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("kubesecret: an object of our own is not JSON: " + err.Error())
+	}
+	return text
+}

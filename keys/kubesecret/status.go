@@ -1,0 +1,110 @@
+package kubesecret
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// A statusError is an answer other than success.
+type statusError struct {
+	code       int
+	retryAfter time.Duration
+	status     status
+}
+
+// A status is how an API server says what went wrong. Other servers do not.
+type status struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Reason  string `json:"reason"`
+	Details struct {
+		Kind string `json:"kind"`
+	} `json:"details"`
+}
+
+func newStatusError(response *http.Response) *statusError {
+	e := &statusError{code: response.StatusCode}
+	if seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16); err == nil {
+		e.retryAfter = time.Duration(seconds) * time.Second
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil || json.Unmarshal(body, &e.status) != nil || e.status.Kind != "Status" {
+		e.status = status{} // not an API server; what it says is not repeated
+	}
+	return e
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("the API server answers with status %d", e.code)
+	if name := http.StatusText(e.code); name != "" {
+		text += " " + name
+	}
+	if e.status.Message != "" {
+		text += ": " + quotable(e.status.Message)
+	}
+	return text
+}
+
+// long matches what may be a part of a key, in whatever form of base64.
+var long = regexp.MustCompile(`[A-Za-z0-9+/_=-]{32,}`)
+
+// quotable is what may be repeated of a message of the API server. It is about
+// the request, and an admission webhook may well repeat what was in that.
+func quotable(message string) string {
+	const most = 400
+	message = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, message)
+	message = long.ReplaceAllString(message, "[…]")
+	if runes := []rune(message); len(runes) > most {
+		message = string(runes[:most]) + "…"
+	}
+	return message
+}
+
+// noSuchSecret tells a Secret that is not there from a wrong address, and from
+// a namespace that is not there.
+func (e *statusError) noSuchSecret() bool {
+	return e.code == http.StatusNotFound && e.status.Reason == "NotFound" && e.status.Details.Kind == "secrets"
+}
+
+// passing reports whether the same request may do better a little later.
+func (e *statusError) passing() bool {
+	return e.code == http.StatusTooManyRequests || e.code >= 500
+}
+
+func hasStatus(err error, code int) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.code == code && status.status.Kind != ""
+}
+
+// explain adds what to do about it. verb is what RBAC calls the request.
+func (s *Secret) explain(err error, verb string) error {
+	status, ok := errors.AsType[*statusError](err)
+	if !ok {
+		return err
+	}
+	switch {
+	case status.code == http.StatusUnauthorized:
+		return fmt.Errorf("%w: it does not know the credentials; they may have expired, or be for another cluster", err)
+	case status.code == http.StatusForbidden && verb == "create":
+		return fmt.Errorf("%w; it takes a Role with the verb create on secrets in namespace %s, or else an empty Secret to write to: kubectl create secret generic %s --namespace %s",
+			err, s.namespace, s.name, s.namespace)
+	case status.code == http.StatusForbidden:
+		return fmt.Errorf("%w; it takes a Role with the verb %s on the Secret %s in namespace %s", err, verb, s.name, s.namespace)
+	case status.status.Kind == "" && status.code < 500:
+		return fmt.Errorf("%w, which is not how one of Kubernetes does it; check the address", err)
+	}
+	return err
+}
