@@ -23,8 +23,10 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/demo"
 	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/command"
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/keys/pkcs11"
 	"github.com/customersession/customersession/verify"
 )
 
@@ -154,7 +156,20 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-func runServe(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
+// openDevice returns what finds keys in the device of the settings, if there
+// is one.
+func openDevice(settings issuer.Settings) (open keys.OpenSigner, closeDevice func() error, err error) {
+	if settings.PKCS11Module == "" {
+		return nil, func() error { return nil }, nil
+	}
+	device, err := pkcs11.New(pkcs11.Config{Module: settings.PKCS11Module, PINFile: settings.PKCS11PINFile})
+	if err != nil {
+		return nil, nil, fmt.Errorf("CUSTOMERSESSION_PKCS11_MODULE: %w", err)
+	}
+	return device.Open, device.Close, nil
+}
+
+func runServe(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) (err error) {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -163,7 +178,12 @@ func runServe(ctx context.Context, env command.Env, flags *flag.FlagSet, args []
 		return command.Misused("wrong settings:\n%w", err)
 	}
 	logger := newLogger(env.Err, settings.LogLevel)
-	server, err := issuer.Open(ctx, settings, logger)
+	signers, closeDevice, err := openDevice(settings)
+	if err != nil {
+		return command.Misused("cannot start:\n%w", err)
+	}
+	defer func() { err = errors.Join(err, closeDevice()) }()
+	server, err := issuer.Open(ctx, settings, signers, logger)
 	if err != nil {
 		return command.Misused("cannot start:\n%w", err)
 	}

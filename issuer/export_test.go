@@ -20,6 +20,11 @@ func SignForTest(ctx context.Context, key *keys.SigningKey, now time.Time) (stri
 	})
 }
 
+// ExpiryForTest tells when a session ends.
+func ExpiryForTest(issuedAt time.Time, lifetime time.Duration, key *keys.SigningKey) (time.Time, error) {
+	return expiry(issuedAt, lifetime, key)
+}
+
 // DecodeForTest runs the decoder of request bodies.
 func DecodeForTest(body []byte) error {
 	_, err := decodeCreate(body, DefaultLifetime, DefaultMaxLifetime)

@@ -105,12 +105,13 @@ func newFixture(t testing.TB, changes ...func(*fixtureOptions)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.run(t, issuer.RunConfig{Public: public, Operations: operations, ReadTimeout: o.readTimeout})
+	f.run(t, f.server.Run, issuer.RunConfig{Public: public, Operations: operations, ReadTimeout: o.readTimeout})
 	return f
 }
 
-// run starts the server and sees to its end.
-func (f *fixture) run(t testing.TB, config issuer.RunConfig) {
+// run starts the server, with its Run or that of what it is part of, and sees
+// to its end.
+func (f *fixture) run(t testing.TB, run func(context.Context, issuer.RunConfig) error, config issuer.RunConfig) {
 	t.Helper()
 	// The test's own context ends before its clean-ups run.
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -118,7 +119,7 @@ func (f *fixture) run(t testing.TB, config issuer.RunConfig) {
 	f.stop, f.ended = stop, ended
 	go func() {
 		defer close(ended)
-		if err := f.server.Run(ctx, config); err != nil {
+		if err := run(ctx, config); err != nil {
 			t.Errorf("running the server: %v", err)
 		}
 	}()
@@ -218,6 +219,16 @@ func ringOf(t testing.TB, manifest *keys.Manifest, open keys.OpenSigner) *keys.R
 
 func (f *fixture) newRegistry(t testing.TB) *organizations.Registry {
 	t.Helper()
+	registry, err := organizations.Parse(strings.NewReader(f.newOrganizations(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+// newOrganizations returns a file of two organizations, with new API keys.
+func (f *fixture) newOrganizations(t testing.TB) string {
+	t.Helper()
 	const write, introspect = organizations.ScopeWrite, organizations.ScopeIntrospect
 	var entries []string
 	add := func(secret *string, name string, scopes ...organizations.Scope) {
@@ -237,13 +248,9 @@ func (f *fixture) newRegistry(t testing.TB) *organizations.Registry {
 	expired := strings.TrimSuffix(strings.TrimSpace(entries[4]), "}") + `, "expires_at": "2026-01-01T00:00:00Z"}`
 	expired = strings.Replace(expired, `"expires_at": null,`, "", 1)
 	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired}, ",")
-	registry, err := organizations.Parse(strings.NewReader(`{"organizations":[
+	return `{"organizations":[
 		{"id":"` + orgID + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal","api_keys":[` + ours + `]},
-		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"api_keys":[` + entries[3] + `]}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return registry
+		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"api_keys":[` + entries[3] + `]}]}`
 }
 
 // An answer is a response that was read to its end.

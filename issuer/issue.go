@@ -41,11 +41,15 @@ func (s *Server) issue(ctx context.Context, organization *organizations.Organiza
 		return nil, err
 	}
 	issuedAt := now.UTC().Truncate(time.Second)
+	expiresAt, err := expiry(issuedAt, r.lifetime, key)
+	if err != nil {
+		return nil, err
+	}
 	result := &session{
 		claimSet: claimSet{
 			issuer: s.issuer, audience: s.audience,
 			sessionID: id, customerID: customer.ID, organizationID: organization.ID,
-			issuedAt: issuedAt, expiresAt: issuedAt.Add(r.lifetime), returnURL: r.returnURL,
+			issuedAt: issuedAt, expiresAt: expiresAt, returnURL: r.returnURL,
 		},
 		keyID:    key.Public.ID(),
 		customer: customer,
@@ -59,6 +63,22 @@ func (s *Server) issue(ctx context.Context, organization *organizations.Organiza
 	}
 	result.portalURL = organization.PortalLink(result.token, email(customer))
 	return result, nil
+}
+
+// expiry returns when a session ends that is issued at a whole second: after
+// its lifetime, but not after the key that signs it may vouch for anything. A
+// session that would be of no use for that is refused with
+// keys.ErrNoSigningKey.
+func expiry(issuedAt time.Time, lifetime time.Duration, key *keys.SigningKey) (time.Time, error) {
+	expiresAt := issuedAt.Add(lifetime)
+	if !expiresAt.After(key.LatestExpiry) {
+		return expiresAt, nil
+	}
+	expiresAt = key.LatestExpiry.UTC().Truncate(time.Second)
+	if expiresAt.Sub(issuedAt) < minLifetime {
+		return time.Time{}, errOutlives(key)
+	}
+	return expiresAt, nil
 }
 
 func email(c *customers.Customer) string {
@@ -89,7 +109,18 @@ func (s *Server) sign(ctx context.Context, key *keys.SigningKey, c *claimSet) (s
 	}
 	token, err := signToken(ctx, key, c)
 	s.metrics.signature(key.Public.Algorithm(), err, time.Since(start))
+	s.remember(err)
 	return token, err
+}
+
+// remember keeps why a signer fails, for readiness, until it signs again.
+func (s *Server) remember(err error) {
+	switch {
+	case errors.Is(err, errSigner):
+		s.signFailure.Store(&err)
+	case err == nil && s.signFailure.Load() != nil:
+		s.signFailure.Store(nil)
+	}
 }
 
 // customerProblem says what was wrong with the customer in terms of the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/issuer/reload"
+	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -26,10 +27,21 @@ type metrics struct {
 	signatures *prometheus.HistogramVec
 	lookups    *prometheus.HistogramVec
 	reloads    *prometheus.CounterVec
-	loadedAt   *prometheus.GaugeVec
 }
 
-func newMetrics() *metrics {
+// describe describes a metric that is read when it is asked for.
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("customersession_"+name, help, labels, nil)
+}
+
+// gauge is the value of such a metric.
+//
+//nolint:ireturn // the library has no other type for it
+func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func newMetrics(ring func() *keys.Ring) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "customersession_" + name, Help: help}, labels)
 	}
@@ -50,12 +62,10 @@ func newMetrics() *metrics {
 		signatures: histogram("signature_duration_seconds", "Time to sign a token.", "algorithm", "result"),
 		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer.", "result"),
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
-		loadedAt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "customersession_file_loaded_timestamp_seconds", Help: "Since when the version of a file is in use.",
-		}, []string{"file"}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.loadedAt,
+		newKeysCollector(ring),
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
@@ -92,5 +102,12 @@ func (m *metrics) lookup(err error, took time.Duration) {
 // reload counts what happened to a file.
 func (m *metrics) reload(file string, e reload.Event) {
 	m.reloads.WithLabelValues(file, e.Kind.String()).Inc()
-	m.loadedAt.WithLabelValues(file).Set(float64(e.LoadedAt.Unix()))
+}
+
+// expectReloads shows the counts of a file before there is anything to count,
+// so that the first refusal is an increase.
+func (m *metrics) expectReloads(file string) {
+	for _, kind := range []reload.Kind{reload.Replaced, reload.Refused, reload.Restored, reload.Unwatched} {
+		m.reloads.WithLabelValues(file, kind.String())
+	}
 }

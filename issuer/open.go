@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/customersession/customersession/issuer/organizations"
 	"github.com/customersession/customersession/issuer/reload"
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/jwk"
 )
 
 // maxSecretFile bounds a file that holds a token or a connection string.
@@ -23,44 +25,48 @@ const maxSecretFile = 16 << 10
 // Production is a server with the files and connections that it lives on.
 type Production struct {
 	*Server
-	// follow keeps each file up to date until its context is done.
-	follow []func(context.Context) error
-	close  func()
+	close func()
 }
 
 // Open makes the production server: it reads every file, and reports all that
-// is wrong with them at once. Call Run, which also follows the files.
-func Open(ctx context.Context, settings Settings, logger *slog.Logger) (*Production, error) {
+// is wrong with them at once. Signers finds the private parts of keys that are
+// not in the manifest; with nil, a manifest with such a key is refused. Call
+// Run, which also follows the files.
+func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logger *slog.Logger) (*Production, error) {
 	p := &Production{close: func() {}}
-	// The server, which counts reloads, is made after the files it reads.
-	report := func(name string) func(reload.Event) {
-		return func(e reload.Event) { p.report(ctx, logger, name, e) }
+	files := &followedFiles{
+		poll: settings.ReloadInterval,
+		// The server, which counts reloads, is made after the files it reads.
+		report: func(name string, e reload.Event) { p.report(ctx, name, e) },
 	}
-	ring, keysErr := openFile(p, settings, settings.KeysFile, keys.Load, safeStep, report("keys"))
-	registry, organizationsErr := openFile(p, settings, settings.OrganizationsFile, organizations.Parse, nil, report("organizations"))
-	directory, customersErr := p.openDirectory(ctx, settings, report("customers"))
-	if err := errors.Join(
-		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
-	); err != nil {
-		p.close()
-		return nil, err
-	}
-	var err error
-	p.Server, err = New(Config{
-		Issuer: settings.Issuer, Audience: settings.Audience,
-		Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
-		Keys: ring.Current, Organizations: registry.Current, Customers: directory,
-		KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
-		StrangerRate: settings.StrangerRate, StrangerBurst: settings.StrangerBurst,
-		TrustedProxies: settings.TrustedProxies, Logger: logger,
+	ring, keysErr := openFile(files, keysFile, reload.Config[*keys.Ring]{
+		Path: settings.KeysFile, Load: keys.LoadWith(whileAway(signers)), Accept: acceptKeys(settings),
 	})
+	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
+		Path: settings.OrganizationsFile, Load: organizations.Parse,
+	})
+	directory, customersErr := p.openDirectory(ctx, settings, files)
+	err := errors.Join(
+		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
+	)
 	if err == nil {
 		err = fits(ring.Current(), settings)
+	}
+	if err == nil {
+		p.Server, err = New(Config{
+			Issuer: settings.Issuer, Audience: settings.Audience,
+			Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
+			Keys: ring.Current, Organizations: registry.Current, Customers: directory,
+			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
+			StrangerRate: settings.StrangerRate, StrangerBurst: settings.StrangerBurst,
+			TrustedProxies: settings.TrustedProxies, Logger: logger,
+		})
 	}
 	if err != nil {
 		p.close()
 		return nil, err
 	}
+	p.follow(files.all)
 	return p, nil
 }
 
@@ -81,48 +87,56 @@ func inFile(what string, err error) error {
 	return fmt.Errorf("loading %s: %w", what, err)
 }
 
-// safeStep refuses a key manifest that would make tokens invalid, or keep
-// invalid ones good. Every replica judges by the time the manifest was made,
+// acceptKeys returns what may refuse a later key manifest: one that would make
+// tokens invalid or keep invalid ones good, or that does not fit the settings.
+// The error has all that is wrong.
+func acceptKeys(settings Settings) func(old, next *keys.Ring) error {
+	return func(old, next *keys.Ring) error {
+		return errors.Join(early(next), safeStep(old, next), fits(next, settings))
+	}
+}
+
+// early refuses a manifest of the future, for as long as it is one. A step is
+// judged by the time at which it was made, and by that of a clock that is wrong
+// by a year all keys that are good now may seem to be over.
+func early(next *keys.Ring) error {
+	m := next.Manifest()
+	ahead := time.Until(m.CreatedAt)
+	if ahead <= m.Policy.Skew {
+		return nil
+	}
+	return fmt.Errorf("created: created_at is %s, %s from now; a clock is wrong, here or where the manifest was made: "+
+		"put the version before back, and set that clock right", m.CreatedAt.Format(time.RFC3339), ahead.Round(time.Second))
+}
+
+// safeStep judges by the time the manifest was made, as every replica does, and
 // not by its own clock, so that all of them decide alike.
 func safeStep(old, next *keys.Ring) error {
 	return keys.Check(old.Manifest(), next.Manifest(), next.Manifest().CreatedAt).Err()
 }
 
-// openFile loads a file and has it followed. Accept may refuse a later version
-// because of the one in use; nil accepts all.
-func openFile[T any](
-	p *Production, settings Settings, path string,
-	load func(io.Reader) (T, error), accept func(old, next T) error, report func(reload.Event),
-) (*reload.File[T], error) {
-	file, err := reload.Open(reload.Config[T]{
-		Path: path, Load: load, Accept: accept, Poll: settings.ReloadInterval, OnReload: report,
-	})
-	if err != nil {
-		return nil, err
+// whileAway marks the errors of signers as ones that may pass, as when the PIN
+// of a device is corrected: they must not keep a manifest out for good. A device
+// that is away is no error.
+func whileAway(open keys.OpenSigner) keys.OpenSigner {
+	if open == nil {
+		return nil
 	}
-	p.follow = append(p.follow, file.Run)
-	return file, nil
-}
-
-// report tells operators what became of a new version of a file.
-func (p *Production) report(ctx context.Context, logger *slog.Logger, name string, e reload.Event) {
-	p.metrics.reload(name, e)
-	attrs := []slog.Attr{slog.String("file", name), slog.String("path", e.Path), slog.String("outcome", e.Kind.String())}
-	level := slog.LevelInfo
-	if e.Err != nil {
-		level = slog.LevelError
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	return func(uri string, public *jwk.Key) (keys.Signer, error) {
+		signer, err := open(uri, public)
+		return signer, reload.Transient(err)
 	}
-	logger.LogAttrs(ctx, level, "file reloaded", attrs...)
 }
 
 // openDirectory makes the customer directory that was chosen.
 //
 //nolint:ireturn // which of the four it is, only the settings know
-func (p *Production) openDirectory(ctx context.Context, settings Settings, report func(reload.Event)) (customers.Directory, error) {
+func (p *Production) openDirectory(ctx context.Context, settings Settings, files *followedFiles) (customers.Directory, error) {
 	switch settings.Customers {
 	case "file":
-		file, err := openFile(p, settings, settings.CustomersFile, customers.LoadFile, nil, report)
+		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
+			Path: settings.CustomersFile, Load: customers.LoadFile,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -192,8 +206,8 @@ func (p *Production) Run(ctx context.Context, config RunConfig) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	group, following := errgroup.WithContext(following)
-	for _, follow := range p.follow {
-		group.Go(func() error { return follow(following) })
+	for _, file := range p.files {
+		group.Go(func() error { return file.run(following) })
 	}
 	group.Go(func() error {
 		defer stop()

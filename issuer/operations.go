@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -13,10 +14,11 @@ import (
 func (s *Server) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeHealth(w, nil)
+		writeHealth(w, nil, nil)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeHealth(w, s.unready(time.Now()))
+		now := time.Now()
+		writeHealth(w, s.unready(now), s.warnings(now))
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
 		Registry: s.metrics.registry,
@@ -38,16 +40,40 @@ func (s *Server) unready(now time.Time) []string {
 	return reasons
 }
 
-// health is the answer to a probe.
-type health struct {
-	Status  string   `json:"status"`
-	Reasons []string `json:"reasons,omitempty"`
+// warnings returns what somebody should see to, although this replica works:
+// restarting it or sending its requests elsewhere would not help.
+func (s *Server) warnings(now time.Time) []string {
+	warnings := s.refusedFiles()
+	ring := s.keys()
+	for _, err := range ring.Away() {
+		warnings = append(warnings, err.Error())
+	}
+	if err := s.signFailure.Load(); err != nil {
+		warnings = append(warnings, "the last signature failed: "+(*err).Error())
+	}
+	m := ring.Manifest()
+	// Rotating renews a lease when about half of it is left.
+	left := m.SignsUntil(now).Sub(now)
+	if left > 0 && left < m.Policy.Lease/4 {
+		warnings = append(warnings, fmt.Sprintf("no key may sign from %s on, in %s; rotate the keys, or see why no newer manifest came",
+			m.SignsUntil(now).UTC().Format(time.RFC3339), left.Truncate(time.Second)))
+	}
+	return warnings
 }
 
-func writeHealth(w http.ResponseWriter, reasons []string) {
-	status, body := http.StatusOK, health{Status: "ok"}
+// health is the answer to a probe.
+type health struct {
+	Status string `json:"status"`
+	// Reasons say why it is not ok.
+	Reasons []string `json:"reasons,omitempty"`
+	// Warnings may be there either way.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+func writeHealth(w http.ResponseWriter, reasons, warnings []string) {
+	status, body := http.StatusOK, health{Status: "ok", Warnings: warnings}
 	if len(reasons) > 0 {
-		status, body = http.StatusServiceUnavailable, health{Status: "unready", Reasons: reasons}
+		status, body.Status, body.Reasons = http.StatusServiceUnavailable, "unready", reasons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

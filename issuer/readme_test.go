@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/issuer"
 )
 
 // section returns what stands between two texts of the README.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/demo"
-	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
 // TestSDK runs three published releases of Polar's SDK, and jose, against the

@@ -78,6 +78,9 @@ type Server struct {
 	organizations func() *organizations.Registry
 	customers     customers.Directory
 	verifier      *verify.Verifier
+	files         []followedFile // none but of a Production
+	// signFailure is why the last signature failed, nil when it did not.
+	signFailure atomic.Pointer[error]
 
 	keyLimit      *ratelimit.Limiter[apiKeyID]
 	strangerLimit *ratelimit.Limiter[netip.Prefix]
@@ -102,7 +105,7 @@ func New(config Config) (*Server, error) {
 		keyLimit:      ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
 		strangerLimit: ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
 		logger:        config.Logger,
-		metrics:       newMetrics(),
+		metrics:       newMetrics(config.Keys),
 	}
 	var err error
 	s.verifier, err = verify.New(verify.Config{

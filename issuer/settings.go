@@ -27,6 +27,8 @@ type Settings struct {
 	OperationsAddr string `envconfig:"OPERATIONS_ADDR" default:":9090" desc:"Address of the listener for health and metrics; never expose it"`
 
 	KeysFile          string `envconfig:"KEYS_FILE" required:"true" desc:"Key manifest, made by keys init; re-read when it changes"`
+	PKCS11Module      string `envconfig:"PKCS11_MODULE" desc:"For keys in a device: path of its PKCS #11 library; needs a build with -tags pkcs11"`
+	PKCS11PINFile     string `envconfig:"PKCS11_PIN_FILE" desc:"For keys in a device: file with its PIN"`
 	OrganizationsFile string `envconfig:"ORGANIZATIONS_FILE" required:"true" desc:"Organizations and API keys, JSON; re-read when it changes"`
 
 	Customers                string        `envconfig:"CUSTOMERS" required:"true" desc:"Where customers come from: file, http, postgres or request"`
@@ -146,6 +148,7 @@ func (s *Settings) problems() []error {
 	problem(!isAddr(s.Addr), "ADDR is not host:port")
 	problem(!isAddr(s.OperationsAddr), "OPERATIONS_ADDR is not host:port")
 	problem(s.Addr == s.OperationsAddr && isAddr(s.Addr), "OPERATIONS_ADDR is the same as ADDR; health and metrics need a listener of their own")
+	problem(s.PKCS11PINFile != "" && s.PKCS11Module == "", "PKCS11_PIN_FILE is set, but "+settingsPrefix+"_PKCS11_MODULE is missing")
 	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > DefaultMaxLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
 	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")

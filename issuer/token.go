@@ -37,10 +37,7 @@ type claimSet struct {
 // errTooLong or keys.ErrNoSigningKey.
 func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
 	if c.expiresAt.After(key.LatestExpiry) {
-		// No token may outlive its key: verifiers drop the key and would
-		// refuse a token that is still good.
-		return "", fmt.Errorf("%w: session would end after %s, the last expiry that key %s may sign; run keys rotate",
-			keys.ErrNoSigningKey, key.LatestExpiry.Format(time.RFC3339), key.Public.ID())
+		return "", errOutlives(key)
 	}
 	// Big enough for a token without a return URL; others spill to the heap.
 	var scratch [768]byte
@@ -67,6 +64,13 @@ func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, 
 	}
 	token = append(token, '.')
 	return string(base64url.AppendEncode(token, signature)), nil
+}
+
+// errOutlives is why a session of a key is not issued. No token may outlive its
+// key: verifiers drop the key and would refuse a token that is still good.
+func errOutlives(key *keys.SigningKey) error {
+	return fmt.Errorf("%w: session would end after %s, the last expiry that key %s may sign; run keys rotate",
+		keys.ErrNoSigningKey, key.LatestExpiry.UTC().Format(time.RFC3339), key.Public.ID())
 }
 
 // appendHeader appends the JOSE header: exactly what verify accepts.

@@ -256,19 +256,3 @@ func newPublicRing(t testing.TB) *keys.Ring {
 	}
 	return ringOf(t, manifest, nil)
 }
-
-// No token outlives its key.
-func TestKeyLeavesBeforeTheSessionEnds(t *testing.T) {
-	t.Parallel()
-	manifest := newManifest(t, jwk.ES256)
-	manifest.Policy.MaxLifetime = time.Hour
-	for _, key := range manifest.Keys[:1] {
-		key.SignUntil = key.PublishAt.Add(time.Hour)
-		key.PromisedUntil = key.SignUntil
-		key.RemoveAt = key.SignUntil.Add(manifest.Policy.MaxLifetime + 2*manifest.Policy.Skew)
-	}
-	ring := ringOf(t, manifest, nil)
-	f := newFixture(t, func(o *fixtureOptions) { o.ring = ring })
-	checkUnavailable(t, f.post(t, f.secret, `{"customer_id":"`+customerID+`","expires_in":86400}`), noSignature)
-	f.createAny(t)
-}

@@ -19,8 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/issuer/customers"
 )
 
 // password is in every connection string and must be in no error.

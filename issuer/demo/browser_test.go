@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customersession/customersession/issuer/demo"
 	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/issuer/demo"
 )
 
 var update = flag.Bool("update", false, "take the screenshots in deploy/images anew")

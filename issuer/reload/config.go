@@ -16,7 +16,8 @@ type Config[T any] struct {
 
 	// Load makes the value of a version of the file. Required. It need not
 	// read to the end. The reader fails when the context of the call that led
-	// to Load is done.
+	// to Load is done. A version that Load refuses is loaded again when the
+	// file changes, or at each look when the error is marked by [Transient].
 	Load func(io.Reader) (T, error)
 
 	// Accept may refuse a version that was loaded, because of the one in use

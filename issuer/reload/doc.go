@@ -23,7 +23,8 @@
 //
 // What looks changed is read and compared by its content; so the value is not
 // loaded again when the file was only touched, or when another file of the same
-// Kubernetes volume changed.
+// Kubernetes volume changed. What was refused is not either, except where the
+// same content may be good later: see [Transient] and [Config.Accept].
 //
 // # Files written in place
 //

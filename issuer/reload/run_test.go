@@ -3,6 +3,7 @@ package reload_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
@@ -195,6 +196,39 @@ func TestAcceptIsAskedAgain(t *testing.T) {
 			t.Errorf("got %q, and Accept was asked about %q", got, accepted)
 		}
 	})
+}
+
+// What the file is not to blame for is tried again without a change of it.
+func TestTransientIsLoadedAgain(t *testing.T) {
+	t.Parallel()
+	errAway := errors.New("the device is away")
+	var away atomic.Bool
+	away.Store(true)
+	config := reload.Config[string]{Load: func(r io.Reader) (string, error) {
+		line, err := load(r)
+		if err == nil && line == "two" && away.Load() {
+			return "", fmt.Errorf("opening: %w", reload.Transient(errAway))
+		}
+		return line, err
+	}}
+	polled(t, config, func(t *testing.T, x *fixture) {
+		write(t, x.path, "two")
+		polls(20)
+		x.expect(t, reload.Refused, errAway)
+		x.silent(t)
+		if got, status := x.Current(), x.Status(); got != "one" || status.Refusals != 1 || status.Err.Error() != "opening: the device is away" {
+			t.Errorf("got %q and the status %+v, want the old version and one refusal", got, status)
+		}
+		away.Store(false)
+		polls(1)
+		x.expect(t, reload.Replaced, nil)
+		if got, status := x.Current(), x.Status(); got != "two" || status.Err != nil {
+			t.Errorf("got %q and the status %+v, want the new version", got, status)
+		}
+	})
+	if err := reload.Transient(nil); err != nil {
+		t.Errorf("no error, marked: got %v, want nil", err)
+	}
 }
 
 // In a bubble a test does not end before its last goroutine. This one uses a

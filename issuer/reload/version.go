@@ -86,7 +86,7 @@ func (f *File[T]) read(ctx context.Context, force bool) (next T, found finding) 
 	case errors.Is(err, errUnstable):
 		return next, finding{kind: Refused, err: err, retry: true}
 	case err != nil:
-		return next, finding{kind: Refused, err: err, sum: sum}
+		return next, finding{kind: Refused, err: err, sum: sum, retry: isTransient(err)}
 	}
 	return next, finding{kind: Replaced, sum: sum}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,10 +16,11 @@ import (
 // Build compiles the command of an import path, or of a folder that begins
 // with a dot, and returns the path of a program that is removed when the test
 // ends. The first build on a machine compiles most of the standard library
-// again; later ones find it in Go's build cache and only link.
-func Build(t testing.TB, pkg string) string {
+// again; later ones find it in Go's build cache and only link. Flags are more
+// ones of `go build`, such as "-tags=pkcs11".
+func Build(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
-	program, err := BuildTo(t.Context(), t.TempDir(), pkg)
+	program, err := BuildTo(t.Context(), t.TempDir(), pkg, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,13 +29,14 @@ func Build(t testing.TB, pkg string) string {
 
 // BuildTo is [Build] for a program that several tests share: it is written to
 // the folder, under the last name of pkg.
-func BuildTo(ctx context.Context, dir, pkg string) (program string, err error) {
+func BuildTo(ctx context.Context, dir, pkg string, flags ...string) (program string, err error) {
 	overlay, err := writeOverlay(ctx, dir)
 	if err != nil {
 		return "", fmt.Errorf("building %s with another clock: %w", pkg, err)
 	}
 	program = filepath.Join(dir, path.Base(filepath.ToSlash(pkg)))
-	build := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", program, pkg) //nolint:gosec // a package that the test names
+	args := slices.Concat([]string{"build", "-overlay", overlay, "-o", program}, flags, []string{pkg})
+	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // a package and flags that the test names
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s with another clock: %w\n%s", pkg, err, output)
 	}

@@ -1,0 +1,45 @@
+package issuer_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/customersession/customersession/keys"
+)
+
+// A manifest that was made with the clock a year ahead has dropped every key
+// that is good now. It is refused, whatever it says, and the good one stays.
+func TestServeRefusesTheFuture(t *testing.T) {
+	t.Parallel()
+	i := install(t, "https://sessions.example.com")
+	p := serve(t, i)
+	path := filepath.Join(i.dir, "keys.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := keys.ParseManifest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "token")
+	future, err := keys.Rotate(good, time.Now().Add(365*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(future.Encode()))
+	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"refused".*a clock is wrong`)
+	if a := p.operations.do(t, http.MethodGet, "/readyz", ""); a.status != http.StatusOK || !strings.Contains(string(a.body), "a clock is wrong") {
+		t.Errorf("readiness: got %d %s, want ready, and a warning", a.status, a.body)
+	}
+	if a := p.public.portal(t, "introspect", token); a.status != http.StatusOK {
+		t.Errorf("a token from before: %d %s", a.status, a.body)
+	}
+	p.public.create(t, `{"customer_id":"`+customerID+`"}`)
+	write(t, path, string(text))
+	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"restored"`)
+}

@@ -1,0 +1,22 @@
+package reload
+
+import "errors"
+
+// Transient marks an error of [Config.Load] that is not the file's fault, such
+// as that of a device that is away: the same version may be good at the next
+// look. Its text stays the same.
+func Transient(err error) error {
+	if err == nil {
+		return nil
+	}
+	return transientError{err}
+}
+
+type transientError struct{ error }
+
+func (e transientError) Unwrap() error { return e.error }
+
+func isTransient(err error) bool {
+	_, ok := errors.AsType[transientError](err)
+	return ok
+}
