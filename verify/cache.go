@@ -5,15 +5,15 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A mark names a token: by its hash, which finds it, and by the token itself,
-// because only the same bytes are the same token. The hash is keyed with a
-// secret of the cache's own, so that nobody can make tokens whose hashes are
-// equal; but nothing depends on that but speed.
+// A mark names a token: by a hash, which finds it, and by the token itself,
+// because only the same bytes are the same token. The hash is of the token's
+// end, which is signature, and so differs between good tokens. It is keyed with
+// a secret of the cache's own, so that nobody can choose good tokens whose
+// hashes are equal; but nothing depends on that but speed.
 type mark struct {
 	hash  uint64
 	token string
@@ -31,8 +31,6 @@ const ways = 4
 type tokenCache struct {
 	seed maphash.Seed
 	rows []row
-	// next chooses the place to overwrite in a full row.
-	next atomic.Uint32
 }
 
 // A row has the hashes of its places beside them: a look at it that finds
@@ -44,15 +42,18 @@ type row struct {
 	places [ways]atomic.Pointer[verified]
 }
 
-// A verified is what is remembered of a token. It is immutable.
+// A verified is what is remembered of a token. It is immutable, and small: a
+// cache is full of them. What is the same in all of them, the verifier has.
 type verified struct {
-	mark    mark
-	key     *jwk.Key
-	session Session
-	// until is when the token stops to be valid, leeway included.
-	until time.Time
-	// lists is room for what most sessions have: one audience, one scope.
-	lists [2]string
+	mark mark
+	key  *jwk.Key
+
+	sessionID, customerID     string
+	organizationID, returnURL string
+	// Seconds of Unix time.
+	issuedAt, expiresAt int64
+	// Lists may be shared, so they are not for callers.
+	audience, scopes []string
 }
 
 // newTokenCache returns a cache for at most size tokens, or nil for none.
@@ -64,7 +65,8 @@ func newTokenCache(size int) *tokenCache {
 }
 
 func (c *tokenCache) mark(token string) mark {
-	return mark{maphash.String(c.seed, token), token}
+	const enough = 64 // characters: 48 bytes of signature
+	return mark{maphash.String(c.seed, token[max(0, len(token)-enough):]), token}
 }
 
 func (c *tokenCache) row(m *mark) *row {
@@ -90,7 +92,7 @@ func (c *tokenCache) get(m *mark) *verified {
 // would take longer than to verify one again once in a while.
 func (c *tokenCache) put(v *verified) {
 	row := c.row(&v.mark)
-	victim := int(c.next.Add(1) % ways)
+	victim := int(v.mark.hash % ways)
 	for i := range row.hashes {
 		if row.hashes[i].Load() == v.mark.hash {
 			victim = i

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -21,24 +20,20 @@ const (
 	maxDate = 253402300799
 )
 
-// claims is a verified payload, and what golang-jwt's validator looks at.
+// claims is a verified payload, and what golang-jwt's validator looks at. Texts
+// are parts of the scratch's memory: only what turns out to be good is copied.
 type claims struct {
-	session                   Session
-	issuedAt, expiresAt, nbf  jwt.NumericDate
-	hasNotBefore, hasIssuedAt bool
-	hasExpiresAt              bool
+	issuer, customerID, sessionID []byte
+	organizationID, returnURL     []byte
+	// scope is the text of "scope", nil if there is none.
+	scope []byte
+	// audiences are the first n of these.
+	audiences [maxAudiences][]byte
+	n         int
+	// Dates are seconds of Unix time, and 0 stands for none.
+	issuedAt, expiresAt, notBefore int64
 	// wrong is the first claim that is not as it must be.
 	wrong error
-	// text is the whole payload, of which the session's strings are parts, and
-	// size the capacity of the slice that was walked.
-	text string
-	size int
-	// token is a copy that may live on, if it is to be remembered.
-	token string
-	// scopes is the text of "scope".
-	scopes string
-	// audience holds a list; a single one needs no memory.
-	audience [maxAudiences]string
 }
 
 // knownClaims are the names that no other name may fold to: a reader that
@@ -50,75 +45,49 @@ func knownClaims() [10]string {
 	}
 }
 
-// parseClaims reads the payload of a token whose signature is good. To
-// remember is to keep a copy of the token, too, in the same piece of memory.
-func (s *scratch) parseClaims(parts compact, remember bool) (*claims, error) {
-	text := parts.payload
-	s.claims = claims{size: cap(text)}
-	c := &s.claims
-	if remember {
-		n := len(parts.token)
-		kept := string(append(s.token[:n], text...))
-		c.token, c.text = kept[:n], kept[n:]
-	} else {
-		c.text = string(text)
-	}
+// parse reads the payload of a token whose signature is good.
+func (c *claims) parse(payload []byte) error {
 	// The walk goes on after a wrong claim: whether the payload is JSON with
 	// one meaning comes before what it says.
-	_, err := ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
+	_, err := ijson.Members(payload, ijson.Limits{}, func(name []byte, v ijson.Value) error {
 		if err := c.set(name, v); err != nil && c.wrong == nil {
 			c.wrong = err
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, errPayload
+		return errPayload
 	}
 	if c.wrong != nil {
-		return nil, c.wrong
+		return c.wrong
 	}
-	return c, c.complete()
-}
-
-// keep returns a string that outlives the scratch: a part of the payload's
-// copy where the bytes are a part of the payload, so that all strings of a
-// session cost one allocation.
-func (c *claims) keep(part []byte) string {
-	start := c.size - cap(part)
-	if end := start + len(part); start >= 0 && end <= len(c.text) && c.text[start:end] == string(part) {
-		return c.text[start:end]
-	}
-	return string(part) // it held an escape
+	return c.complete()
 }
 
 // set takes in one claim. Claims that are not ours pass: strict JSON was all
 // they had to be.
 func (c *claims) set(name []byte, v ijson.Value) error {
-	s := &c.session
 	switch string(name) {
 	case ClaimIssuer:
-		return c.setText(&s.Issuer, ClaimIssuer, v, MaxStringLength)
+		return setText(&c.issuer, ClaimIssuer, v, MaxStringLength)
 	case ClaimAudience:
 		return c.setAudience(v)
 	case ClaimCustomerID:
-		return c.setUUID(&s.CustomerID, ClaimCustomerID, v)
+		return setUUID(&c.customerID, ClaimCustomerID, v)
 	case ClaimSessionID:
-		return c.setUUID(&s.ID, ClaimSessionID, v)
+		return setUUID(&c.sessionID, ClaimSessionID, v)
 	case ClaimOrganizationID:
-		return c.setUUID(&s.OrganizationID, ClaimOrganizationID, v)
+		return setUUID(&c.organizationID, ClaimOrganizationID, v)
 	case ClaimIssuedAt:
-		c.hasIssuedAt = true
 		return setDate(&c.issuedAt, ClaimIssuedAt, v)
 	case ClaimExpiresAt:
-		c.hasExpiresAt = true
 		return setDate(&c.expiresAt, ClaimExpiresAt, v)
 	case ClaimNotBefore:
-		c.hasNotBefore = true
-		return setDate(&c.nbf, ClaimNotBefore, v)
+		return setDate(&c.notBefore, ClaimNotBefore, v)
 	case ClaimReturnURL:
 		return c.setReturnURL(v)
 	case ClaimScope:
-		return c.setText(&c.scopes, ClaimScope, v, MaxStringLength)
+		return setText(&c.scope, ClaimScope, v, MaxStringLength)
 	}
 	for _, known := range knownClaims() {
 		if len(name) >= len(known) && bytes.EqualFold(name, []byte(known)) {
@@ -128,76 +97,47 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 	return nil
 }
 
-// complete reports the first required claim that is missing.
+// complete reports the first required claim that is missing. None of them can
+// be there and empty.
 func (c *claims) complete() error {
-	s := &c.session
 	var missing string
 	switch {
-	case s.Issuer == "":
+	case c.issuer == nil:
 		missing = ClaimIssuer
-	case len(s.Audience) == 0:
+	case c.n == 0:
 		missing = ClaimAudience
-	case s.CustomerID == "":
+	case c.customerID == nil:
 		missing = ClaimCustomerID
-	case s.ID == "":
+	case c.sessionID == nil:
 		missing = ClaimSessionID
-	case s.OrganizationID == "":
+	case c.organizationID == nil:
 		missing = ClaimOrganizationID
-	case !c.hasIssuedAt:
+	case c.issuedAt == 0:
 		missing = ClaimIssuedAt
-	case !c.hasExpiresAt:
+	case c.expiresAt == 0:
 		missing = ClaimExpiresAt
 	default:
-		s.IssuedAt, s.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
 		return nil
 	}
 	return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, missing + " is missing"}
 }
 
-// sessionIn returns the session with lists of its own: audience and scopes are
-// put into list, which has room for them.
-func (c *claims) sessionIn(list []string) Session {
-	session := c.session
-	n := copy(list, session.Audience)
-	session.Audience = list[:n:n]
-	rest := list[n:n]
-	switch {
-	case c.scopes == "":
-	case strings.IndexByte(c.scopes, ' ') < 0:
-		rest = append(rest, c.scopes)
-		session.Scopes = rest
-	default:
-		for scope := range strings.FieldsSeq(c.scopes) {
-			rest = append(rest, scope)
-		}
-		session.Scopes = slices.Clip(rest)
-	}
-	return session
-}
-
-// lists is how many strings sessionIn needs room for, at most. Scopes are
-// separated by spaces (RFC 8693, Section 4.2).
-func (c *claims) lists() int {
-	return len(c.session.Audience) + 1 + strings.Count(c.scopes, " ")
-}
-
-func (c *claims) setText(field *string, name string, v ijson.Value, limit int) error {
+func setText(field *[]byte, name string, v ijson.Value, limit int) error {
 	text, ok := v.Text()
 	if !ok || len(text) == 0 || len(text) > limit || hasControl(text) {
 		return badClaim(name, "is not a string of a sensible length without control characters")
 	}
-	*field = c.keep(text)
+	*field = text
 	return nil
 }
 
 // setReturnURL wants a web address: pages make links of it, and "javascript:"
 // would be one, too.
 func (c *claims) setReturnURL(v ijson.Value) error {
-	field := &c.session.ReturnURL
-	if err := c.setText(field, ClaimReturnURL, v, MaxReturnURLLength); err != nil {
+	if err := setText(&c.returnURL, ClaimReturnURL, v, MaxReturnURLLength); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(*field, "https://") && !strings.HasPrefix(*field, "http://") {
+	if url := string(c.returnURL); !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
 		return badClaim(ClaimReturnURL, "is not a web address")
 	}
 	return nil
@@ -224,12 +164,12 @@ func hasControl(text []byte) bool {
 	return false
 }
 
-func (c *claims) setUUID(field *string, name string, v ijson.Value) error {
+func setUUID(field *[]byte, name string, v ijson.Value) error {
 	text, ok := v.Text()
 	if !ok || !isUUID(text) {
 		return badClaim(name, "is not a UUID in lower case")
 	}
-	*field = c.keep(text)
+	*field = text
 	return nil
 }
 
@@ -238,32 +178,35 @@ func isUUID(text []byte) bool {
 	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return false
 	}
-	dashes := 0
-	for _, c := range text {
-		switch {
-		case '0' <= c && c <= '9', 'a' <= c && c <= 'f':
-		case c == '-':
-			dashes++
-		default:
-			return false
-		}
-	}
-	return dashes == 4
+	four := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(text[at:])) }
+	return areHex(four(0)|four(4)<<32) && areHex(four(9)|four(14)<<32) &&
+		areHex(four(19)|four(24)<<32) && areHex(four(28)|four(32)<<32)
+}
+
+// areHex reports whether eight bytes are hexadecimal digits in lower case. To
+// ask them one by one costs more: what comes next in a UUID, no processor can
+// predict.
+func areHex(x uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	// In a byte below 0x80, adding 0x80-c sets the high bit when it is c or more.
+	digits := (x + (0x80-'0')*ones) &^ (x + (0x80-'9'-1)*ones)
+	letters := (x + (0x80-'a')*ones) &^ (x + (0x80-'f'-1)*ones)
+	return x&highs == 0 && (digits|letters)&highs == highs
 }
 
 // setDate reads a NumericDate (RFC 7519, Section 2) that is a whole number.
-func setDate(field *jwt.NumericDate, name string, v ijson.Value) error {
+func setDate(field *int64, name string, v ijson.Value) error {
 	n, ok := v.Int()
 	if !ok || n < 1 || n > maxDate {
 		return badClaim(name, "is not a whole number of seconds before the year 10000")
 	}
-	field.Time = time.Unix(n, 0).UTC()
+	*field = n
 	return nil
 }
 
 // setAudience reads a string or a list of strings.
 func (c *claims) setAudience(v ijson.Value) error {
-	c.session.Audience = c.audience[:0]
+	c.n = 0
 	if v.Kind() == ijson.String {
 		return c.addAudience(v)
 	}
@@ -279,43 +222,95 @@ func (c *claims) setAudience(v ijson.Value) error {
 }
 
 func (c *claims) addAudience(v ijson.Value) error {
-	n := len(c.session.Audience)
-	if n == maxAudiences {
+	if c.n == maxAudiences {
 		return errAudiences
 	}
-	c.session.Audience = c.audience[:n+1]
-	return c.setText(&c.audience[n], ClaimAudience, v, MaxStringLength)
+	c.n++
+	return setText(&c.audiences[c.n-1], ClaimAudience, v, MaxStringLength)
+}
+
+// isFor reports whether audience is one of the token's.
+func (c *claims) isFor(audience string) bool {
+	for _, a := range c.audiences[:c.n] {
+		if string(a) == audience {
+			return true
+		}
+	}
+	return false
+}
+
+// size is how many bytes of text a session keeps of its own, most often.
+func (c *claims) size() int {
+	return len(c.sessionID) + len(c.customerID) + len(c.organizationID) + len(c.returnURL)
+}
+
+// A pack is one piece of memory for several texts.
+type pack struct{ strings.Builder }
+
+// add returns a copy of text. Those that were added before stay as they are.
+func (p *pack) add(text []byte) string {
+	start := p.Len()
+	p.Write(text)
+	return p.String()[start:]
+}
+
+func (c *claims) audienceIn(p *pack) []string {
+	list := make([]string, c.n)
+	for i := range list {
+		list[i] = p.add(c.audiences[i])
+	}
+	return list
+}
+
+// scopesIn returns nil when there is no "scope". Scopes are separated by spaces
+// (RFC 8693, Section 4.2).
+func (c *claims) scopesIn(p *pack) []string {
+	if c.scope == nil {
+		return nil
+	}
+	return strings.Fields(p.add(c.scope))
 }
 
 // GetExpirationTime implements [jwt.Claims], as do the five methods below.
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return &c.expiresAt, nil }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return numericDate(c.expiresAt), nil }
 
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return &c.issuedAt, nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return numericDate(c.issuedAt), nil }
 
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error) {
-	if !c.hasNotBefore {
-		return nil, nil //nolint:nilnil // jwt.Claims: nil means the claim is absent
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return numericDate(c.notBefore), nil }
+
+func (c *claims) GetIssuer() (string, error) { return string(c.issuer), nil }
+
+func (c *claims) GetSubject() (string, error) { return string(c.customerID), nil }
+
+func (c *claims) GetAudience() (audiences jwt.ClaimStrings, _ error) {
+	for _, a := range c.audiences[:c.n] {
+		audiences = append(audiences, string(a))
 	}
-	return &c.nbf, nil
+	return audiences, nil
 }
 
-func (c *claims) GetIssuer() (string, error) { return c.session.Issuer, nil }
-
-func (c *claims) GetSubject() (string, error) { return c.session.CustomerID, nil }
-
-func (c *claims) GetAudience() (jwt.ClaimStrings, error) { return c.session.Audience, nil }
+// numericDate returns nil for a claim that is absent, as jwt.Claims wants it.
+func numericDate(seconds int64) *jwt.NumericDate {
+	if seconds == 0 {
+		return nil
+	}
+	// Not by jwt's constructor: how precise that is, any package may change.
+	return &jwt.NumericDate{Time: time.Unix(seconds, 0)}
+}
 
 // validate checks what the claims mean; what they are was checked before.
 // golang-jwt decides what is wrong with them. Its validator allocates for good
 // claims, too, so it is asked about those only that do not plainly hold.
-func (v *Verifier) validate(c *claims) error {
-	if !v.plainlyHold(c, time.Now()) {
-		if err := v.validator.Validate(c); err != nil {
+func (v *Verifier) validate(c *claims, now time.Time) error {
+	if !v.plainlyHold(c, now) {
+		// A copy: what is handed to an interface does not stay on the stack.
+		asked := *c
+		if err := v.validator.Validate(&asked); err != nil {
 			return claimsFailure(err)
 		}
 	}
-	lifetime := c.expiresAt.Sub(c.issuedAt.Time)
-	if lifetime <= 0 || lifetime > v.maxLifetime {
+	lifetime := c.expiresAt - c.issuedAt
+	if lifetime <= 0 || lifetime > int64(v.maxLifetime/time.Second) {
 		return errLifetime
 	}
 	return nil
@@ -323,11 +318,16 @@ func (v *Verifier) validate(c *claims) error {
 
 // plainlyHold reports whether golang-jwt's validator would find nothing wrong.
 func (v *Verifier) plainlyHold(c *claims, now time.Time) bool {
-	return c.session.Issuer == v.issuer &&
-		slices.Contains(c.session.Audience, v.audience) &&
-		now.Before(c.expiresAt.Add(v.leeway)) &&
-		!now.Before(c.issuedAt.Add(-v.leeway)) &&
-		(!c.hasNotBefore || !now.Before(c.nbf.Add(-v.leeway)))
+	early := now.Add(v.leeway).Unix()
+	return string(c.issuer) == v.issuer &&
+		c.isFor(v.audience) &&
+		v.endsAfter(now, c.expiresAt) &&
+		early >= c.issuedAt && early >= c.notBefore
+}
+
+// endsAfter reports whether what expires at that second has not done so yet.
+func (v *Verifier) endsAfter(now time.Time, expiresAt int64) bool {
+	return now.Add(-v.leeway).Unix() < expiresAt
 }
 
 // claimsFailure finds our error for one of golang-jwt's, which may be several

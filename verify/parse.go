@@ -1,9 +1,9 @@
 package verify
 
 import (
-	"encoding/base64"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -21,6 +21,8 @@ type compact struct {
 	signingInput string
 	// method checks the signature; it is known once the header was read.
 	method jwt.SigningMethod
+	// now is the time at which the token is judged, when its key was found.
+	now time.Time
 	// payload and signature are decoded, and nothing else was done to them.
 	payload, signature []byte
 }
@@ -38,41 +40,29 @@ func (s *scratch) open(token string) (c compact, err error) {
 		return compact{}, errCompact
 	}
 	c.token, c.header, c.signingInput = token, token[:first], token[:second]
-	text := s.token[:copy(s.token[:], token)]
 	var ok bool
-	if c.payload, ok = s.decode(0, text[first+1:second]); !ok {
+	if c.payload, ok = s.decode(0, token[first+1:second]); !ok {
 		return compact{}, errCompact
 	}
 	// A third dot would be in here, and is as foreign as any other character.
-	if c.signature, ok = s.decode(len(c.payload), text[second+1:]); !ok {
+	if c.signature, ok = s.decode(len(c.payload), token[second+1:]); !ok {
 		return compact{}, errCompact
 	}
 	return c, nil
 }
 
-// strict is base64url in its one canonical spelling: no padding, and the
-// unused low bits of the last character are zero (RFC 4648, Section 3.5).
-//
-//nolint:gochecknoglobals // making it copies a table
-var strict = base64.RawURLEncoding.Strict()
-
 // A scratch is the memory that one verification works in. Verifiers keep them
 // for the next one, so that a token costs few allocations and garbage none.
 type scratch struct {
-	// token has room for a payload, too.
-	token  [2 * MaxTokenLength]byte
-	text   [MaxTokenLength]byte
-	claims claims
+	text [MaxTokenLength]byte
 	// strings is cut into pieces that callers may keep, and change.
 	strings []string
 }
 
-// decode reads a segment into s.text, from position at on. Even in strict mode
-// encoding/base64 skips line breaks; but then what it read would be longer when
-// it is written again.
-func (s *scratch) decode(at int, segment []byte) ([]byte, bool) {
-	n, err := strict.Decode(s.text[at:], segment)
-	return s.text[at : at+n : at+n], err == nil && strict.EncodedLen(n) == len(segment)
+// decode reads a segment into s.text, from position at on.
+func (s *scratch) decode(at int, segment string) ([]byte, bool) {
+	n, ok := decodeBase64(s.text[at:], segment)
+	return s.text[at : at+n : at+n], ok
 }
 
 // list returns a slice of n strings that nobody else has. It allocates once in
@@ -98,7 +88,7 @@ type header struct {
 // Our issuer writes no other, so every trick that needs another one ("crit",
 // "jwk", "jku", "x5c", "b64", "zip") ends here.
 func (s *scratch) parseHeader(c compact) (h header, err error) {
-	text, ok := s.decode(len(c.payload)+len(c.signature), s.token[:len(c.header)])
+	text, ok := s.decode(len(c.payload)+len(c.signature), c.header)
 	if !ok {
 		return header{}, errHeader
 	}

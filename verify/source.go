@@ -111,35 +111,42 @@ func newSource(config *Config) *source {
 
 // Key implements [KeySource].
 func (s *source) Key(ctx context.Context, keyID string) (*jwk.Key, error) {
+	key, _, err := s.keyAndTime(ctx, keyID)
+	return key, err
+}
+
+// keyAndTime also returns the time at which the key was found: who asks for a
+// key needs that next, and a look at the clock costs as much as the key.
+func (s *source) keyAndTime(ctx context.Context, keyID string) (*jwk.Key, time.Time, error) {
 	now := time.Now()
 	if !s.used.Load() {
 		s.wake(now)
 	}
 	current := s.current.Load()
 	if key := current.usableKey(keyID, now); key != nil && (current.failing || current.fresh(now)) {
-		return key, nil
+		return key, now, nil
 	}
 	return s.keyAfterRefresh(ctx, keyID, now)
 }
 
 // keyAfterRefresh is for an unknown key and for a set that is not fresh: the
 // one place where a caller waits, for its own context and not for long.
-func (s *source) keyAfterRefresh(ctx context.Context, keyID string, now time.Time) (*jwk.Key, error) {
+func (s *source) keyAfterRefresh(ctx context.Context, keyID string, now time.Time) (*jwk.Key, time.Time, error) {
 	var waited error
 	if f := s.refresh(now, refreshCooldown); f != nil {
 		waited = f.wait(ctx)
 	}
 	now, current := time.Now(), s.current.Load()
 	if key := current.usableKey(keyID, now); key != nil {
-		return key, nil
+		return key, now, nil
 	}
 	switch {
 	case waited != nil:
-		return nil, waited
+		return nil, now, waited
 	case current.fresh(now):
-		return nil, errUnknown
+		return nil, now, errUnknown
 	default:
-		return nil, errNoKeys
+		return nil, now, errNoKeys
 	}
 }
 

@@ -34,6 +34,8 @@ type Verifier struct {
 	realm       string
 	isRevoked   func(Session) bool
 	observer    Observer // nil: none
+	// audiences and scopes are the lists of most sessions.
+	audiences, scopes []string
 
 	cache     *tokenCache // nil: off
 	flights   flights
@@ -81,6 +83,8 @@ func New(config Config) (*Verifier, error) {
 		realm:       config.Realm,
 		isRevoked:   config.IsRevoked,
 		observer:    config.Observer,
+		audiences:   []string{config.Audience},
+		scopes:      []string{Scope},
 		cache:       newTokenCache(config.CacheSize),
 		scratches:   sync.Pool{New: func() any { return new(scratch) }},
 	}, nil
@@ -107,138 +111,166 @@ func signingMethods(algorithms []jwk.Algorithm) map[jwk.Algorithm]jwt.SigningMet
 // Verify returns the session that token stands for, or the zero Session and
 // an error that wraps one of this package's. The context bounds how long a
 // caller waits for keys; a token whose key is known needs no I/O.
-func (v *Verifier) Verify(ctx context.Context, token string) (Session, error) {
-	session, cached, err := v.verify(ctx, token)
+func (v *Verifier) Verify(ctx context.Context, token string) (session Session, err error) {
+	cached, err := v.verify(ctx, token, &session)
 	if v.observer != nil {
 		v.observer.Verified(ctx, Verification{Result: resultOf(err), Cached: cached})
 	}
 	return session, err
 }
 
-// verify also tells whether the token was known already.
-func (v *Verifier) verify(ctx context.Context, token string) (session Session, cached bool, err error) {
+// verify also tells whether the token was known already. Like all that follow,
+// it writes to session only when it succeeds: a session is large, and to hand
+// it from one to the other would copy it each time.
+func (v *Verifier) verify(ctx context.Context, token string, session *Session) (cached bool, err error) {
 	if len(token) > MaxTokenLength {
-		return Session{}, false, errLength
+		return false, errLength
 	}
 	s, _ := v.scratches.Get().(*scratch)
 	defer v.scratches.Put(s)
 	if v.cache == nil {
-		session, err = v.verifyAlone(ctx, s, token)
-		return session, false, err
+		return false, v.verifyAlone(ctx, s, token, session)
 	}
 	m := v.cache.mark(token)
 	if known := v.cache.get(&m); known != nil {
-		session, err = v.recheck(ctx, s, known)
-		return session, true, err
+		return true, v.recheck(ctx, s, known, session)
 	}
-	session, err = v.verifyNew(ctx, s, m)
-	return session, false, err
+	return false, v.verifyNew(ctx, s, m, session)
 }
 
 // recheck accepts a token that was verified before, if nothing has changed: its
 // key is still good for it, it has not expired, nobody revoked it.
-func (v *Verifier) recheck(ctx context.Context, s *scratch, known *verified) (Session, error) {
-	key, err := v.keys.Key(ctx, known.session.KeyID)
+func (v *Verifier) recheck(ctx context.Context, s *scratch, known *verified, session *Session) error {
+	key, now, err := v.keyAndTime(ctx, known.key.ID())
 	if err == nil && key != known.key && !key.Equal(known.key) {
 		// Another key under the same ID: what the first one signed is worth
 		// nothing now.
 		err = errSignature
 	}
-	if err == nil && !time.Now().Before(known.until) {
+	if err == nil && !v.endsAfter(now, known.expiresAt) {
 		err = errExpired
 	}
 	if err != nil {
 		v.cache.drop(known)
-		return Session{}, err
+		return err
 	}
-	return v.accept(known.copy(s))
-}
-
-// copy returns the session with lists that its caller may change.
-func (k *verified) copy(s *scratch) Session {
-	session := k.session
-	audiences := len(session.Audience)
-	list := s.list(audiences + len(session.Scopes))
-	copy(list, session.Audience)
-	copy(list[audiences:], session.Scopes)
-	session.Audience = list[:audiences:audiences]
-	if session.Scopes != nil {
-		session.Scopes = list[audiences:]
-	}
-	return session
+	return v.accept(s, known, session)
 }
 
 // accept is the last step: nobody has revoked the session.
-func (v *Verifier) accept(session Session) (Session, error) {
-	if v.isRevoked != nil && v.isRevoked(session) {
-		return Session{}, errRevoked
+func (v *Verifier) accept(s *scratch, known *verified, session *Session) error {
+	v.fill(session, s, known)
+	if v.isRevoked != nil && v.isRevoked(*session) {
+		*session = Session{}
+		return errRevoked
 	}
-	return session, nil
+	return nil
+}
+
+// fill makes the session of a verified token. Its lists belong to the caller.
+func (v *Verifier) fill(session *Session, s *scratch, known *verified) {
+	audiences := len(known.audience)
+	list := s.list(audiences + len(known.scopes))
+	copy(list, known.audience)
+	copy(list[audiences:], known.scopes)
+	*session = Session{
+		ID:             known.sessionID,
+		CustomerID:     known.customerID,
+		OrganizationID: known.organizationID,
+		Issuer:         v.issuer,
+		Audience:       list[:audiences:audiences],
+		IssuedAt:       time.Unix(known.issuedAt, 0).UTC(),
+		ExpiresAt:      time.Unix(known.expiresAt, 0).UTC(),
+		KeyID:          known.key.ID(),
+		ReturnURL:      known.returnURL,
+	}
+	if known.scopes != nil {
+		session.Scopes = list[audiences:]
+	}
 }
 
 // verifyAlone verifies a token that is not to be remembered.
-func (v *Verifier) verifyAlone(ctx context.Context, s *scratch, token string) (Session, error) {
+func (v *Verifier) verifyAlone(ctx context.Context, s *scratch, token string, session *Session) error {
 	c, key, err := v.prepare(ctx, s, token)
 	if err != nil {
-		return Session{}, err
+		return err
 	}
-	claims, err := v.check(s, c, key)
-	if err != nil {
-		return Session{}, err
+	var claims claims
+	if err := v.check(&claims, &c, key); err != nil {
+		return err
 	}
-	return v.accept(claims.sessionIn(s.list(claims.lists())))
+	known := verified{key: key}
+	v.record(&known, &claims, "")
+	return v.accept(s, &known, session)
 }
 
 // verifyNew verifies a token that the cache does not know, together with all
 // callers that have the same one at the moment.
-func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark) (Session, error) {
+func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark, session *Session) error {
 	// Before callers are put together: each waits for keys as long as it likes.
 	c, key, err := v.prepare(ctx, s, m.token)
 	if err != nil {
-		return Session{}, err
+		return err
 	}
 	leads, flight := v.flights.join(&m)
 	var known *verified
 	switch {
 	case leads != nil:
-		known, err = v.lead(s, c, key, m, leads)
+		known, err = v.lead(&c, key, m, leads)
 	case flight != nil:
 		known, err = flight.result(ctx)
 	default:
-		known, err = v.remember(s, c, key, m.hash)
+		known, err = v.remember(&c, key, m.hash)
 	}
 	if err != nil {
-		return Session{}, err
+		return err
 	}
-	return v.accept(known.copy(s))
+	return v.accept(s, known, session)
 }
 
 // lead checks a token for all who wait for it. Should the check panic, they get
 // an error instead of waiting for ever.
-func (v *Verifier) lead(s *scratch, c compact, key *jwk.Key, m mark, leads *slot) (known *verified, err error) {
+func (v *Verifier) lead(c *compact, key *jwk.Key, m mark, leads *slot) (known *verified, err error) {
 	err = errSignature
 	defer func() { leads.leave(known, err) }()
 	// The one who led before may have been done between our look and our turn.
 	if known = v.cache.get(&m); known != nil {
 		return known, nil
 	}
-	return v.remember(s, c, key, m.hash)
+	return v.remember(c, key, m.hash)
 }
 
 // remember checks a token and keeps it when it is good.
-func (v *Verifier) remember(s *scratch, c compact, key *jwk.Key, hash uint64) (*verified, error) {
-	claims, err := v.check(s, c, key)
-	if err != nil {
+func (v *Verifier) remember(c *compact, key *jwk.Key, hash uint64) (*verified, error) {
+	var claims claims
+	if err := v.check(&claims, c, key); err != nil {
 		return nil, err
 	}
-	known := &verified{mark: mark{hash, claims.token}, key: key, until: claims.session.ExpiresAt.Add(v.leeway)}
-	list := known.lists[:]
-	if n := claims.lists(); n > len(list) {
-		list = make([]string, n)
-	}
-	known.session = claims.sessionIn(list)
+	known := &verified{mark: mark{hash: hash}, key: key}
+	v.record(known, &claims, c.token)
 	v.cache.put(known)
 	return known, nil
+}
+
+// record copies what is worth keeping of a good token, and the token itself if
+// it is to be remembered, into one piece of memory.
+func (v *Verifier) record(known *verified, c *claims, token string) {
+	var p pack
+	p.Grow(len(token) + c.size())
+	p.WriteString(token)
+	known.mark.token = p.String()
+	known.sessionID = p.add(c.sessionID)
+	known.customerID = p.add(c.customerID)
+	known.organizationID = p.add(c.organizationID)
+	known.returnURL = p.add(c.returnURL)
+	known.issuedAt, known.expiresAt = c.issuedAt, c.expiresAt
+	known.audience, known.scopes = v.audiences, v.scopes
+	if c.n > 1 { // one alone is ours
+		known.audience = c.audienceIn(&p)
+	}
+	if string(c.scope) != Scope {
+		known.scopes = c.scopesIn(&p)
+	}
 }
 
 // prepare does what comes before cryptography: it takes the token apart and
@@ -253,7 +285,8 @@ func (v *Verifier) prepare(ctx context.Context, s *scratch, token string) (compa
 		return compact{}, nil, err
 	}
 	c.method = h.method
-	key, err := v.key(ctx, h)
+	key, now, err := v.key(ctx, h)
+	c.now = now
 	return c, key, err
 }
 
@@ -270,42 +303,44 @@ func (v *Verifier) readHeader(s *scratch, c compact) (header, error) {
 
 // key finds the key that the header names. The token does not choose the
 // algorithm: the key has one, and the header must agree.
-func (v *Verifier) key(ctx context.Context, h header) (*jwk.Key, error) {
+func (v *Verifier) key(ctx context.Context, h header) (*jwk.Key, time.Time, error) {
 	if h.method == nil {
-		return nil, errAlgorithm
+		return nil, time.Time{}, errAlgorithm
 	}
-	key, err := v.keys.Key(ctx, h.keyID)
-	if err != nil {
-		return nil, err
+	key, now, err := v.keyAndTime(ctx, h.keyID)
+	if err == nil && key.Algorithm() != h.algorithm {
+		err = errKeyAlg
 	}
-	if key.Algorithm() != h.algorithm {
-		return nil, errKeyAlg
+	return key, now, err
+}
+
+// keyAndTime finds a key. The time is that of a moment when it was good: there
+// is no waiting any more between that and the verdict on a token.
+func (v *Verifier) keyAndTime(ctx context.Context, keyID string) (*jwk.Key, time.Time, error) {
+	if s, ok := v.keys.(*source); ok {
+		return s.keyAndTime(ctx, keyID)
 	}
-	return key, nil
+	key, err := v.keys.Key(ctx, keyID)
+	return key, time.Now(), err
 }
 
 // check verifies the signature, and only then reads the claims.
-func (v *Verifier) check(s *scratch, c compact, key *jwk.Key) (*claims, error) {
+func (v *Verifier) check(claims *claims, c *compact, key *jwk.Key) error {
 	if len(c.signature) != key.SignatureSize() {
-		return nil, errSignature
+		return errSignature
 	}
 	if c.method.Verify(c.signingInput, c.signature, key.Public()) != nil {
-		return nil, errSignature
+		return errSignature
 	}
 	v.noteHeader(c, key)
-	claims, err := s.parseClaims(c, v.cache != nil)
-	if err != nil {
-		return nil, err
+	if err := claims.parse(c.payload); err != nil {
+		return err
 	}
-	if err := v.validate(claims); err != nil {
-		return nil, err
-	}
-	claims.session.KeyID = key.ID()
-	return claims, nil
+	return v.validate(claims, c.now)
 }
 
 // noteHeader remembers the header of a token whose signature was good.
-func (v *Verifier) noteHeader(c compact, key *jwk.Key) {
+func (v *Verifier) noteHeader(c *compact, key *jwk.Key) {
 	if known := v.header.Load(); known != nil && known.segment == c.header {
 		return
 	}

@@ -19,7 +19,7 @@ func (v *Verifier) CheckSignature(token string, key *jwk.Key) error {
 	c.method = v.methods[key.Algorithm()]
 	// Claims are not read before the signature is good, so any other error
 	// means that it is.
-	if _, err = v.check(s, c, key); errors.Is(err, ErrSignature) {
+	if err = v.check(new(claims), &c, key); errors.Is(err, ErrSignature) {
 		return err
 	}
 	return nil

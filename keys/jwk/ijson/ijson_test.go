@@ -121,6 +121,27 @@ func TestMembersBeyondTheDefaultLimit(t *testing.T) {
 	}
 }
 
+// Names are told apart by a few of their bytes first, which must be no more
+// than a short cut.
+func TestMembersComparesNames(t *testing.T) {
+	t.Parallel()
+	names := []string{""}
+	for _, length := range []int{1, 2, 3, 9} {
+		for i := range 90 {
+			names = append(names, fmt.Sprintf("%0*d", length, i)[:length])
+		}
+	}
+	for _, a := range names {
+		for _, b := range names {
+			text := fmt.Sprintf(`{"x":{%q:1},%q:2,%q:3}`, b, a, b)
+			_, err := ijson.Members([]byte(text), ijson.Limits{}, ignore)
+			if got := errors.Is(err, ijson.ErrDuplicate); got != (a == b) || !got && err != nil {
+				t.Errorf("%s: got %v", text, err)
+			}
+		}
+	}
+}
+
 func TestMembersReturnsTheErrorOfVisit(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("stop")

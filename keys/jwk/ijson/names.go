@@ -7,17 +7,20 @@ import "bytes"
 // short text, such as a token's, must cost no allocation, and an array that
 // holds no pointers stays on the stack whatever happens to the text.
 type names struct {
-	n     int
+	n int
+	// seen has a bit for each name that was added: one whose bit is missing
+	// need not be compared with all others.
+	seen  uint64
 	first [defaultMembers]span
 	more  []span
 	// unescaped holds the names that are not spelled in the text as they are.
 	unescaped []byte
 }
 
-// A span is where a name stands, in the text or among the unescaped ones.
+// A span is where a name stands, in the text or among the unescaped ones, of
+// which the positions are stored as their complement, a negative number.
 type span struct {
 	start, end int32
-	escaped    bool
 }
 
 func (m *names) len() int { return m.n }
@@ -28,31 +31,45 @@ func (m *names) cut(n int) {
 	m.more = m.more[:max(0, n-len(m.first))]
 }
 
-// add notes a name that starts at position start of the text.
-func (m *names) add(name []byte, start int, escaped bool) {
+// add notes a name that starts at position start of the text, unless one of
+// the names from index first on is the same; then it reports false.
+func (m *names) add(text, name []byte, start int, escaped bool, first int) bool {
+	bit := bitOf(name)
+	if m.seen&bit != 0 && m.contain(text, name, first) {
+		return false
+	}
+	p := span{int32(start), int32(start + len(name))} //nolint:gosec // document bounds the text
 	if escaped {
 		start = len(m.unescaped)
 		m.unescaped = append(m.unescaped, name...)
+		p = span{^int32(start), ^int32(start + len(name))} //nolint:gosec // no longer than the text
 	}
-	p := span{start: int32(start), end: int32(start + len(name)), escaped: escaped} //nolint:gosec // document bounds the text
 	if m.n < len(m.first) {
 		m.first[m.n] = p
 	} else {
 		m.more = append(m.more, p)
 	}
 	m.n++
+	m.seen |= bit
+	return true
+}
+
+// bitOf chooses one of 64 bits for a name, by what is at hand. The names of a
+// token's claims all get another one.
+func bitOf(name []byte) uint64 {
+	n := len(name)
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((n + int(name[0]) + 4*int(name[n-1])) % 64)
 }
 
 // contain reports whether one of the names from index first on is name.
 func (m *names) contain(text, name []byte, first int) bool {
 	for i := first; i < m.n; i++ {
-		p := m.at(i)
-		if int(p.end-p.start) != len(name) {
-			continue
-		}
-		from := text
-		if p.escaped {
-			from = m.unescaped
+		from, p := text, m.at(i)
+		if p.start < 0 {
+			from, p = m.unescaped, span{^p.start, ^p.end}
 		}
 		if bytes.Equal(from[p.start:p.end], name) {
 			return true

@@ -51,7 +51,8 @@ const (
 // The offset is the number of bytes read, on error the position of the first
 // byte that was refused, or the end of the member that visit refused.
 func Members(data []byte, limits Limits, visit func(name []byte, value Value) error) (offset int, err error) {
-	s := scanner{data: data, limits: limits.orDefault()}
+	var s scanner // by its fields: a literal would be made elsewhere, and copied
+	s.data, s.limits = data, limits.orDefault()
 	err = s.document(visit)
 	return s.pos, err
 }
@@ -84,15 +85,13 @@ func (s *scanner) document(visit func([]byte, Value) error) error {
 	if len(s.data) > math.MaxInt32 {
 		return ErrTooLong
 	}
-	s.space()
-	if s.peek() != '{' {
+	if s.token() != '{' {
 		return ErrNotObject
 	}
 	if err := s.object(visit); err != nil {
 		return err
 	}
-	s.space()
-	if s.pos != len(s.data) {
+	if s.token(); s.pos != len(s.data) {
 		return ErrTrailing
 	}
 	return nil
@@ -106,19 +105,24 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-func (s *scanner) space() {
+// token moves past white space and then does what peek does.
+func (s *scanner) token() byte {
 	for s.pos < len(s.data) {
-		switch s.data[s.pos] {
-		case ' ', '\t', '\n', '\r':
+		switch c := s.data[s.pos]; {
+		case c > ' ':
+			return c
+		case c == ' ', c == '\t', c == '\n', c == '\r':
 			s.pos++
 		default:
-			return
+			return c
 		}
 	}
+	return 0
 }
 
-func (s *scanner) value() error {
-	switch c := s.peek(); {
+// value moves past a value of which the first byte is c.
+func (s *scanner) value(c byte) error {
+	switch {
 	case c == '"':
 		_, err := s.str()
 		return err
@@ -154,8 +158,7 @@ func (s *scanner) open(closing byte) (empty bool, err error) {
 		return false, ErrDepth
 	}
 	s.pos++
-	s.space()
-	if s.peek() == closing {
+	if s.token() == closing {
 		s.pos++
 		return true, nil
 	}
@@ -166,11 +169,9 @@ func (s *scanner) open(closing byte) (empty bool, err error) {
 // next moves past the comma between two elements, or past the closing
 // bracket and then reports done.
 func (s *scanner) next(closing byte) (done bool, err error) {
-	s.space()
-	switch s.peek() {
+	switch s.token() {
 	case ',':
 		s.pos++
-		s.space()
 		return false, nil
 	case closing:
 		s.pos++
@@ -187,7 +188,7 @@ func (s *scanner) array() error {
 		return err
 	}
 	for {
-		if err := s.value(); err != nil {
+		if err := s.value(s.token()); err != nil {
 			return err
 		}
 		if done, err := s.next(']'); done || err != nil {
@@ -207,8 +208,9 @@ func (s *scanner) object(visit func([]byte, Value) error) error {
 		if err != nil {
 			return err
 		}
+		c := s.token()
 		start := s.pos
-		if err := s.value(); err != nil {
+		if err := s.value(c); err != nil {
 			return err
 		}
 		if visit != nil {
@@ -226,10 +228,10 @@ func (s *scanner) object(visit func([]byte, Value) error) error {
 // name reads a member's name and its colon. The names of the same object are
 // those from index first on.
 func (s *scanner) name(first int) ([]byte, error) {
-	start := s.pos
-	if s.peek() != '"' {
+	if s.token() != '"' {
 		return nil, ErrSyntax
 	}
+	start := s.pos
 	escaped, err := s.str()
 	if err != nil {
 		return nil, err
@@ -238,31 +240,28 @@ func (s *scanner) name(first int) ([]byte, error) {
 	if escaped {
 		name = unescape(nil, name)
 	}
-	if err := s.checkName(name, first); err != nil {
+	if err := s.noteName(name, start+1, escaped, first); err != nil {
 		s.pos = start
 		return nil, err
 	}
-	s.names.add(name, start+1, escaped)
-	s.members++
-	s.space()
-	if s.peek() != ':' {
+	if s.token() != ':' {
 		return nil, ErrSyntax
 	}
 	s.pos++
-	s.space()
 	return name, nil
 }
 
-func (s *scanner) checkName(name []byte, first int) error {
+func (s *scanner) noteName(name []byte, start int, escaped bool, first int) error {
 	if s.members == s.limits.Members || s.names.len()-first == maxNames {
 		return ErrMembers
 	}
-	if s.names.contain(s.data, name, first) {
+	if !s.names.add(s.data, name, start, escaped, first) {
 		return ErrDuplicate
 	}
 	if s.lowerCase && !isLowerCase(name) {
 		return ErrName
 	}
+	s.members++
 	return nil
 }
 
@@ -283,11 +282,12 @@ func (s *scanner) str() (escaped bool, err error) {
 			break
 		}
 		c := data[i]
+		if c == '"' {
+			s.pos = i + 1
+			return escaped, nil
+		}
 		s.pos = i
 		switch {
-		case c == '"':
-			s.pos++
-			return escaped, nil
 		case c == '\\':
 			escaped = true
 			if err := s.escape(); err != nil {
@@ -382,9 +382,10 @@ func (s *scanner) number() error {
 }
 
 func (s *scanner) digits() (n int) {
-	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
-		s.pos++
+	rest := s.data[s.pos:]
+	for n < len(rest) && '0' <= rest[n] && rest[n] <= '9' {
 		n++
 	}
+	s.pos += n
 	return n
 }

@@ -69,12 +69,12 @@ func (v Value) Int() (n int64, ok bool) {
 	if negative {
 		digits = v[1:]
 	}
-	for _, c := range digits {
+	for i, c := range digits {
 		if c < '0' || '9' < c {
 			return 0, false
 		}
 		d := int64(c - '0')
-		if n > (math.MaxInt64-d)/10 {
+		if i >= 18 && n > (math.MaxInt64-d)/10 { // 18 digits fit always
 			return 0, false
 		}
 		n = n*10 + d
@@ -97,8 +97,9 @@ func (v Value) Elements(visit func(Value) bool) (ok bool) {
 	s := scanner{data: v, limits: Limits{Depth: math.MaxInt, Members: math.MaxInt}}
 	empty, err := s.open(']')
 	for done := empty; !done && err == nil; {
+		c := s.token()
 		start := s.pos
-		if err = s.value(); err != nil {
+		if err = s.value(c); err != nil {
 			break
 		}
 		if !visit(v[start:s.pos]) {
