@@ -47,6 +47,7 @@ type world struct {
 	lifetime  int      // of the tokens that checkouts ask for
 	leeway    int      // of the consumers
 	rule3     int      // by how much a token may outlive rule 3
+	rule4     int8     // by how much caches may outlive rule 4
 }
 
 // A moment is a state of the world at the beginning of a tick.
@@ -193,6 +194,13 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 		if n := m.number(v); m.refused(latest, n) == "" {
 			all = append(all, n)
 		}
+		if slices.Contains(m.tolerated, "version") { // somebody wrote at the same time
+			v = v.Clone()
+			v.Version--
+			if n := m.number(v); m.refused(latest, n) == "" {
+				all = append(all, n)
+			}
+		}
 	}
 	propose(before, func(*keys.Manifest) {}) // rollback
 	old := m.manifests[latest]
@@ -202,6 +210,10 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 			v.Keys = append(v.Keys, m.key(v.Version, now, activate, activate+2))
 		})
 	}
+	propose(latest, func(v *keys.Manifest) { // published, as if it had been when the version before was
+		since := ticks(old.CreatedAt)
+		v.Keys = append(v.Keys, m.key(old.Version+1, since, since+lead, since+lead+2))
+	})
 	for i, k := range old.Keys {
 		propose(latest, func(v *keys.Manifest) { v.Keys = slices.Delete(v.Keys, i, i+1) })
 		propose(latest, func(v *keys.Manifest) { v.Keys[i].RevokedAt = tick(now) })
@@ -385,14 +397,15 @@ func (m *model) live(s *moment) string {
 	}
 	for k := range modelKeys {
 		alive := s.expiry[k] > 0 && s.t < s.expiry[k]+int8(m.leeway)
-		if alive && s.missing[k] >= s.t-cache {
+		oldest := s.t - cache - m.rule4
+		if alive && s.missing[k] >= oldest {
 			return fmt.Sprintf("a token of key %d lives until %d, but the JWK Set of tick %d does not have the key", k, s.expiry[k], s.missing[k])
 		}
 		// What does not matter any more must not tell moments apart.
 		if !alive {
 			s.expiry[k] = 0
 		}
-		if s.missing[k] < s.t-cache {
+		if s.missing[k] < oldest {
 			s.missing[k] = never
 		}
 	}
@@ -458,6 +471,8 @@ func TestModelWeakened(t *testing.T) {
 	}{
 		{"rule 1", "tokens of max_lifetime", func(w *world) { w.tolerated = []string{"rule-1"} }, "does not have the key"},
 		{"rule 2", "tokens of max_lifetime", func(w *world) { w.tolerated = []string{"rule-2"} }, "does not have the key"},
+		{"rule 4", "tokens of max_lifetime", func(w *world) { w.rule4 = 1 }, "does not have the key"},
+		{"version", "three versions", func(w *world) { w.tolerated = []string{"version"} }, "does not have the key"},
 		{"rule 3", "longer tokens", func(w *world) { w.rule3 = 1 }, "does not have the key"},
 		{"rule 3 between versions", "longer tokens", func(w *world) { w.tolerated = []string{"rule-3"} }, "does not have the key"},
 		// The same would do no harm to a promise alone that remove_at still keeps.
