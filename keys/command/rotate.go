@@ -77,11 +77,15 @@ func secrets(m *keys.Manifest) []string {
 }
 
 // whoSigns says which key signs and which one takes over soon.
-func whoSigns(_, next *keys.Manifest, now time.Time) []string {
+func whoSigns(old, next *keys.Manifest, now time.Time) []string {
 	p := next.Policy
 	notes := []string{"signs now: nothing; creating sessions answers 503 until a key may sign"}
-	current := next.CurrentAt(now)
-	if current != nil {
+	current, before := next.CurrentAt(now), old.CurrentAt(now)
+	switch {
+	case current == nil:
+	case before != nil && before.ID() == current.ID():
+		notes[0] = fmt.Sprintf("signs now: %s, as before", short(next, current.ID()))
+	default:
 		notes[0] = fmt.Sprintf("signs now: %s, on every replica from %s on",
 			short(next, current.ID()), formatTime(now.Add(p.Propagation+p.Skew)))
 	}
