@@ -293,9 +293,9 @@ func TestServeChecksTheManifest(t *testing.T) {
 	write(t, path, string(unsafe.Encode()))
 	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"refused".*dropped`)
 	token := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "token")
-	next, err := keys.Rotate(good, time.Now().Add(31*24*time.Hour))
+	next, err := keys.Activate(good, time.Now(), "")
 	if err != nil || next.Version == good.Version {
-		t.Fatalf("rotating: version %d, %v", next.Version, err)
+		t.Fatalf("activating: version %d, %v", next.Version, err)
 	}
 	write(t, path, string(next.Encode()))
 	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"replaced"`)

@@ -80,9 +80,9 @@ func TestServeFollowsAVolume(t *testing.T) {
 	}
 
 	token := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "token")
-	next, err := keys.Rotate(good, time.Now().Add(31*24*time.Hour))
+	next, err := keys.Activate(good, time.Now(), "")
 	if err != nil || next.Version == good.Version {
-		t.Fatalf("rotating: version %d, %v", next.Version, err)
+		t.Fatalf("activating: version %d, %v", next.Version, err)
 	}
 	v.swap(t, string(next.Encode()))
 	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"replaced"`)
