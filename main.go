@@ -14,20 +14,26 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/demo"
 	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/probe"
+	"github.com/customersession/customersession/issuer/release"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/command"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/keys/pkcs11"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/authz"
+	"github.com/customersession/customersession/verify/promverify"
 )
 
 func main() {
@@ -60,7 +66,9 @@ func commands() []command.Command {
 		command.New("config", "", "print the table of settings that serve reads", runConfig),
 		command.New("apikey new", "--name NAME [--scope SCOPE,…]", "make an API key for an organization", runAPIKeyNew),
 		command.New("token inspect", "[--issuer URL]", "show the token on standard input, verified or not", runTokenInspect),
-		command.New("version", "", "print the version", runVersion),
+		command.New("probe", "[--url URL] [--timeout DURATION]", "ask a running server whether it is ready", runProbe),
+		command.New("authz", "--issuer URL [--audience NAME]", "tell gateways whose session a request belongs to", runAuthz),
+		command.New("version", "[--json | --sbom] [FILE]", "print version and commit of this binary or of one in a file", runVersion),
 	}
 	return slices.Insert(all, 3, command.All()...)
 }
@@ -177,6 +185,7 @@ func runServe(ctx context.Context, env command.Env, flags *flag.FlagSet, args []
 	if err != nil {
 		return command.Misused("wrong settings:\n%w", err)
 	}
+	settings.Version = running().Build.Version
 	logger := newLogger(env.Err, settings.LogLevel)
 	signers, closeDevice, err := openDevice(settings)
 	if err != nil {
@@ -265,6 +274,86 @@ func runTokenInspect(ctx context.Context, env command.Env, flags *flag.FlagSet, 
 	return command.PrintJSON(env.Out, session)
 }
 
+func runProbe(ctx context.Context, _ command.Env, flags *flag.FlagSet, args []string) error {
+	url := flags.String("url", probe.DefaultURL, "`URL` of the readiness to ask for")
+	timeout := flags.Duration("timeout", 2*time.Second, "how long to wait for the answer")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	return probe.Ready(ctx, *url)
+}
+
+// authzFlags are what authz is told beside whom to trust.
+type authzFlags struct {
+	config                               authz.Config
+	algorithms, scopes, addr, operations string
+	drainDelay                           time.Duration
+	level                                slog.Level
+}
+
+func runAuthz(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
+	var f authzFlags
+	trust := verify.Config{}
+	flags.StringVar(&trust.Issuer, "issuer", "", "`URL` of the issuer, as in its tokens")
+	flags.StringVar(&trust.Audience, "audience", issuer.DefaultAudience, "`audience` that tokens must be for")
+	flags.StringVar(&trust.JWKSetURL, "jwks-url", "", "`URL` of the issuer's keys; empty for the one below --issuer")
+	flags.StringVar(&trust.SnapshotFile, "snapshot-file", "", "`file` that keeps the keys for a restart during an outage")
+	flags.StringVar(&f.algorithms, "algorithms", "ES256,EdDSA", "comma-separated `algorithms` to accept")
+	flags.StringVar(&f.scopes, "scope", "", "comma-separated `scopes` that a session must have")
+	flags.StringVar(&f.addr, "addr", "127.0.0.1:8090", "`address` where gateways ask")
+	flags.StringVar(&f.operations, "operations-addr", "", "`address` for health and metrics; empty for none")
+	flags.BoolVar(&f.config.Cookie, "cookie", false, "also accept the portal's cookie; the gateway must set X-Forwarded-Method")
+	flags.IntVar(&f.config.Status, "status", 204, "`status` that lets a request pass: 204, or 200 for Envoy")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to go on answering after being told to stop")
+	flags.TextVar(&f.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if trust.Issuer == "" {
+		return command.Misused("authz needs --issuer, the URL of the issuer as in its tokens")
+	}
+	for name := range strings.SplitSeq(f.algorithms, ",") {
+		trust.Algorithms = append(trust.Algorithms, jwk.Algorithm(strings.TrimSpace(name)))
+	}
+	f.config.Scopes = strings.FieldsFunc(f.scopes, func(r rune) bool { return r == ',' || r == ' ' })
+	return serveAuthz(ctx, newLogger(env.Err, f.level), trust, f)
+}
+
+func serveAuthz(ctx context.Context, logger *slog.Logger, trust verify.Config, f authzFlags) error {
+	registry := prometheus.NewRegistry()
+	observer, err := promverify.New(registry)
+	if err != nil {
+		return err
+	}
+	trust.Observer, trust.Logger = observer, logger
+	f.config.Metrics, f.config.Logger = promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), logger
+	if f.config.Verifier, err = verify.New(trust); err != nil {
+		return command.UsageError{Err: err}
+	}
+	defer f.config.Verifier.Close()
+	server, err := authz.New(f.config)
+	if err != nil {
+		return command.UsageError{Err: err}
+	}
+	run := authz.RunConfig{DrainDelay: f.drainDelay}
+	var listen net.ListenConfig
+	if run.Public, err = listen.Listen(ctx, "tcp", f.addr); err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	operations := ""
+	if f.operations != "" {
+		if run.Operations, err = listen.Listen(ctx, "tcp", f.operations); err != nil {
+			return fmt.Errorf("--operations-addr: %w", err)
+		}
+		operations = run.Operations.Addr().String()
+	}
+	logger.Info("listening", "addr", run.Public.Addr().String(), "operations_addr", operations,
+		"issuer", trust.Issuer, "version", version())
+	return server.Run(ctx, run)
+}
+
 func inspectUnverified(env command.Env, token string) error {
 	segments := strings.Split(token, ".")
 	if len(segments) != 3 {
@@ -286,18 +375,39 @@ func inspectUnverified(env command.Env, token string) error {
 }
 
 func runVersion(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
-	if err := parse(flags, args); err != nil {
+	asJSON := flags.Bool("json", false, "print one JSON object")
+	sbom := flags.Bool("sbom", false, "print the software bill of materials, CycloneDX 1.6 JSON")
+	files, err := command.Parse(flags, args, 1)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintln(env.Out, version())
-	return nil
+	binary := running()
+	if len(files) == 1 {
+		if binary, err = release.Open(files[0]); err != nil {
+			return err
+		}
+	}
+	switch {
+	case *sbom && *asJSON:
+		return command.Misused("--sbom is JSON already; leave --json out")
+	case *sbom:
+		return binary.WriteSBOM(env.Out)
+	case *asJSON:
+		return command.PrintJSON(env.Out, binary.Build)
+	default:
+		return binary.Build.Write(env.Out)
+	}
 }
 
-// version is what the Go tool wrote into the binary.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version + " " + info.GoVersion
+// What the linker writes where there is no repository to read it from, as in
+// the build of an image:
+//
+//	-ldflags "-X main.linkedVersion=v1.2.3 -X main.linkedCommit=HASH"
+var linkedVersion, linkedCommit string //nolint:gochecknoglobals // the linker can write nothing else
+
+func running() release.Binary {
+	return release.Running(release.Linked{Version: linkedVersion, Commit: linkedCommit})
 }
+
+// version is for the log of the start.
+func version() string { return running().Build.String() }

@@ -91,8 +91,11 @@ func email(c *customers.Customer) string {
 // findCustomer looks a customer up and counts how that went.
 func (s *Server) findCustomer(ctx context.Context, q customers.Query) (*customers.Customer, error) {
 	start := time.Now()
+	ctx, span := s.tracer.StartLookup(ctx)
 	customer, err := s.customers.Find(ctx, q)
-	s.metrics.lookup(err, time.Since(start))
+	result := lookupResult(err)
+	span.EndLookup(result, result == lookupUnavailable)
+	s.metrics.lookup(result, time.Since(start))
 	return customer, err
 }
 
@@ -107,7 +110,9 @@ func (s *Server) sign(ctx context.Context, key *keys.SigningKey, c *claimSet) (s
 		defer cancel()
 		ctx = limited
 	}
+	ctx, span := s.tracer.StartSigning(ctx)
 	token, err := signToken(ctx, key, c)
+	span.EndSigning(string(key.Public.Algorithm()), key.Public.ID(), err != nil)
 	s.metrics.signature(key.Public.Algorithm(), err, time.Since(start))
 	s.remember(err)
 	return token, err

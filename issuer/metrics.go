@@ -10,6 +10,7 @@ import (
 
 	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/issuer/reload"
+	"github.com/customersession/customersession/issuer/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
@@ -86,17 +87,41 @@ func (m *metrics) signature(algorithm jwk.Algorithm, err error, took time.Durati
 	m.signatures.WithLabelValues(string(algorithm), result).Observe(took.Seconds())
 }
 
-func (m *metrics) lookup(err error, took time.Duration) {
-	result := "refused"
+func (m *metrics) lookup(result string, took time.Duration) {
+	m.lookups.WithLabelValues(result).Observe(took.Seconds())
+}
+
+const lookupUnavailable = "unavailable"
+
+// lookupResult is how a look-up ended, for metrics and traces.
+func lookupResult(err error) string {
 	switch {
 	case err == nil:
-		result = "found"
+		return "found"
 	case errors.Is(err, customers.ErrNotFound):
-		result = "not_found"
+		return "not_found"
 	case errors.Is(err, customers.ErrUnavailable):
-		result = "unavailable"
+		return lookupUnavailable
+	default:
+		return "refused"
 	}
-	m.lookups.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// traces shows what becomes of spans, where there are any.
+func (m *metrics) traces(t *tracing.Tracer) {
+	if t == nil {
+		return
+	}
+	for result, count := range map[string]func(tracing.Stats) uint64{
+		"exported": func(s tracing.Stats) uint64 { return s.Exported },
+		"failed":   func(s tracing.Stats) uint64 { return s.Failed },
+		"dropped":  func(s tracing.Stats) uint64 { return s.Dropped },
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "customersession_trace_spans_total", Help: "Spans that were exported or lost.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(count(t.Stats())) }))
+	}
 }
 
 // reload counts what happened to a file.

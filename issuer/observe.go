@@ -30,18 +30,22 @@ func handle(next func(*call) error) echo.HandlerFunc {
 	}
 }
 
-// observe gives each request an ID, one log line and its metrics.
+// observe gives each request an ID, one log line, its metrics, and a span if
+// it is traced.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(context echo.Context) error {
 		start := time.Now()
 		c := &call{Context: context, requestID: newRequestID(context.Request())}
+		request, span := s.tracer.StartRequest(context.Request(), method(c), context.Path())
+		context.SetRequest(request)
 		context.Response().Header().Set(echo.HeaderXRequestID, c.requestID)
 		if c.failure = next(c); c.failure != nil && !c.Response().Committed {
 			refuse(c.failure).write(c.Response())
 		}
 		took := time.Since(start)
+		span.EndRequest(c.Response().Status)
 		s.metrics.request(c, took)
-		s.logRequest(c, took)
+		s.logRequest(c, took, span.TraceID())
 		return nil
 	}
 }
@@ -68,7 +72,7 @@ func isRequestID(id string) bool {
 
 // logRequest writes the request's line. It names the route, never the path or
 // the query: those are the client's, and may hold a token.
-func (s *Server) logRequest(c *call, took time.Duration) {
+func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	status, level := c.Response().Status, slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
@@ -88,6 +92,9 @@ func (s *Server) logRequest(c *call, took time.Duration) {
 	}
 	if c.failure != nil {
 		attrs = append(attrs, slog.String("error", failureText(c.failure)))
+	}
+	if traceID != "" {
+		attrs = append(attrs, slog.String("trace_id", traceID))
 	}
 	s.log(c.Request().Context(), level, "request", attrs...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/issuer/organizations"
 	"github.com/customersession/customersession/issuer/reload"
+	"github.com/customersession/customersession/issuer/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
@@ -46,8 +47,10 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 	})
 	directory, customersErr := p.openDirectory(ctx, settings, files)
+	tracer, tracesErr := openTracer(settings, logger)
 	err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
+		inFile("headers for traces", tracesErr),
 	)
 	if err == nil {
 		err = fits(ring.Current(), settings)
@@ -59,12 +62,12 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 			Keys: ring.Current, Organizations: registry.Current, Customers: directory,
 			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
 			StrangerRate: settings.StrangerRate, StrangerBurst: settings.StrangerBurst,
-			TrustedProxies: settings.TrustedProxies, Logger: logger,
+			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
 		})
 	}
 	if err != nil {
 		p.close()
-		return nil, err
+		return nil, errors.Join(err, tracer.Shutdown(ctx))
 	}
 	p.follow(files.all)
 	return p, nil
@@ -148,6 +151,7 @@ func (p *Production) openDirectory(ctx context.Context, settings Settings, files
 		}
 		return customers.NewHTTP(customers.HTTPConfig{
 			BaseURL: settings.CustomersURL, Token: token, Timeout: settings.CustomersTimeout,
+			Headers: tracing.Inject,
 		})
 	case "postgres":
 		dsn, err := readSecret(settings.CustomersDSNFile)
@@ -166,6 +170,25 @@ func (p *Production) openDirectory(ctx context.Context, settings Settings, files
 	default:
 		return customers.Request{}, nil
 	}
+}
+
+// openTracer makes the tracer, or nil where traces are off.
+func openTracer(settings Settings, logger *slog.Logger) (*tracing.Tracer, error) {
+	if settings.TracesEndpoint == "" {
+		return nil, nil
+	}
+	text, err := readSecret(settings.TracesHeadersFile)
+	if err != nil {
+		return nil, err
+	}
+	headers, err := tracing.ParseHeaders(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", settings.TracesHeadersFile, err)
+	}
+	return tracing.New(tracing.Config{
+		Endpoint: settings.TracesEndpoint, Headers: headers, Ratio: settings.TracesRatio,
+		Version: settings.Version, Logger: logger,
+	})
 }
 
 // liveFile is the directory of whatever version of the file is in use.

@@ -42,8 +42,8 @@ type RunConfig struct {
 }
 
 // Run serves until ctx is done, and then stops in order: not ready, no new
-// connections, requests in flight finished. It returns nil after that, or the
-// error that made it stop early.
+// connections, requests in flight finished, what was traced of them exported.
+// It returns nil after that, or the error that made it stop early.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if config.Handler == nil {
 		config.Handler = s.Handler()
@@ -99,6 +99,10 @@ func (s *Server) drain(ctx context.Context, config RunConfig, public, operations
 	err := public.Shutdown(limit)
 	if err != nil {
 		err = errors.Join(errors.New("requests were still in flight after the drain timeout"), public.Close())
+	}
+	// Within the same limit. It is nobody's failure but that of the traces.
+	if err := s.tracer.Shutdown(limit); err != nil {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "traces are lost", slog.String("error", err.Error()))
 	}
 	return errors.Join(err, operations.Close())
 }

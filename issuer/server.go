@@ -19,6 +19,7 @@ import (
 	"github.com/customersession/customersession/issuer/customers"
 	"github.com/customersession/customersession/issuer/organizations"
 	"github.com/customersession/customersession/issuer/ratelimit"
+	"github.com/customersession/customersession/issuer/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
@@ -67,6 +68,8 @@ type Config struct {
 	// Logger gets a line for each request and an event for each session.
 	// Default: none.
 	Logger *slog.Logger
+	// Tracer gets spans of each request. Run shuts it down. Default: none.
+	Tracer *tracing.Tracer
 }
 
 // A Server is the issuer's HTTP API. Its handlers are safe for concurrent use.
@@ -86,6 +89,7 @@ type Server struct {
 	strangerLimit *ratelimit.Limiter[netip.Prefix]
 
 	logger   *slog.Logger
+	tracer   *tracing.Tracer // nil: off
 	metrics  *metrics
 	router   *echo.Echo
 	buffers  sync.Pool // of *[]byte
@@ -105,8 +109,10 @@ func New(config Config) (*Server, error) {
 		keyLimit:      ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
 		strangerLimit: ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
 		logger:        config.Logger,
+		tracer:        config.Tracer,
 		metrics:       newMetrics(config.Keys),
 	}
+	s.metrics.traces(config.Tracer)
 	var err error
 	s.verifier, err = verify.New(verify.Config{
 		Issuer: config.Issuer, Audience: config.Audience, KeySource: s,

@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"github.com/customersession/customersession/issuer/tracing"
 )
 
 // settingsPrefix begins the name of every environment variable of ours.
@@ -50,9 +53,17 @@ type Settings struct {
 	TrustedProxies prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
 	LogLevel       slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
+	TracesEndpoint    string  `envconfig:"TRACES_ENDPOINT" desc:"Where an OpenTelemetry collector takes traces over OTLP/HTTP, e.g. http://127.0.0.1:4318/v1/traces; empty: no traces"`
+	TracesRatio       float64 `envconfig:"TRACES_RATIO" default:"0.01" desc:"Share of requests to trace, 0 to 1, where the caller's traceparent does not decide"`
+	TracesHeadersFile string  `envconfig:"TRACES_HEADERS_FILE" desc:"File with headers for that collector, one Name: value a line, such as credentials; needs https; read at start"`
+
 	ReloadInterval time.Duration `envconfig:"RELOAD_INTERVAL" default:"10s" desc:"How often files are looked at even when nothing was seen to change"`
 	DrainDelay     time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
 	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
+
+	// Version is what traces say of the program. It is no setting: the program
+	// knows it. Empty: unknown.
+	Version string `ignored:"true"`
 }
 
 // prefixes is a comma-separated list of networks.
@@ -82,6 +93,9 @@ func LoadSettings() (Settings, error) {
 	value := reflect.ValueOf(&s).Elem()
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
+		if field.Tag.Get("ignored") != "" {
+			continue
+		}
 		name := settingsPrefix + "_" + field.Tag.Get("envconfig")
 		known[name] = true
 		single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
@@ -157,7 +171,25 @@ func (s *Settings) problems() []error {
 	problem(s.ReloadInterval < time.Second || s.ReloadInterval > time.Hour, "RELOAD_INTERVAL is not between 1s and 1h")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
-	return append(problems, s.directoryProblems()...)
+	return slices.Concat(problems, s.tracesProblems(), s.directoryProblems())
+}
+
+func (s *Settings) tracesProblems() []error {
+	var problems []error
+	// Written so that it holds for NaN, too.
+	if !(s.TracesRatio >= 0 && s.TracesRatio <= 1) {
+		problems = append(problems, errors.New(settingsPrefix+"_TRACES_RATIO is not between 0 and 1"))
+	}
+	if s.TracesEndpoint == "" {
+		if s.TracesHeadersFile != "" {
+			problems = append(problems, fmt.Errorf("%s_TRACES_HEADERS_FILE is set, but %s_TRACES_ENDPOINT is missing", settingsPrefix, settingsPrefix))
+		}
+		return problems
+	}
+	if err := tracing.CheckEndpoint(s.TracesEndpoint, s.TracesHeadersFile != ""); err != nil {
+		problems = append(problems, fmt.Errorf("%s_TRACES_ENDPOINT is wrong: %w", settingsPrefix, err))
+	}
+	return problems
 }
 
 // directoryProblems checks that the chosen directory has what it needs, and

@@ -57,6 +57,9 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, withoutURL(err)
 	}
+	if h.headers != nil {
+		h.headers(ctx, request.Header)
+	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "customersession")
 	if *h.token != "" {

@@ -24,6 +24,10 @@ type HTTPConfig struct {
 	BaseURL string
 	// Token is sent as a bearer token (RFC 6750, Section 2.1). Default: none.
 	Token Secret
+	// Headers may add headers to a request on behalf of ctx, such as
+	// traceparent (W3C Trace Context). It cannot replace those that are
+	// always sent. Default: none.
+	Headers func(ctx context.Context, header http.Header)
 	// Client sends the requests; its redirect policy is not used. Default: a
 	// client of its own with as many idle connections as MaxConcurrent.
 	Client *http.Client
@@ -54,6 +58,7 @@ type HTTPConfig struct {
 type HTTP struct {
 	base    string
 	token   *Secret // a pointer, since fmt would print an unexported value
+	headers func(context.Context, http.Header)
 	client  *http.Client
 	timeout time.Duration
 	budget  time.Duration
@@ -82,6 +87,7 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 	return &HTTP{
 		base:    base,
 		token:   &config.Token,
+		headers: config.Headers,
 		client:  withoutRedirects(config.Client, concurrent),
 		timeout: timeout,
 		budget:  cmp.Or(config.Budget, timeout*3/2),

@@ -116,6 +116,52 @@ func TestHTTPSendsWhatTheServerExpects(t *testing.T) {
 	}
 }
 
+// Each attempt has the headers that are added on behalf of the call, beside
+// those that are always sent.
+func TestHTTPHeaders(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.Header)
+		if len(got) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	type key struct{}
+	h := newHTTP(t, customers.HTTPConfig{
+		BaseURL: server.URL, Token: token,
+		Headers: func(ctx context.Context, header http.Header) {
+			value, _ := ctx.Value(key{}).(string)
+			header.Set("Traceparent", value)
+			header.Set("Authorization", "Bearer of another")
+			header.Set("Accept", "text/html")
+		},
+	})
+	ctx := context.WithValue(t.Context(), key{}, "of this call")
+	_, err := h.Find(ctx, customers.Query{OrganizationID: home, ExternalID: "somebody"})
+	if !errors.Is(err, customers.ErrNotFound) {
+		t.Fatalf("got %v, want %v", err, customers.ErrNotFound)
+	}
+	if len(got) != 2 {
+		t.Fatalf("there were %d attempts, want 2", len(got))
+	}
+	for _, header := range got {
+		for name, want := range map[string]string{
+			"Traceparent": "of this call", "Authorization": "Bearer " + token, "Accept": "application/json",
+		} {
+			if values := header.Values(name); len(values) != 1 || values[0] != want {
+				t.Errorf("%s is %q, want %q", name, values, want)
+			}
+		}
+	}
+}
+
 // TestHTTPTrouble: whatever the server does, the answer is right, comes soon,
 // and takes no more attempts than it should.
 func TestHTTPTrouble(t *testing.T) {

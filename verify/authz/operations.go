@@ -1,0 +1,59 @@
+package authz
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/customersession/customersession/verify"
+)
+
+// Operations returns the handler for operators: /livez, /readyz and /metrics.
+// It needs no credentials, so it belongs on a listener of its own.
+func (s *Server) Operations() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeHealth(w, http.StatusOK, health{Status: "ok"})
+	})
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", s.metrics)
+	return mux
+}
+
+// health is the answer to a probe.
+type health struct {
+	Status string `json:"status"`
+	// Keys is what the keys are good for.
+	Keys *verify.State `json:"keys,omitempty"`
+	// LastError is why they could not be fetched, see [verify.Health].
+	LastError string `json:"last_error,omitempty"`
+}
+
+// readyz is ready with any keys to verify with, also with stale ones: they are
+// what others have, too. Asking for them here keeps a server fetching that gets
+// no other requests.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	limit, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	err := s.verifier.Ready(limit)
+	keys := s.verifier.Health()
+	answer := health{Status: "ok", Keys: &keys.State, LastError: keys.LastError}
+	status := http.StatusOK
+	switch {
+	case s.draining.Load():
+		status, answer.Status = http.StatusServiceUnavailable, "draining"
+	case err != nil:
+		status, answer.Status = http.StatusServiceUnavailable, "unready"
+	}
+	writeHealth(w, status, answer)
+}
+
+func writeHealth(w http.ResponseWriter, status int, answer health) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		// The probe is gone; there is nobody left to tell.
+		return
+	}
+}

@@ -1,0 +1,170 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/customersession/customersession/verify"
+)
+
+// Limits that keep slow clients from holding connections. Nothing is read but
+// headers, and an answer waits for keys for 2 seconds at most.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// maxHeader is more than gateways let through, which is about 32 KiB.
+	maxHeader = 64 << 10
+
+	// drainTimeout is how long requests in flight may take to finish.
+	drainTimeout = 10 * time.Second
+	// readyTimeout is how long a probe waits for keys.
+	readyTimeout = time.Second
+)
+
+// Config says whom a [Server] lets pass, and how it says so. Verifier is
+// required; every other zero field stands for its documented default.
+type Config struct {
+	// Verifier verifies the tokens. Closing it is up to the caller.
+	Verifier *verify.Verifier
+	// Scopes are what a session must allow, all of them. Default: none.
+	Scopes []string
+	// Cookie also accepts the cookie of [verify.Verifier.SignIn] where there
+	// is no Authorization header. The gateway must then pass on the client's
+	// Cookie, Origin and Sec-Fetch-Site headers and Host, and set
+	// X-Forwarded-Method to the client's method: without it, each request
+	// counts as one that changes something, and must come from a page of the
+	// same origin.
+	Cookie bool
+	// Status is the one that lets a request pass: 204, or 200 for Envoy, which
+	// takes any other one for a refusal. Default: 204.
+	Status int
+	// Metrics answers /metrics of [Server.Operations]. Default: 404.
+	Metrics http.Handler
+	// Logger gets a line when the server has keys and when it stops, and one
+	// at level debug for each request that is refused, with the reason and
+	// nothing out of the token. Default: none.
+	Logger *slog.Logger
+}
+
+// A Server answers gateways. It is safe for concurrent use.
+type Server struct {
+	verifier *verify.Verifier
+	scopes   []string
+	cookie   bool
+	status   int
+	metrics  http.Handler
+	logger   *slog.Logger
+	draining atomic.Bool
+}
+
+// New returns a server, or what is wrong with config. It does no I/O.
+func New(config Config) (*Server, error) {
+	if config.Verifier == nil {
+		return nil, errors.New("authz: config has no Verifier")
+	}
+	if config.Status == 0 {
+		config.Status = http.StatusNoContent
+	}
+	if config.Status != http.StatusNoContent && config.Status != http.StatusOK {
+		return nil, fmt.Errorf("authz: status %d does not let a request pass; use 204 or 200", config.Status)
+	}
+	if config.Metrics == nil {
+		config.Metrics = http.NotFoundHandler()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		verifier: config.Verifier, scopes: slices.Clone(config.Scopes), cookie: config.Cookie,
+		status: config.Status, metrics: config.Metrics, logger: config.Logger,
+	}, nil
+}
+
+// RunConfig says where a server runs.
+type RunConfig struct {
+	// Public is where gateways ask. Run closes it.
+	Public net.Listener
+	// Operations is for probes and metrics. Run closes it. Default: none.
+	Operations net.Listener
+	// DrainDelay is how long the server goes on answering after it was told to
+	// stop and said that it is not ready: the gateway beside it is told at the
+	// same time, and finishes its own requests. Default: none.
+	DrainDelay time.Duration
+}
+
+// Run serves until ctx is done, and then stops in order: not ready, no new
+// connections, requests in flight finished. It returns nil after that, or the
+// error that made it stop early. It fetches keys from the start on, and not
+// only when the first request comes.
+func (s *Server) Run(ctx context.Context, config RunConfig) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var warming sync.WaitGroup
+	defer warming.Wait()
+	defer cancel(nil)
+	warming.Go(func() { s.warm(ctx) })
+	servers := []*http.Server{s.serve(config.Public, s.Handler(), cancel)}
+	if config.Operations != nil {
+		servers = append(servers, s.serve(config.Operations, s.Operations(), cancel))
+	}
+	<-ctx.Done()
+	failure := context.Cause(ctx)
+	if errors.Is(failure, context.Canceled) {
+		failure = nil
+		s.wait(ctx, config.DrainDelay)
+	}
+	return errors.Join(failure, s.drain(ctx, servers))
+}
+
+// warm fetches keys, however long that takes.
+func (s *Server) warm(ctx context.Context) {
+	if err := s.verifier.Ready(ctx); err == nil {
+		s.logger.LogAttrs(ctx, slog.LevelInfo, "keys are there", slog.Any("kids", s.verifier.Health().KeyIDs))
+	}
+}
+
+// serve serves a listener. When that fails, nothing else goes on either.
+func (s *Server) serve(listener net.Listener, handler http.Handler, failed context.CancelCauseFunc) *http.Server {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// Its texts are about clients that misbehave below HTTP.
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed(fmt.Errorf("serving %s: %w", listener.Addr(), err))
+		}
+	}()
+	return server
+}
+
+// wait is the time in which those who ask learn that they should not.
+func (s *Server) wait(ctx context.Context, delay time.Duration) {
+	s.draining.Store(true)
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", delay.String()))
+	time.Sleep(delay)
+}
+
+// drain stops the servers, the one for gateways first.
+func (s *Server) drain(ctx context.Context, servers []*http.Server) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	var problems []error
+	for _, server := range servers {
+		if err := server.Shutdown(limit); err != nil {
+			problems = append(problems, errors.New("requests were still in flight after 10 s"), server.Close())
+		}
+	}
+	return errors.Join(problems...)
+}
