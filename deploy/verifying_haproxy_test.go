@@ -30,21 +30,29 @@ type pageProxy struct {
 }
 
 // startProxy runs HAProxy in front of a service that answers with what it is
-// told of the customer. A folder stands for /etc/haproxy.
+// told of the customer.
 func startProxy(t *testing.T, issuer *verifytest.Issuer) *pageProxy {
 	t.Helper()
-	haproxy := pageProgram(t, []string{"haproxy", "/usr/sbin/haproxy"}, "install haproxy 2.6 or newer", "-v")
-	pageProgram(t, []string{"python3"}, "install python3", "--version")
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, strings.Join(r.Header.Values("X-Customer-Id"), ", "))
 	}))
 	t.Cleanup(service.Close)
+	proxy := startProxyFor(t, issuer, service.Listener.Addr().String())
+	proxy.waitFor(t, accepted, issuer.Token(verifytest.TokenSpec{}))
+	return proxy
+}
 
+// startProxyFor runs HAProxy in front of a service and does not wait for it. A
+// folder stands for /etc/haproxy.
+func startProxyFor(t *testing.T, issuer *verifytest.Issuer, service string) *pageProxy {
+	t.Helper()
+	haproxy := pageProgram(t, []string{"haproxy", "/usr/sbin/haproxy"}, "install haproxy 2.6 or newer", "-v")
+	pageProgram(t, []string{"python3"}, "install python3", "--version")
 	folder := t.TempDir()
 	socket := filepath.Join(folder, "socket")
 	writePageFiles(t, folder, map[string]string{
 		"haproxy.cfg.in": pageBlock(t, "haproxy", pageIssuer, issuer.URL(), "/etc/haproxy", folder,
-			"bind :8080", "bind unix@"+socket, "127.0.0.1:9000", service.Listener.Addr().String()),
+			"bind :8080", "bind unix@"+socket, "127.0.0.1:9000", service),
 		"keys.py":        pageBlock(t, "haproxy-keys"),
 		"update.sh":      pageBlock(t, "haproxy-update", pageIssuer, issuer.URL(), "/etc/haproxy", folder),
 		"sessions/about": "The keys of the issuer.\n",
@@ -72,14 +80,12 @@ func startProxy(t *testing.T, issuer *verifytest.Issuer) *pageProxy {
 	}
 	t.Cleanup(func() { _ = command.Wait() })
 	writePageFiles(t, folder, map[string]string{"pid": strconv.Itoa(command.Process.Pid)})
-	proxy := &pageProxy{update: update, client: &http.Client{Transport: &http.Transport{
+	return &pageProxy{update: update, client: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}}
-	proxy.waitFor(t, accepted, issuer.Token(verifytest.TokenSpec{}))
-	return proxy
 }
 
 // verdict sends a token, and with it a lie that the service must not see.
