@@ -1,0 +1,147 @@
+{{/* One variable. Call with (list "NAME" value); an empty value is left to the program's default. */}}
+{{- define "customersession.setting" }}
+{{- if ne (toString (last .)) "" }}
+- name: CUSTOMERSESSION_{{ first . }}
+  value: {{ toString (last .) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The settings of the server. None of them is a secret: those are files. */}}
+{{- define "customersession.settings" -}}
+{{- $v := .Values }}
+{{- include "customersession.setting" (list "ISSUER" (include "customersession.issuer" .)) }}
+{{- include "customersession.setting" (list "AUDIENCE" $v.audience) }}
+{{- include "customersession.setting" (list "ADDR" (printf ":%v" $v.ports.public)) }}
+{{- include "customersession.setting" (list "OPERATIONS_ADDR" (printf ":%v" $v.ports.operations)) }}
+{{- include "customersession.setting" (list "KEYS_FILE" "/etc/customersession/keys/keys.json") }}
+{{- include "customersession.setting" (list "PKCS11_MODULE" $v.keys.pkcs11.module) }}
+{{- if $v.keys.pkcs11.pinSecret }}
+{{- include "customersession.setting" (list "PKCS11_PIN_FILE" "/etc/customersession/pin/pin") }}
+{{- end }}
+{{- include "customersession.setting" (list "ORGANIZATIONS_FILE" "/etc/customersession/organizations/organizations.json") }}
+{{- include "customersession.customerSettings" . }}
+{{- include "customersession.setting" (list "SESSION_LIFETIME" $v.sessions.lifetime) }}
+{{- include "customersession.setting" (list "MAX_SESSION_LIFETIME" $v.sessions.maxLifetime) }}
+{{- /* Helm's numbers are floating, and the program wants whole ones for bursts. */}}
+{{- include "customersession.setting" (list "KEY_RATE" $v.limits.keyRate) }}
+{{- include "customersession.setting" (list "KEY_BURST" (int64 $v.limits.keyBurst)) }}
+{{- include "customersession.setting" (list "STRANGER_RATE" $v.limits.strangerRate) }}
+{{- include "customersession.setting" (list "STRANGER_BURST" (int64 $v.limits.strangerBurst)) }}
+{{- include "customersession.setting" (list "TRUSTED_PROXIES" (join "," $v.trustedProxies)) }}
+{{- include "customersession.setting" (list "LOG_LEVEL" $v.logLevel) }}
+{{- with $v.traces }}
+{{- if .endpoint }}
+{{- include "customersession.setting" (list "TRACES_ENDPOINT" .endpoint) }}
+{{- include "customersession.setting" (list "TRACES_RATIO" .ratio) }}
+{{- if .headersSecret }}
+{{- include "customersession.setting" (list "TRACES_HEADERS_FILE" "/etc/customersession/traces/headers") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- include "customersession.setting" (list "RELOAD_INTERVAL" $v.reloadInterval) }}
+{{- include "customersession.setting" (list "DRAIN_DELAY" (printf "%vs" $v.drain.delaySeconds)) }}
+{{- include "customersession.setting" (list "DRAIN_TIMEOUT" (printf "%vs" $v.drain.timeoutSeconds)) }}
+{{- range $name, $value := $v.extraEnv }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Those of the directory that was chosen: the program refuses those of another one. */}}
+{{- define "customersession.customerSettings" }}
+{{- $c := .Values.customers }}
+{{- include "customersession.setting" (list "CUSTOMERS" $c.from) }}
+{{- if eq $c.from "file" }}
+{{- include "customersession.setting" (list "CUSTOMERS_FILE" "/etc/customersession/customers/customers.jsonl") }}
+{{- else if eq $c.from "http" }}
+{{- include "customersession.setting" (list "CUSTOMERS_URL" (required "customers.http.url is missing" $c.http.url)) }}
+{{- if $c.http.tokenSecret }}
+{{- include "customersession.setting" (list "CUSTOMERS_TOKEN_FILE" "/etc/customersession/customers/token") }}
+{{- end }}
+{{- else if eq $c.from "postgres" }}
+{{- include "customersession.setting" (list "CUSTOMERS_DSN_FILE" "/etc/customersession/customers/dsn") }}
+{{- include "customersession.setting" (list "CUSTOMERS_QUERY_ID" $c.postgres.queryID) }}
+{{- include "customersession.setting" (list "CUSTOMERS_QUERY_EXTERNAL_ID" $c.postgres.queryExternalID) }}
+{{- end }}
+{{- include "customersession.setting" (list "CUSTOMERS_TIMEOUT" $c.timeout) }}
+{{- end }}
+
+{{/* A volume with one member of a Secret. Call with (list "name" "secret" "member" "path"). */}}
+{{- define "customersession.secretVolume" }}
+- name: {{ index . 0 }}
+  secret:
+    secretName: {{ index . 1 }}
+    defaultMode: 0440
+    items:
+      - key: {{ index . 2 }}
+        path: {{ index . 3 }}
+{{- end }}
+
+{{/* The files of the server: one volume for each Secret, mounted as a folder, since only a folder is refreshed. */}}
+{{- define "customersession.volumes" -}}
+{{- include "customersession.secretVolume" (list "keys" .Values.keys.secret .Values.keys.member "keys.json") }}
+{{- include "customersession.secretVolume" (list "organizations" .Values.organizations.secret .Values.organizations.member "organizations.json") }}
+{{- with .Values.keys.pkcs11 }}
+{{- if .pinSecret }}
+{{- include "customersession.secretVolume" (list "pin" .pinSecret .pinMember "pin") }}
+{{- end }}
+{{- end }}
+{{- with .Values.traces }}
+{{- if .headersSecret }}
+{{- include "customersession.secretVolume" (list "traces" .headersSecret .headersMember "headers") }}
+{{- end }}
+{{- end }}
+{{- include "customersession.customersVolume" .Values.customers }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "customersession.customersVolume" }}
+{{- if and (eq .from "file") .file.secret }}
+{{- if .file.configMap }}
+{{- fail "customers.file has both a secret and a configMap; give one" }}
+{{- end }}
+{{- include "customersession.secretVolume" (list "customers" .file.secret .file.member "customers.jsonl") }}
+{{- else if eq .from "file" }}
+- name: customers
+  configMap:
+    name: {{ required "customers.file.secret or customers.file.configMap is missing" .file.configMap }}
+    items:
+      - key: {{ .file.member }}
+        path: customers.jsonl
+{{- else if and (eq .from "http") .http.tokenSecret }}
+{{- include "customersession.secretVolume" (list "customers" .http.tokenSecret .http.tokenMember "token") }}
+{{- else if eq .from "postgres" }}
+{{- include "customersession.secretVolume" (list "customers" (required "customers.postgres.dsnSecret is missing" .postgres.dsnSecret) .postgres.dsnMember "dsn") }}
+{{- end }}
+{{- end }}
+
+{{- define "customersession.mounts" -}}
+- name: keys
+  mountPath: /etc/customersession/keys
+  readOnly: true
+- name: organizations
+  mountPath: /etc/customersession/organizations
+  readOnly: true
+{{- if .Values.keys.pkcs11.pinSecret }}
+- name: pin
+  mountPath: /etc/customersession/pin
+  readOnly: true
+{{- end }}
+{{- if .Values.traces.headersSecret }}
+- name: traces
+  mountPath: /etc/customersession/traces
+  readOnly: true
+{{- end }}
+{{- if include "customersession.customersVolume" .Values.customers }}
+- name: customers
+  mountPath: /etc/customersession/customers
+  readOnly: true
+{{- end }}
+{{- range .Values.extraVolumeMounts }}
+- name: {{ .name }}
+  mountPath: {{ .mountPath }}
+  readOnly: true
+{{- end }}
+{{- end }}

@@ -1,0 +1,134 @@
+//go:build unix
+
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/keys"
+)
+
+// chartSteps returns the commands of the chart's README that install it. What
+// follows them needs pods.
+func chartSteps(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(chartFolder, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "\n## Install\n")
+	section, _, ended := strings.Cut(section, "\n**Does it work?**\n")
+	if !found || !ended {
+		t.Fatal("the README has no section that installs the chart")
+	}
+	var steps strings.Builder
+	for {
+		_, rest, more := strings.Cut(section, "\n```sh\n")
+		if !more {
+			break
+		}
+		block, rest, _ := strings.Cut(rest, "\n```\n")
+		steps.WriteString(block + "\n")
+		section = rest
+	}
+	// Nothing makes pods here, so none of them gets ready.
+	text, waits := strings.CutSuffix(strings.TrimSpace(steps.String()), " --wait")
+	if !waits {
+		t.Fatalf("the README does not end with waiting for the pods:\n%s", steps.String())
+	}
+	return text
+}
+
+// readme types what the chart's README says, word for word, and looks at what
+// it made.
+func (s *chartServer) readme(t *testing.T) {
+	t.Helper()
+	folder, programs := t.TempDir(), t.TempDir()
+	links := map[string]string{
+		filepath.Join(folder, "deploy"): ".",
+		filepath.Join(programs, "helm"): needs.Program(t, "helm", chartToolsHint, "../.ci/cache"),
+	}
+	for _, name := range []string{"kubectl", "jq"} {
+		links[filepath.Join(programs, name)] = needs.Program(t, name, "install "+name, "../.ci/cache")
+	}
+	for link, target := range links {
+		target, err := filepath.Abs(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(programs, "customersession"), "..")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	sh := exec.CommandContext(t.Context(), "/bin/sh", "-euc", chartSteps(t))
+	sh.Dir = folder
+	sh.Env = []string{
+		"PATH=" + programs + ":/usr/bin:/bin", "HOME=" + t.TempDir(), "KUBECONFIG=" + s.kubeconfig(t),
+	}
+	if output, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	s.checkReadme(t, filepath.Join(folder, "apikey.json"))
+}
+
+// checkReadme reads the two Secrets as the server does.
+func (s *chartServer) checkReadme(t *testing.T, apiKey string) {
+	t.Helper()
+	manifest, err := keys.ParseManifest(s.secretMember(t, "customersession-keys", "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if manifest.CurrentAt(time.Now()) == nil {
+		t.Error("no key signs at once")
+	}
+	registry, err := organizations.Parse(bytes.NewReader(s.secretMember(t, "customersession-organizations", "organizations.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct{ Secret string }
+	text, err := os.ReadFile(apiKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &made); err != nil {
+		t.Fatal("the API key is not JSON")
+	}
+	key, err := registry.Authenticate(made.Secret, time.Now())
+	if err != nil || !key.Has(organizations.ScopeWrite) {
+		t.Errorf("the API key may not create sessions: %v", err)
+	}
+	const deployment = "/apis/apps/v1/namespaces/sessions/deployments/customersession"
+	if status, answer := s.ask(t, "admin-token", http.MethodGet, deployment, nil); status != http.StatusOK {
+		t.Errorf("the Deployment: got %d: %s", status, answer)
+	}
+}
+
+// secretMember returns a member of a Secret in the namespace of the README.
+func (s *chartServer) secretMember(t *testing.T, name, member string) []byte {
+	t.Helper()
+	status, answer := s.ask(t, "admin-token", http.MethodGet, "/api/v1/namespaces/"+chartNamespace+"/secrets/"+name, nil)
+	var secret chartObject
+	if err := json.Unmarshal(answer, &secret); err != nil || status != http.StatusOK {
+		t.Fatalf("the Secret %s: got %d", name, status)
+	}
+	text, err := base64.StdEncoding.DecodeString(secret.text("data", member))
+	if err != nil {
+		t.Fatalf("the Secret %s: %s is not base64", name, member)
+	}
+	return text
+}
