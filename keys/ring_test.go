@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -182,11 +183,12 @@ func TestSignerAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, attempts := false, 0
+		var back atomic.Bool
+		var attempts atomic.Int32
 		ring, err := keys.NewRing(m, func(string, *jwk.Key) (keys.Signer, error) {
-			attempts++
+			attempts.Add(1)
 			time.Sleep(10 * time.Second) // a device that hangs
-			if !back {
+			if !back.Load() {
 				return nil, fmt.Errorf("%w: no such token", keys.ErrSignerAway)
 			}
 			return private, nil
@@ -217,10 +219,10 @@ func TestSignerAway(t *testing.T) {
 		}
 		callers.Wait()
 		time.Sleep(10 * time.Second)
-		if attempts != 2 {
-			t.Errorf("%d attempts, want the first and one of all callers", attempts)
+		if got := attempts.Load(); got != 2 {
+			t.Errorf("%d attempts, want the first and one of all callers", got)
 		}
-		back = true
+		back.Store(true)
 		if _, err := key.Signer.Sign(t.Context(), []byte("x")); err != nil {
 			t.Errorf("with the device back: %v", err)
 		}
@@ -242,9 +244,9 @@ func TestAwayAsksAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		attempts := 0
+		var attempts atomic.Int32
 		ring, err := keys.NewRing(m, func(string, *jwk.Key) (keys.Signer, error) {
-			if attempts++; attempts < 4 {
+			if attempts.Add(1) < 4 {
 				return nil, keys.ErrSignerAway
 			}
 			return private, nil
@@ -258,8 +260,8 @@ func TestAwayAsksAgain(t *testing.T) {
 				t.Fatal("it is away for ever")
 			}
 		}
-		if attempts != 4 {
-			t.Errorf("%d attempts, want one every 10 seconds", attempts)
+		if got := attempts.Load(); got != 4 {
+			t.Errorf("%d attempts, want one every 10 seconds", got)
 		}
 	})
 }
