@@ -22,6 +22,10 @@ const maxAnswer = 3 << 20
 // attempts is how often a request to read is sent at most.
 const attempts = 3
 
+// expectTimeout is how long the body of a write waits for a server that does not
+// say whether it wants it.
+const expectTimeout = 2 * time.Second
+
 // A client sends the requests of one call, with one set of credentials.
 type client struct {
 	http   *http.Client
@@ -46,9 +50,10 @@ func newClient(e *endpoint, c credential) *client {
 		token:  c.token,
 		http: &http.Client{
 			Transport: &http.Transport{
-				Proxy:             e.proxy,
-				TLSClientConfig:   config,
-				DisableKeepAlives: true,
+				Proxy:                 e.proxy,
+				TLSClientConfig:       config,
+				DisableKeepAlives:     true,
+				ExpectContinueTimeout: expectTimeout,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -108,6 +113,10 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	request.Header.Set("User-Agent", "customersession")
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+		// A server that refuses a write need not read it, and may end the
+		// connection while it is still being sent: then all that is left of
+		// the refusal is a broken pipe.
+		request.Header.Set("Expect", "100-continue")
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
