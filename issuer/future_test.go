@@ -2,7 +2,6 @@ package issuer_test
 
 import (
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,14 +17,7 @@ func TestServeRefusesTheFuture(t *testing.T) {
 	i := install(t, "https://sessions.example.com")
 	p := serve(t, i)
 	path := filepath.Join(i.dir, "keys.json")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good, err := keys.ParseManifest(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good, text := i.manifest(t)
 	token := p.public.create(t, `{"customer_id":"`+customerID+`"}`).text(t, "token")
 	future, err := keys.Rotate(good, time.Now().Add(365*24*time.Hour))
 	if err != nil {

@@ -157,6 +157,20 @@ func install(t testing.TB, issuerURL string) *installation {
 	return i
 }
 
+// manifest returns the key manifest, and its text.
+func (i *installation) manifest(t testing.TB) (m *keys.Manifest, text []byte) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(i.dir, "keys.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err = keys.ParseManifest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, text
+}
+
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	// As every careful program replaces a file.
@@ -279,14 +293,7 @@ func TestServeChecksTheManifest(t *testing.T) {
 	i := install(t, "https://sessions.example.com")
 	p := serve(t, i)
 	path := filepath.Join(i.dir, "keys.json")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good, err := keys.ParseManifest(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good, _ := i.manifest(t)
 	unsafe := good.Clone()
 	unsafe.Version++
 	unsafe.Keys = unsafe.Keys[1:]

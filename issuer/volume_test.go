@@ -57,14 +57,7 @@ func (v volume) swap(t testing.TB, text string) {
 func TestServeFollowsAVolume(t *testing.T) {
 	t.Parallel()
 	i := install(t, "https://sessions.example.com")
-	text, err := os.ReadFile(filepath.Join(i.dir, "keys.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	good, err := keys.ParseManifest(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good, text := i.manifest(t)
 	v := newVolume(t, string(text))
 	p := serve(t, i, "CUSTOMERSESSION_KEYS_FILE="+v.path(), "CUSTOMERSESSION_RELOAD_INTERVAL=1h")
 
