@@ -122,46 +122,65 @@ func TestLeaseEnds(t *testing.T) {
 	})
 }
 
-// Rule 4: no cache keeps a document beyond the next change of the keys, and
-// none says that it may be used when it is stale.
-func TestMaxAgeEndsAtTheNextChange(t *testing.T) {
+// Rule 4: no cache keeps a document beyond a revocation, and none says that it
+// may be used when it is stale. A removal that was planned ends nobody's token,
+// so it must not bring all consumers in one instant.
+func TestMaxAge(t *testing.T) {
 	t.Parallel()
-	documents := []string{"/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}
-	synctest.Test(t, func(t *testing.T) {
-		manifest := newManifest(t, jwk.ES256)
-		first := manifest.Keys[0]
-		first.SignUntil = manifest.Keys[1].ActivateAt
-		first.PromisedUntil = first.SignUntil
-		first.RemoveAt = first.SignUntil.Add(manifest.Policy.MaxLifetime + 2*manifest.Policy.Skew)
-		s := newBubbleServer(t, manifest)
-		cache := manifest.Policy.Cache
-		for _, test := range []struct{ left, want time.Duration }{
-			{30 * 24 * time.Hour, cache},
-			{cache + time.Second, cache},
-			{cache, cache},
-			{cache - time.Second, cache - time.Second},
-			{10 * time.Minute, 10 * time.Minute},
-			{1500 * time.Millisecond, time.Second},
-			{time.Nanosecond, 0},
-			{0, cache},
-		} {
-			until(first.RemoveAt.Add(-test.left))
-			want := fmt.Sprintf("public, max-age=%.0f, must-revalidate", test.want.Seconds())
-			for _, path := range documents {
-				a := s.get(t, path)
-				if got := a.header.Values("Cache-Control"); a.status != http.StatusOK || !slices.Equal(got, []string{want}) {
-					t.Errorf("%s, %v before the change: got %d %q, want %q", path, test.left, a.status, got, want)
+	for name, test := range map[string]struct {
+		revoke bool
+		// left is before the first key leaves.
+		left, want time.Duration
+	}{
+		"planned, long before":      {false, 30 * 24 * time.Hour, time.Hour},
+		"planned, shortly before":   {false, time.Second, time.Hour},
+		"planned, now":              {false, 0, time.Hour},
+		"revoked, long before":      {true, 30 * 24 * time.Hour, time.Hour},
+		"revoked, an hour before":   {true, time.Hour, time.Hour},
+		"revoked, less than that":   {true, time.Hour - time.Second, time.Hour - time.Second},
+		"revoked, parts of seconds": {true, 1500 * time.Millisecond, time.Second},
+		"revoked, just before":      {true, time.Nanosecond, 0},
+		"revoked, now":              {true, 0, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				manifest := newManifest(t, jwk.ES256)
+				first := manifest.Keys[0]
+				first.SignUntil = manifest.Keys[1].ActivateAt
+				first.PromisedUntil = first.SignUntil
+				first.RemoveAt = first.SignUntil.Add(manifest.Policy.MaxLifetime + 2*manifest.Policy.Skew)
+				leaves := first.RemoveAt
+				if test.revoke {
+					first.RevokedAt = leaves
+					first.RemoveAt = leaves.Add(time.Hour)
 				}
-				if a.header.Get("Expires") != "" {
-					t.Errorf("%s has Expires beside max-age: %v", path, a.header)
+				s := newBubbleServer(t, manifest)
+				until(leaves.Add(-test.left))
+				checkMaxAge(t, s, test.want)
+				set := string(s.get(t, "/.well-known/jwks.json").body)
+				if got, want := strings.Contains(set, first.ID()), test.left > 0; got != want {
+					t.Errorf("the first key is published: %v, want %v", got, want)
 				}
-			}
-			set := string(s.get(t, documents[0]).body)
-			if got, want := strings.Contains(set, first.ID()), test.left > 0; got != want {
-				t.Errorf("%v before the change: the first key is published: %v, want %v", test.left, got, want)
-			}
+			})
+		})
+	}
+}
+
+func checkMaxAge(t *testing.T, s *bubbleServer, want time.Duration) {
+	t.Helper()
+	control := fmt.Sprintf("public, max-age=%.0f, must-revalidate", want.Seconds())
+	for _, path := range []string{
+		"/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server",
+	} {
+		a := s.get(t, path)
+		if got := a.header.Values("Cache-Control"); a.status != http.StatusOK || !slices.Equal(got, []string{control}) {
+			t.Errorf("%s: got %d %q, want %q", path, a.status, got, control)
 		}
-	})
+		if a.header.Get("Expires") != "" {
+			t.Errorf("%s has Expires beside max-age: %v", path, a.header)
+		}
+	}
 }
 
 // With keys that are rotated daily, what the reference of metrics

@@ -44,8 +44,8 @@
 //     its last token.
 //  3. The exp of a token is at or before remove_at - S of its key:
 //     [SigningKey].LatestExpiry.
-//  4. The max-age of the JWK Set is at most C, and ends at the next change:
-//     [Manifest.MaxAge].
+//  4. The max-age of the JWK Set is at most C, and ends at the next change
+//     that no rule above covers, such as a revocation: [Manifest.MaxAge].
 //
 // Rule 1 holds for the policy that the manifest states. To raise propagation
 // or cache, wait until the keys that were published too late for the new

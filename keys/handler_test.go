@@ -33,8 +33,8 @@ func maxAge(t *testing.T, r *httptest.ResponseRecorder) time.Duration {
 }
 
 // TestHandlerThroughTime lets a set live its life, asking often: the document
-// changes exactly at the events that change it, no cache is told to keep one
-// for longer than it lasts, and the entity tag names it.
+// changes exactly at the events that change it, caches may keep one for as long
+// as the policy says, and the entity tag names it.
 func TestHandlerThroughTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -65,9 +65,9 @@ func TestHandlerThroughTime(t *testing.T) {
 				t.Errorf("%v: ETag and body do not agree", now)
 			}
 			etag, text = newTag, newText
-			age := maxAge(t, r)
-			if age > p.Cache || now.Add(age).After(removed) {
-				t.Errorf("%v: max-age %v reaches beyond the policy or the next change", now, age)
+			// All that happens is planned, so it never brings caches together.
+			if age := maxAge(t, r); age != p.Cache {
+				t.Errorf("%v: got max-age %v, want that of the policy", now, age)
 			}
 			// A step of 10 minutes, but never over an event.
 			step := 10 * time.Minute

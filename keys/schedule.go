@@ -163,19 +163,6 @@ func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	return nil
 }
 
-// NextChange returns the first instant after t at which a key enters or leaves
-// the JWK Set, the zero time when there is none.
-func (m *Manifest) NextChange(t time.Time) time.Time {
-	var next time.Time
-	for _, k := range m.Keys {
-		if enters, leaves := k.PublishAt, k.publishedUntil(); enters.Before(leaves) {
-			next = earlierAfter(t, next, enters)
-			next = earlierAfter(t, next, leaves)
-		}
-	}
-	return next
-}
-
 // NextEvent returns the first instant after t that any key's schedule names,
 // the zero time when there is none. No key changes its state before it.
 func (m *Manifest) NextEvent(t time.Time) time.Time {
@@ -209,10 +196,26 @@ func earlierAfter(t, next, candidate time.Time) time.Time {
 }
 
 // MaxAge returns for how long the JWK Set of t may be cached, in whole seconds:
-// the policy's cache, but not beyond the next change (rule 4).
+// the policy's cache, but not beyond the next change that matters to who holds
+// a copy (rule 4). A key that comes or goes as planned does not: rule 1 has let
+// caches catch up before it signs, and rule 2 its tokens end before it leaves.
+// Were copies to end at that instant, all consumers would ask again in it.
 func (m *Manifest) MaxAge(t time.Time) time.Duration {
+	var next time.Time
+	for _, k := range m.Keys {
+		enters, leaves := k.PublishAt, k.publishedUntil()
+		if !enters.Before(leaves) {
+			continue
+		}
+		if k.Imported || k.Bootstrap {
+			next = earlierAfter(t, next, enters)
+		}
+		if k.Imported || leaves.Before(k.RemoveAt) {
+			next = earlierAfter(t, next, leaves)
+		}
+	}
 	age := m.Policy.Cache
-	if next := m.NextChange(t); !next.IsZero() {
+	if !next.IsZero() {
 		age = min(age, next.Sub(t))
 	}
 	return age.Truncate(time.Second)

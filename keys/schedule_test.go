@@ -91,23 +91,30 @@ func TestPublished(t *testing.T) {
 	for _, tc := range []struct {
 		at        string
 		published []int
-		change    string
 		maxAge    time.Duration
 	}{
-		{"2026-09-24T01:59:59Z", nil, "2026-09-24T02:00:00Z", time.Second},
-		{"2026-09-24T02:00:00Z", []int{retired, imported}, "2026-10-24T02:00:00Z", time.Hour},
-		{"2026-10-24T01:00:00Z", []int{retired, imported}, "2026-10-24T02:00:00Z", time.Hour},
-		{"2026-10-24T01:00:01Z", []int{retired, imported}, "2026-10-24T02:00:00Z", time.Hour - time.Second},
-		{"2026-10-24T02:00:00Z", []int{retired, current, revoked, imported}, "2026-11-22T02:00:00Z", time.Hour},
-		{"2026-11-01T02:00:00Z", []int{revoked, current, retired, imported}, "2026-11-22T02:00:00Z", time.Hour},
-		{"2026-11-22T01:59:59Z", []int{revoked, current, retired, imported}, "2026-11-22T02:00:00Z", time.Second},
-		{"2026-11-22T01:59:59.6Z", []int{revoked, current, retired, imported}, "2026-11-22T02:00:00Z", 0},
-		{"2026-11-22T02:00:00Z", []int{retired, current, imported}, "2026-11-23T02:00:00Z", time.Hour},
-		{"2026-11-23T02:00:00Z", []int{current, next, retired, imported}, "2026-12-02T02:00:00Z", time.Hour},
-		{"2026-12-02T02:00:00Z", []int{current, next, imported}, "2026-12-24T02:00:00Z", time.Hour},
-		{"2026-12-23T02:00:00Z", []int{next, current, imported}, "2026-12-24T02:00:00Z", time.Hour},
-		{"2026-12-31T02:01:00Z", []int{current}, "2027-01-01T02:00:00Z", time.Hour},
-		{"2027-01-01T02:00:00Z", nil, "", time.Hour},
+		// An imported key enters.
+		{"2026-09-24T01:59:59Z", nil, time.Second},
+		{"2026-09-24T02:00:00Z", []int{retired, imported}, time.Hour},
+		// Keys of ours enter.
+		{"2026-10-24T01:59:59Z", []int{retired, imported}, time.Hour},
+		{"2026-10-24T02:00:00Z", []int{retired, current, revoked, imported}, time.Hour},
+		{"2026-11-01T02:00:00Z", []int{revoked, current, retired, imported}, time.Hour},
+		// One is revoked.
+		{"2026-11-22T01:00:00Z", []int{revoked, current, retired, imported}, time.Hour},
+		{"2026-11-22T01:00:01Z", []int{revoked, current, retired, imported}, time.Hour - time.Second},
+		{"2026-11-22T01:59:59Z", []int{revoked, current, retired, imported}, time.Second},
+		{"2026-11-22T01:59:59.6Z", []int{revoked, current, retired, imported}, 0},
+		{"2026-11-22T02:00:00Z", []int{retired, current, imported}, time.Hour},
+		{"2026-11-23T02:00:00Z", []int{current, next, retired, imported}, time.Hour},
+		// One of ours leaves.
+		{"2026-12-02T01:59:59Z", []int{current, next, retired, imported}, time.Hour},
+		{"2026-12-02T02:00:00Z", []int{current, next, imported}, time.Hour},
+		// The imported one leaves.
+		{"2026-12-24T01:59:00Z", []int{next, current, imported}, time.Minute},
+		{"2026-12-24T02:00:00Z", []int{next, current}, time.Hour},
+		{"2026-12-31T02:01:00Z", []int{current}, time.Hour},
+		{"2027-01-01T02:00:00Z", nil, time.Hour},
 	} {
 		t.Run(tc.at, func(t *testing.T) {
 			t.Parallel()
@@ -129,13 +136,6 @@ func TestPublished(t *testing.T) {
 					t.Errorf("key %d: got published %v, want %v", i, published != nil, want)
 				}
 			}
-			var change time.Time
-			if tc.change != "" {
-				change = at(t, tc.change)
-			}
-			if got := m.NextChange(now); !got.Equal(change) {
-				t.Errorf("next change: got %v, want %v", got, change)
-			}
 			if got := m.MaxAge(now); got != tc.maxAge {
 				t.Errorf("max-age: got %v, want %v", got, tc.maxAge)
 			}
@@ -143,6 +143,17 @@ func TestPublished(t *testing.T) {
 	}
 	if m.PublishedKey("other", m.CreatedAt) != nil {
 		t.Error("a key that does not exist is published")
+	}
+}
+
+// TestMaxAgeBeforeBootstrap has a key that may sign as soon as it is published:
+// no copy may be without it then.
+func TestMaxAgeBeforeBootstrap(t *testing.T) {
+	t.Parallel()
+	m := parse(t, golden(t)).Clone()
+	m.Keys[next].Bootstrap = true
+	if got := m.MaxAge(m.Keys[next].PublishAt.Add(-time.Minute)); got != time.Minute {
+		t.Errorf("max-age: got %v a minute before", got)
 	}
 }
 
@@ -183,8 +194,8 @@ func TestRevokedInAdvance(t *testing.T) {
 			t.Errorf("published at %v", d)
 		}
 	}
-	if got, want := m.NextChange(m.CreatedAt.Add(-time.Hour)), m.Keys[retired].RemoveAt; !got.Equal(want) {
-		t.Errorf("next change: got %v, want %v", got, want)
+	if got := m.MaxAge(m.CreatedAt.Add(-time.Second)); got != time.Hour {
+		t.Errorf("max-age: got %v, but nothing changes", got)
 	}
 }
 
