@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -155,4 +156,38 @@ func TestSourceRetries(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Verifiers that start in one instant of an outage, as after a power failure,
+// and are asked all the time, must not come back in one.
+func TestSourceColdStartsSpread(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	const many = 200
+	p := &publisher{}
+	p.set(refuse)
+	synctest.Test(t, func(t *testing.T) {
+		verifiers := make([]*verify.Verifier, many)
+		for i := range verifiers {
+			verifiers[i] = newFetching(t, p, verify.Config{})
+		}
+		token := s.token(t, s.header(), payload())
+		worst := int64(0)
+		for second := range 300 {
+			before := p.requests.Load()
+			for _, v := range verifiers {
+				if _, err := v.Verify(t.Context(), token); !errors.Is(err, verify.ErrKeysUnavailable) {
+					t.Fatalf("got %v, want %v", err, verify.ErrKeysUnavailable)
+				}
+			}
+			time.Sleep(time.Second)
+			if second >= 150 {
+				worst = max(worst, p.requests.Load()-before)
+			}
+		}
+		// Spread evenly, six of them would ask in each second, and in step all.
+		if worst > many/5 {
+			t.Errorf("%d of %d verifiers ask in one second", worst, many)
+		}
+	})
 }

@@ -182,6 +182,10 @@ func (s *source) wake(now time.Time) {
 // refresh returns the fetch that is under way, or begins one. It returns nil
 // while the last attempt is more recent than cooldown: a stranger who invents
 // key IDs must not make us call the issuer, least of all one that is down.
+//
+// After a failure, tokens leave the next attempt to the timer. Theirs would
+// come as soon as the cooldown is over, and so from all verifiers at once that
+// failed at once; the timer's are spread.
 func (s *source) refresh(now time.Time, cooldown time.Duration) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,7 +194,8 @@ func (s *source) refresh(now time.Time, cooldown time.Duration) *flight {
 		return nil
 	case s.flight != nil:
 		return s.flight
-	case !s.lastAttempt.IsZero() && now.Sub(s.lastAttempt) < cooldown:
+	case !s.lastAttempt.IsZero() && now.Sub(s.lastAttempt) < cooldown,
+		cooldown > 0 && s.failures > 0 && now.Before(s.due):
 		return nil
 	}
 	s.begin(now)

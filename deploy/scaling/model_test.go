@@ -81,7 +81,11 @@ func (c *consumer) attempt(s *issuer, t time.Time) (bytes int, due time.Time) {
 
 // next is when the timer fires, or before that when a token asks for keys: one
 // whose key the set does not have, or any when the set is too old to be used.
+// After a failure none does.
 func (c *consumer) next(s *scenario, last, due time.Time) time.Time {
+	if c.failures > 0 {
+		return due
+	}
 	for i, k := range s.tokens {
 		from := last.Add(refreshCooldown)
 		if c.held != nil && c.held.keys[k.keyID] {
