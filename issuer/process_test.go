@@ -227,8 +227,9 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// A request that has begun when the server is told to stop gets its answer,
-// and readiness says what is going on.
+// A request that has begun when the server is told to stop gets its answer, and
+// readiness says what is going on. Those that still come are served, each as the
+// last one of its connection: what comes later meets no connection that ends.
 func TestServeDrains(t *testing.T) {
 	t.Parallel()
 	p := serve(t, install(t, "https://sessions.example.com"), "CUSTOMERSESSION_DRAIN_DELAY=1s")
@@ -249,6 +250,14 @@ func TestServeDrains(t *testing.T) {
 	p.find(t, p.stderr, `("msg":"draining")`)
 	if a := p.operations.do(t, http.MethodGet, "/readyz", ""); a.status != http.StatusServiceUnavailable || !bytes.Contains(a.body, []byte("shutting down")) {
 		t.Errorf("readiness while draining: %d %s", a.status, a.body)
+	}
+	last, err := http.DefaultTransport.RoundTrip(p.public.request(t, http.MethodGet, "/.well-known/jwks.json", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.Body.Close()
+	if last.StatusCode != http.StatusOK || !last.Close {
+		t.Errorf("a request while draining: got %s, connection ends: %v; want 200, and that it does", last.Status, last.Close)
 	}
 	fmt.Fprintf(writer, "%q}", customerID)
 	writer.Close()

@@ -41,8 +41,9 @@ type RunConfig struct {
 	ReadTimeout time.Duration
 }
 
-// Run serves until ctx is done, and then stops in order: not ready, no new
-// connections, requests in flight finished, what was traced of them exported.
+// Run serves until ctx is done, and then stops in order: not ready and each
+// answer the last one on its connection, no new connections, requests in flight
+// finished, what was traced of them exported.
 // It returns nil after that, or the error that made it stop early.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if config.Handler == nil {
@@ -55,7 +56,7 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 		config.ReadTimeout = readTimeout
 	}
 	group, failed := errgroup.WithContext(ctx)
-	public := s.newHTTPServer(config.Handler, config.ReadTimeout)
+	public := s.newHTTPServer(s.partWhileDraining(config.Handler), config.ReadTimeout)
 	group.Go(serve(public, config.Public))
 	operations := s.newHTTPServer(s.Operations(), readTimeout)
 	if config.Operations != nil {
@@ -65,6 +66,18 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	<-failed.Done()
 	err := s.drain(ctx, config, public, operations)
 	return errors.Join(group.Wait(), err)
+}
+
+// partWhileDraining lets answers end their connections while the server drains:
+// a client that went on with one would send a request into its end (RFC 9112,
+// Section 9.6).
+func (s *Server) partWhileDraining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.Server {

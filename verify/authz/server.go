@@ -102,17 +102,17 @@ type RunConfig struct {
 	DrainDelay time.Duration
 }
 
-// Run serves until ctx is done, and then stops in order: not ready, no new
-// connections, requests in flight finished. It returns nil after that, or the
-// error that made it stop early. It fetches keys from the start on, and not
-// only when the first request comes.
+// Run serves until ctx is done, and then stops in order: not ready and each
+// answer the last one on its connection, no new connections, requests in flight
+// finished. It returns nil after that, or the error that made it stop early. It
+// fetches keys from the start on, and not only when the first request comes.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var warming sync.WaitGroup
 	defer warming.Wait()
 	defer cancel(nil)
 	warming.Go(func() { s.warm(ctx) })
-	servers := []*http.Server{s.serve(config.Public, s.Handler(), cancel)}
+	servers := []*http.Server{s.serve(config.Public, s.partWhileDraining(s.Handler()), cancel)}
 	if config.Operations != nil {
 		servers = append(servers, s.serve(config.Operations, s.Operations(), cancel))
 	}
@@ -123,6 +123,18 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 		s.wait(ctx, config.DrainDelay)
 	}
 	return errors.Join(failure, s.drain(ctx, servers))
+}
+
+// partWhileDraining lets answers end their connections while the server drains:
+// a gateway that went on with one would send a request into its end (RFC 9112,
+// Section 9.6).
+func (s *Server) partWhileDraining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // warm fetches keys, however long that takes.

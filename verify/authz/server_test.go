@@ -102,7 +102,8 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// get returns the status of an answer, or the error.
+// get returns the status of an answer and whether it ends its connection, or the
+// error.
 func get(url, token string) string {
 	r := httptest.NewRequest(http.MethodGet, url, http.NoBody)
 	r.RequestURI = ""
@@ -112,6 +113,9 @@ func get(url, token string) string {
 		return "error"
 	}
 	defer response.Body.Close()
+	if response.Close {
+		return response.Status + " and close"
+	}
 	return response.Status
 }
 
@@ -134,8 +138,8 @@ func TestRun(t *testing.T) {
 	for get(ready, "") == "200 OK" {
 		continue // until it has heard of it
 	}
-	if got := get(ask, token) + ", " + get(ready, ""); got != "204 No Content, 503 Service Unavailable" {
-		t.Errorf("while draining: got %s, want 204 and 503", got)
+	if got := get(ask, token) + ", " + get(ready, ""); got != "204 No Content and close, 503 Service Unavailable" {
+		t.Errorf("while draining: got %s, want 204 and close, and 503", got)
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
