@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -110,16 +111,29 @@ func (s *chartServer) refuses(t *testing.T, namespace string) {
 func (s *chartServer) helm(t *testing.T, namespace string) {
 	t.Helper()
 	secrets := "/api/v1/namespaces/" + namespace + "/secrets"
-	s.create(t, secrets, chartObject{"metadata": chartObject{"name": "signing"}})
 	kubeconfig := s.kubeconfig(t)
-	out, err := runHelm(t, "install", chartRelease, chartFolder, "--kubeconfig", kubeconfig,
-		"--namespace", namespace, "--values", "testdata/helm/postgres.yaml", "--timeout", "1m")
+	install := []string{
+		"install", chartRelease, chartFolder, "--kubeconfig", kubeconfig,
+		"--namespace", namespace, "--values", "testdata/helm/postgres.yaml", "--timeout", "1m",
+	}
+	const missing = "MISSING: pods wait until there is the Secret "
+	for bootstrap, want := range map[string]string{
+		"true":  missing + "customersession-organizations, customersession-database.\n",
+		"false": missing + "signing, customersession-organizations, customersession-database.\n",
+	} {
+		out, err := runHelm(t, append(slices.Clone(install), "--dry-run=server", "--set", "keys.bootstrap.enabled="+bootstrap)...)
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("with keys.bootstrap.enabled=%s, Helm said\n%s\n%v, want %q in it", bootstrap, out, err, want)
+		}
+	}
+	s.create(t, secrets, chartObject{"metadata": chartObject{"name": "signing"}})
+	out, err := runHelm(t, install...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		"issues sessions as https://sessions.example.com.",
-		"MISSING: pods wait until there is the Secret customersession-organizations, customersession-database.",
+		missing + "customersession-organizations, customersession-database.",
 		"customersession keys status --kubernetes-secret " + namespace + "/signing",
 	} {
 		if !strings.Contains(string(out), want) {
