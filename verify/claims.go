@@ -124,23 +124,31 @@ func (c *claims) complete() error {
 
 func setText(field *[]byte, name string, v ijson.Value, limit int) error {
 	text, ok := v.Text()
-	if !ok || len(text) == 0 || len(text) > limit || hasControl(text) {
+	if !ok || !isText(text, limit) {
 		return badClaim(name, "is not a string of a sensible length without control characters")
 	}
 	*field = text
 	return nil
 }
 
-// setReturnURL wants a web address: pages make links of it, and "javascript:"
-// would be one, too.
+func isText(text []byte, limit int) bool {
+	return len(text) > 0 && len(text) <= limit && !hasControl(text)
+}
+
 func (c *claims) setReturnURL(v ijson.Value) error {
 	if err := setText(&c.returnURL, ClaimReturnURL, v, MaxReturnURLLength); err != nil {
 		return err
 	}
-	if url := string(c.returnURL); !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
+	if !isWebAddress(c.returnURL) {
 		return badClaim(ClaimReturnURL, "is not a web address")
 	}
 	return nil
+}
+
+// isWebAddress is asked because pages make links of a return URL, and
+// "javascript:" would be one, too.
+func isWebAddress(url []byte) bool {
+	return bytes.HasPrefix(url, []byte("https://")) || bytes.HasPrefix(url, []byte("http://"))
 }
 
 // hasControl looks at eight bytes at a time, as long as none of them is a
@@ -197,12 +205,14 @@ func areHex(x uint64) bool {
 // setDate reads a NumericDate (RFC 7519, Section 2) that is a whole number.
 func setDate(field *int64, name string, v ijson.Value) error {
 	n, ok := v.Int()
-	if !ok || n < 1 || n > maxDate {
+	if !ok || !isDate(n) {
 		return badClaim(name, "is not a whole number of seconds before the year 10000")
 	}
 	*field = n
 	return nil
 }
+
+func isDate(n int64) bool { return 1 <= n && n <= maxDate }
 
 // setAudience reads a string or a list of strings.
 func (c *claims) setAudience(v ijson.Value) error {

@@ -43,6 +43,8 @@ type Verifier struct {
 	// header is the one of the last good token. Tokens of one key all have the
 	// same, so it need not be read again and again.
 	header atomic.Pointer[knownHeader]
+	// layouts spare the reading of JSON in the same way.
+	layouts layouts
 }
 
 // A knownHeader is a header segment that was read before.
@@ -333,7 +335,7 @@ func (v *Verifier) check(claims *claims, c *compact, key *jwk.Key) error {
 		return errSignature
 	}
 	v.noteHeader(c, key)
-	if err := claims.parse(c.payload); err != nil {
+	if err := v.layouts.parse(claims, c.payload); err != nil {
 		return err
 	}
 	return v.validate(claims, c.now)

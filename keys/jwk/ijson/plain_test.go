@@ -18,7 +18,7 @@ func TestPlainPrefix(t *testing.T) {
 					text := append(bytes.Repeat([]byte{'a'}, at), byte(c))
 					text = append(text, bytes.Repeat([]byte{rest}, length-at-1)...)
 					if got, want := ijson.PlainPrefix(text), ijson.PlainPrefixSlowly(text); got != want {
-						t.Fatalf("plainPrefix(%q) = %d, want %d", text, got, want)
+						t.Fatalf("PlainPrefix(%q) = %d, want %d", text, got, want)
 					}
 				}
 			}

@@ -278,7 +278,7 @@ func isLowerCase(name []byte) bool {
 func (s *scanner) str() (escaped bool, err error) {
 	data := s.data
 	for i := s.pos + 1; i < len(data); {
-		if i += plainPrefix(data[i:]); i == len(data) {
+		if i += PlainPrefix(data[i:]); i == len(data) {
 			break
 		}
 		c := data[i]
@@ -308,10 +308,12 @@ func (s *scanner) str() (escaped bool, err error) {
 	return escaped, ErrSyntax
 }
 
-// plainPrefix returns how many bytes at the start of text stand for themselves
-// in a JSON string: ASCII but for controls, quote and backslash. It looks at
-// eight at a time; the lowest bit it finds belongs to the first other byte.
-func plainPrefix(text []byte) (n int) {
+// PlainPrefix returns how many bytes at the start of text stand for themselves
+// in a JSON string: ASCII but for controls below 0x20, quote and backslash
+// (RFC 8259, Section 7).
+func PlainPrefix(text []byte) (n int) {
+	// Eight are looked at at a time; the lowest bit that is found belongs to the
+	// first other byte.
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; len(text)-n >= 8; n += 8 {
 		x := binary.LittleEndian.Uint64(text[n:])
