@@ -43,8 +43,8 @@ type RunConfig struct {
 
 // Run serves until ctx is done, and then stops in order: not ready and each
 // answer the last one on its connection, no new connections, requests in flight
-// finished, what was traced of them exported.
-// It returns nil after that, or the error that made it stop early.
+// finished, what was traced of them exported. It returns nil after that, or the
+// error that made it stop early.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if config.Handler == nil {
 		config.Handler = s.Handler()
