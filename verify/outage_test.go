@@ -106,7 +106,7 @@ func TestSourceSurvivesAnOutage(t *testing.T) {
 		time.Sleep(time.Second)
 		check(t, v, s, verify.ErrKeysUnavailable)
 		p.set(reply(200, publish(t, s)))
-		time.Sleep(30 * time.Second)
+		time.Sleep(36 * time.Second) // the longest that the timer waits after a failure
 		check(t, v, s, nil)
 	})
 }
