@@ -29,30 +29,43 @@ const ways = 4
 // in one of the row's places or not at all. Every place is an atomic pointer,
 // so readers take no lock and never wait for a writer.
 type tokenCache struct {
-	seed maphash.Seed
-	rows []row
+	seed  maphash.Seed
+	rows  []row
+	slabs slabs
 }
 
-// A row has the hashes of its places beside them: a look at it that finds
-// nothing then touches one cache line and nothing else. While two writers are
-// at one place, a hash may be that of another token than the one that is kept;
-// then that one is not found, and nothing else happens.
+// A row has tags of its places beside them, the lower halves of hashes: a look
+// at it that finds nothing then touches one cache line and nothing else. While
+// two writers are at one place, a tag may be that of another token than the one
+// that is kept; then that one is not found, and nothing else happens.
 type row struct {
-	hashes [ways]atomic.Uint64
+	tags   [ways]atomic.Uint32
 	places [ways]atomic.Pointer[verified]
+	// turns counts the places that were filled; they take turns.
+	turns atomic.Uint32
+	_     [12]byte // to a cache line
 }
 
 // A verified is what is remembered of a token. It is immutable, and small: a
 // cache is full of them. What is the same in all of them, the verifier has.
 type verified struct {
-	mark mark
-	key  *jwk.Key
-
-	sessionID, customerID     string
-	organizationID, returnURL string
+	// token is empty unless it is remembered.
+	token []byte
+	key   *jwk.Key
+	// text is all that is this token's own: three UUIDs and the return URL.
+	text string
 	// Seconds of Unix time.
 	issuedAt, expiresAt int64
-	// Lists may be shared, so they are not for callers.
+	lists               *lists
+}
+
+func (v *verified) sessionID() string      { return v.text[:uuidLength] }
+func (v *verified) customerID() string     { return v.text[uuidLength : 2*uuidLength] }
+func (v *verified) organizationID() string { return v.text[2*uuidLength : 3*uuidLength] }
+func (v *verified) returnURL() string      { return v.text[3*uuidLength:] }
+
+// lists are those of a token. Tokens share them, so they are not for callers.
+type lists struct {
 	audience, scopes []string
 }
 
@@ -69,49 +82,111 @@ func (c *tokenCache) mark(token string) mark {
 	return mark{maphash.String(c.seed, token[max(0, len(token)-enough):]), token}
 }
 
-func (c *tokenCache) row(m *mark) *row {
-	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32]
+// row also returns the tag.
+func (c *tokenCache) row(m *mark) (r *row, tag uint32) {
+	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32], uint32(m.hash)
 }
 
 // get returns what is remembered of a token, or nil.
 func (c *tokenCache) get(m *mark) *verified {
-	row := c.row(m)
-	for i := range row.hashes {
-		if row.hashes[i].Load() != m.hash {
+	row, tag := c.row(m)
+	for i := range row.tags {
+		if row.tags[i].Load() != tag {
 			continue
 		}
-		if v := row.places[i].Load(); v != nil && v.mark == *m {
+		if v := row.places[i].Load(); v != nil && string(v.token) == m.token {
 			return v
 		}
 	}
 	return nil
 }
 
-// put remembers a token, in place of an older version of it, of nothing, or
-// else of any. Those that have expired go like any other: to look for them
-// would take longer than to verify one again once in a while.
-func (c *tokenCache) put(v *verified) {
-	row := c.row(&v.mark)
-	victim := int(v.mark.hash % ways)
-	for i := range row.hashes {
-		if row.hashes[i].Load() == v.mark.hash {
-			victim = i
+// put remembers a token, in place of an older version of it, or else of the one
+// that has been in the row for the longest time. Those that have expired get no
+// other treatment: to look for them would take longer than to verify one again
+// once in a while. It returns what is remembered: a copy of v.
+func (c *tokenCache) put(m *mark, v *verified) *verified {
+	kept := c.slabs.keep(v, m.token)
+	row, tag := c.row(m)
+	place := -1
+	for i := range row.tags {
+		if row.tags[i].Load() == tag {
+			place = i
 			break
 		}
-		if row.places[i].Load() == nil {
-			victim = i
-		}
 	}
-	row.places[victim].Store(v)
-	row.hashes[victim].Store(v.mark.hash)
+	if place < 0 {
+		place = int((row.turns.Add(1) - 1) % ways)
+	}
+	row.places[place].Store(kept)
+	row.tags[place].Store(tag)
+	return kept
 }
 
 // drop forgets a token.
-func (c *tokenCache) drop(v *verified) {
-	row := c.row(&v.mark)
+func (c *tokenCache) drop(m *mark, v *verified) {
+	row, _ := c.row(m)
 	for i := range row.places {
 		row.places[i].CompareAndSwap(v, nil)
 	}
+}
+
+// slabs are the memory of a cache: one allocation for thirty tokens or so. With
+// one for each, the garbage collector would be most of what the cache costs.
+//
+// A slab lives as long as one of its tokens is in the cache. As the places of a
+// row take turns, tokens leave about in the order in which they came, and all
+// slabs together are about twice what is in use. What callers get lies outside:
+// a session that somebody keeps must not keep a slab.
+type slabs struct {
+	current atomic.Pointer[slab]
+	// renewing keeps all but one from making the next slab.
+	renewing sync.Mutex
+}
+
+// A slab is filled by any number of goroutines at once: each takes the next
+// entry and the next piece of text, and has them for itself.
+type slab struct {
+	// Both go on to count when all is taken.
+	entriesTaken, textTaken atomic.Int64
+
+	entries [40]verified
+	// text makes the whole as large as an allocation is: 32 KB.
+	text [28 << 10]byte
+}
+
+// keep returns a copy of v with the token.
+func (s *slabs) keep(v *verified, token string) *verified {
+	for {
+		current := s.current.Load()
+		if current != nil {
+			if kept := current.keep(v, token); kept != nil {
+				return kept
+			}
+		}
+		s.renew(current)
+	}
+}
+
+func (s *slabs) renew(full *slab) {
+	s.renewing.Lock()
+	defer s.renewing.Unlock()
+	if s.current.Load() == full {
+		s.current.Store(new(slab))
+	}
+}
+
+// keep returns nil when there is no room.
+func (s *slab) keep(v *verified, token string) *verified {
+	entry, end := s.entriesTaken.Add(1)-1, int(s.textTaken.Add(int64(len(token))))
+	if entry >= int64(len(s.entries)) || end > len(s.text) {
+		return nil
+	}
+	kept := &s.entries[entry]
+	*kept = *v
+	kept.token = s.text[end-len(token) : end]
+	copy(kept.token, token)
+	return kept
 }
 
 // flights lets callers that come with the same new token at the same time

@@ -226,6 +226,77 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// Every token stands for its own session, however long it is, and whoever else
+// is putting tokens into the cache.
+func TestCacheKeepsTokensApart(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.EdDSA)
+	v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 1024 })
+	const count = 256
+	tokens, ids := make([]string, count), make([]string, count)
+	for i := range tokens {
+		ids[i] = fmt.Sprintf("00000000-0000-4000-8000-%012x", i)
+		padding := strings.Repeat("x", i*i%2400)
+		tokens[i] = s.token(t, s.header(), payload(sessionID, ids[i], `{`, fmt.Sprintf(`{"pad":%q,`, padding)))
+	}
+	var workers sync.WaitGroup
+	for worker := range 8 {
+		workers.Go(func() {
+			for i := range 4 * count {
+				n := (i*(2*worker+1) + worker) % count // each in an order of its own
+				session, err := v.Verify(t.Context(), tokens[n])
+				if err != nil || session.ID != ids[n] {
+					t.Errorf("token %d: got session %q, %v, want %q", n, session.ID, err, ids[n])
+				}
+			}
+		})
+	}
+	workers.Wait()
+	before := seen.count("ok", true)
+	for _, token := range tokens {
+		if _, err := v.Verify(t.Context(), token); err != nil {
+			t.Error(err)
+		}
+	}
+	// A row may be chosen by more tokens than it has places for.
+	if hits := seen.count("ok", true) - before; hits < count*9/10 {
+		t.Errorf("%d of %d tokens are remembered, with room for 1024", hits, count)
+	}
+}
+
+// The token that came first goes first, used or not: that is what lets memory
+// go which tokens of one time share.
+func TestCacheForgetsInOrder(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.EdDSA)
+	v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 4 })
+	tokens := make([]string, 6)
+	for i := range tokens {
+		tokens[i] = s.token(t, s.header(), payload(`{`, fmt.Sprintf(`{"n":%d,`, i)))
+	}
+	verifyAll := func(tokens ...string) (hits int) {
+		t.Helper()
+		before := seen.count("ok", true)
+		for _, token := range tokens {
+			if _, err := v.Verify(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return seen.count("ok", true) - before
+	}
+	verifyAll(tokens[:4]...)
+	if hits := verifyAll(tokens[0], tokens[0]); hits != 2 {
+		t.Errorf("%d of 2 were remembered", hits)
+	}
+	verifyAll(tokens[4:]...)
+	if hits := verifyAll(tokens[2:]...); hits != 4 {
+		t.Errorf("%d of the last 4 tokens are remembered", hits)
+	}
+	if hits := verifyAll(tokens[0]); hits != 0 {
+		t.Error("the first of 6 tokens is remembered, with room for 4")
+	}
+}
+
 // A page that fires many calls at once costs one signature check.
 func TestBurstSharesOneCheck(t *testing.T) {
 	t.Parallel()

@@ -181,9 +181,12 @@ func setUUID(field *[]byte, name string, v ijson.Value) error {
 	return nil
 }
 
+// uuidLength is that of a UUID's one form.
+const uuidLength = 36
+
 // isUUID accepts the one form that RFC 9562, Section 4 tells to write.
 func isUUID(text []byte) bool {
-	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
+	if len(text) != uuidLength || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return false
 	}
 	four := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(text[at:])) }
@@ -249,36 +252,33 @@ func (c *claims) isFor(audience string) bool {
 	return false
 }
 
-// size is how many bytes of text a session keeps of its own, most often.
-func (c *claims) size() int {
-	return len(c.sessionID) + len(c.customerID) + len(c.organizationID) + len(c.returnURL)
+// text returns the texts that are a session's own, one after the other. All but
+// the last one are UUIDs.
+func (c *claims) text() string {
+	var b strings.Builder
+	b.Grow(3*uuidLength + len(c.returnURL))
+	b.Write(c.sessionID)
+	b.Write(c.customerID)
+	b.Write(c.organizationID)
+	b.Write(c.returnURL)
+	return b.String()
 }
 
-// A pack is one piece of memory for several texts.
-type pack struct{ strings.Builder }
-
-// add returns a copy of text. Those that were added before stay as they are.
-func (p *pack) add(text []byte) string {
-	start := p.Len()
-	p.Write(text)
-	return p.String()[start:]
-}
-
-func (c *claims) audienceIn(p *pack) []string {
+func (c *claims) audienceList() []string {
 	list := make([]string, c.n)
 	for i := range list {
-		list[i] = p.add(c.audiences[i])
+		list[i] = string(c.audiences[i])
 	}
 	return list
 }
 
-// scopesIn returns nil when there is no "scope". Scopes are separated by spaces
+// scopeList returns nil when there is no "scope". Scopes are separated by spaces
 // (RFC 8693, Section 4.2).
-func (c *claims) scopesIn(p *pack) []string {
+func (c *claims) scopeList() []string {
 	if c.scope == nil {
 		return nil
 	}
-	return strings.Fields(p.add(c.scope))
+	return strings.Fields(string(c.scope))
 }
 
 // GetExpirationTime implements [jwt.Claims], as do the five methods below.

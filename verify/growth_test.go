@@ -14,7 +14,10 @@ import (
 // A million tokens, no two alike, leave nothing behind. This test is not
 // parallel: it weighs the heap of the whole process.
 func TestNoGrowth(t *testing.T) {
-	const limit = 2 << 20
+	const (
+		limit     = 2 << 20
+		cacheSize = 12 << 20 // 4096 tokens of less than a kilobyte
+	)
 	tokens := 1_000_000
 	if raceEnabled || testing.Short() {
 		tokens /= 20
@@ -25,11 +28,15 @@ func TestNoGrowth(t *testing.T) {
 	v := newFetching(t, p, verify.Config{})
 	check(t, v, s, nil)
 
+	empty := heap()
 	verifyMany(t, v, s, 10_000, 1) // fills what is bounded, the cache of 4096 tokens first of all
 	before := heap()
+	if before > empty+cacheSize {
+		t.Errorf("the cache has %d KiB", (before-empty)>>10)
+	}
 	verifyMany(t, v, s, tokens, 50)
 	after := heap()
-	t.Logf("%d tokens: the heap went from %d to %d KiB", tokens, before>>10, after>>10)
+	t.Logf("%d tokens: the heap went from %d by way of %d to %d KiB", tokens, empty>>10, before>>10, after>>10)
 	if after > before+limit {
 		t.Errorf("the heap grew by %d KiB", (after-before)>>10)
 	}

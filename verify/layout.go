@@ -169,12 +169,11 @@ func (c *claims) setVariable(claim variable, rest []byte) int {
 }
 
 func takeUUID(field *[]byte, rest []byte) int {
-	const size = 36
-	if len(rest) < size || !isUUID(rest[:size]) {
+	if len(rest) < uuidLength || !isUUID(rest[:uuidLength]) {
 		return 0
 	}
-	*field = rest[:size]
-	return size
+	*field = rest[:uuidLength]
+	return uuidLength
 }
 
 func takeDate(field *int64, rest []byte) int {

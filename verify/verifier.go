@@ -34,8 +34,8 @@ type Verifier struct {
 	realm       string
 	isRevoked   func(Session) bool
 	observer    Observer // nil: none
-	// audiences and scopes are the lists of most sessions.
-	audiences, scopes []string
+	// lists are those of most sessions.
+	lists lists
 
 	cache     *tokenCache // nil: off
 	flights   flights
@@ -85,8 +85,7 @@ func New(config Config) (*Verifier, error) {
 		realm:       config.Realm,
 		isRevoked:   config.IsRevoked,
 		observer:    config.Observer,
-		audiences:   []string{config.Audience},
-		scopes:      []string{Scope},
+		lists:       lists{[]string{config.Audience}, []string{Scope}},
 		cache:       newTokenCache(config.CacheSize),
 		scratches:   sync.Pool{New: func() any { return new(scratch) }},
 	}, nil
@@ -135,14 +134,14 @@ func (v *Verifier) verify(ctx context.Context, token string, session *Session) (
 	}
 	m := v.cache.mark(token)
 	if known := v.cache.get(&m); known != nil {
-		return true, v.recheck(ctx, s, known, session)
+		return true, v.recheck(ctx, s, &m, known, session)
 	}
-	return false, v.verifyNew(ctx, s, m, session)
+	return false, v.verifyNew(ctx, s, &m, session)
 }
 
 // recheck accepts a token that was verified before, if nothing has changed: its
 // key is still good for it, it has not expired, nobody revoked it.
-func (v *Verifier) recheck(ctx context.Context, s *scratch, known *verified, session *Session) error {
+func (v *Verifier) recheck(ctx context.Context, s *scratch, m *mark, known *verified, session *Session) error {
 	key, now, err := v.keyAndTime(ctx, known.key.ID())
 	if err == nil && key != known.key && !key.Equal(known.key) {
 		// Another key under the same ID: what the first one signed is worth
@@ -153,7 +152,7 @@ func (v *Verifier) recheck(ctx context.Context, s *scratch, known *verified, ses
 		err = errExpired
 	}
 	if err != nil {
-		v.cache.drop(known)
+		v.cache.drop(m, known)
 		return err
 	}
 	return v.accept(s, known, session)
@@ -171,22 +170,22 @@ func (v *Verifier) accept(s *scratch, known *verified, session *Session) error {
 
 // fill makes the session of a verified token. Its lists belong to the caller.
 func (v *Verifier) fill(session *Session, s *scratch, known *verified) {
-	audiences := len(known.audience)
-	list := s.list(audiences + len(known.scopes))
-	copy(list, known.audience)
-	copy(list[audiences:], known.scopes)
+	audiences := len(known.lists.audience)
+	list := s.list(audiences + len(known.lists.scopes))
+	copy(list, known.lists.audience)
+	copy(list[audiences:], known.lists.scopes)
 	*session = Session{
-		ID:             known.sessionID,
-		CustomerID:     known.customerID,
-		OrganizationID: known.organizationID,
+		ID:             known.sessionID(),
+		CustomerID:     known.customerID(),
+		OrganizationID: known.organizationID(),
 		Issuer:         v.issuer,
 		Audience:       list[:audiences:audiences],
 		IssuedAt:       time.Unix(known.issuedAt, 0).UTC(),
 		ExpiresAt:      time.Unix(known.expiresAt, 0).UTC(),
 		KeyID:          known.key.ID(),
-		ReturnURL:      known.returnURL,
+		ReturnURL:      known.returnURL(),
 	}
-	if known.scopes != nil {
+	if known.lists.scopes != nil {
 		session.Scopes = list[audiences:]
 	}
 }
@@ -202,19 +201,19 @@ func (v *Verifier) verifyAlone(ctx context.Context, s *scratch, token string, se
 		return err
 	}
 	known := verified{key: key}
-	v.record(&known, &claims, "")
+	v.record(&known, &claims)
 	return v.accept(s, &known, session)
 }
 
 // verifyNew verifies a token that the cache does not know, together with all
 // callers that have the same one at the moment.
-func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark, session *Session) error {
+func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m *mark, session *Session) error {
 	// Before callers are put together: each waits for keys as long as it likes.
 	c, key, err := v.prepare(ctx, s, m.token)
 	if err != nil {
 		return err
 	}
-	leads, flight := v.flights.join(&m)
+	leads, flight := v.flights.join(m)
 	var known *verified
 	switch {
 	case leads != nil:
@@ -222,7 +221,7 @@ func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark, session *S
 	case flight != nil:
 		known, err = flight.result(ctx)
 	default:
-		known, err = v.remember(&c, key, m.hash)
+		known, err = v.remember(&c, key, m)
 	}
 	if err != nil {
 		return err
@@ -232,46 +231,41 @@ func (v *Verifier) verifyNew(ctx context.Context, s *scratch, m mark, session *S
 
 // lead checks a token for all who wait for it. Should the check panic, they get
 // an error instead of waiting for ever.
-func (v *Verifier) lead(c *compact, key *jwk.Key, m mark, leads *slot) (known *verified, err error) {
+func (v *Verifier) lead(c *compact, key *jwk.Key, m *mark, leads *slot) (known *verified, err error) {
 	err = errSignature
 	defer func() { leads.leave(known, err) }()
 	// The one who led before may have been done between our look and our turn.
-	if known = v.cache.get(&m); known != nil {
+	if known = v.cache.get(m); known != nil {
 		return known, nil
 	}
-	return v.remember(c, key, m.hash)
+	return v.remember(c, key, m)
 }
 
 // remember checks a token and keeps it when it is good.
-func (v *Verifier) remember(c *compact, key *jwk.Key, hash uint64) (*verified, error) {
+func (v *Verifier) remember(c *compact, key *jwk.Key, m *mark) (*verified, error) {
 	var claims claims
 	if err := v.check(&claims, c, key); err != nil {
 		return nil, err
 	}
-	known := &verified{mark: mark{hash: hash}, key: key}
-	v.record(known, &claims, c.token)
-	v.cache.put(known)
-	return known, nil
+	known := verified{key: key}
+	v.record(&known, &claims)
+	return v.cache.put(m, &known), nil
 }
 
-// record copies what is worth keeping of a good token, and the token itself if
-// it is to be remembered, into one piece of memory.
-func (v *Verifier) record(known *verified, c *claims, token string) {
-	var p pack
-	p.Grow(len(token) + c.size())
-	p.WriteString(token)
-	known.mark.token = p.String()
-	known.sessionID = p.add(c.sessionID)
-	known.customerID = p.add(c.customerID)
-	known.organizationID = p.add(c.organizationID)
-	known.returnURL = p.add(c.returnURL)
+// record copies what is worth keeping of a good token into one piece of memory.
+func (v *Verifier) record(known *verified, c *claims) {
+	known.text = c.text()
 	known.issuedAt, known.expiresAt = c.issuedAt, c.expiresAt
-	known.audience, known.scopes = v.audiences, v.scopes
-	if c.n > 1 { // one alone is ours
-		known.audience = c.audienceIn(&p)
+	known.lists = &v.lists
+	if c.n == 1 && string(c.scope) == Scope { // the audience is ours, then
+		return
+	}
+	known.lists = &lists{v.lists.audience, v.lists.scopes}
+	if c.n > 1 {
+		known.lists.audience = c.audienceList()
 	}
 	if string(c.scope) != Scope {
-		known.scopes = c.scopesIn(&p)
+		known.lists.scopes = c.scopeList()
 	}
 }
 
