@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -84,7 +85,7 @@ func (c *tokenCache) mark(token string) mark {
 
 // row also returns the tag.
 func (c *tokenCache) row(m *mark) (r *row, tag uint32) {
-	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32], uint32(m.hash)
+	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32], uint32(m.hash & math.MaxUint32)
 }
 
 // get returns what is remembered of a token, or nil.

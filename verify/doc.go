@@ -80,12 +80,12 @@
 //
 // # What it costs
 //
-// A token that was not seen before costs its signature check, about two
-// microseconds and five allocations. A token that was seen costs a hash: it is
+// A token that was not seen before costs its signature check, about a
+// microsecond and four allocations. A token that was seen costs a hash: it is
 // remembered, byte by byte and not only by that hash, until it expires, and each
 // time its key, its expiry and its revocation are checked again. A burst of
 // calls with one new token costs one signature check. Garbage costs no
-// allocation. The cache holds Config.CacheSize tokens, about two kilobytes each,
+// allocation. The cache holds Config.CacheSize tokens, up to three kilobytes each,
 // and only good ones.
 //
 // # Tuning

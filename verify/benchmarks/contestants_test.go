@@ -72,6 +72,7 @@ func (c *course) all(t testing.TB, algorithm jwk.Algorithm) []contestant {
 func (c *course) ours(t testing.TB, cacheSize int) contestant {
 	t.Helper()
 	v := c.verifier(t, cacheSize)
+	t.Cleanup(func() { v.Close() }) // the last one
 	result := contestant{name: oursName, verify: func(ctx context.Context, t *token) (holder, error) {
 		s, err := v.Verify(ctx, t.text)
 		return holder{s.CustomerID, s.ID, s.OrganizationID, s.ReturnURL}, err
@@ -96,7 +97,6 @@ func (c *course) verifier(t testing.TB, cacheSize int) *verify.Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { v.Close() })
 	if err := v.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}

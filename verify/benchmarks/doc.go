@@ -3,7 +3,7 @@
 // instead. It is a module of its own so that those libraries are no
 // dependencies of ours.
 //
-//	go test -run '^$' -bench . -benchtime 4s -cpu 1,2 | go run ./chart -svg ../../deploy/verify-speed.svg
+//	go test -run '^$' -bench . -benchtime 2s -count 3 | go run ./chart -svg ../../deploy/verify-speed.svg
 //
 // prints the table of the README and draws the chart.
 //
@@ -34,4 +34,7 @@
 // drawn anew. What is reported is the median over all rounds, and for ratios
 // the median of the ratios within the rounds. Garbage collection is thereby
 // mostly left out, which favours those who make more of it.
+//
+// For one processor, set GOMAXPROCS=1: with testing.B.Loop, the first of several
+// -cpu values is measured with another one's.
 package benchmarks

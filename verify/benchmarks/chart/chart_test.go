@@ -18,8 +18,7 @@ BenchmarkFirst/ES256-2   100  50000 raw-ns/token  21 raw-allocs/token  52000 our
 BenchmarkFirst/ES256-2   100  50200 raw-ns/token  21 raw-allocs/token  53000 ours-ns/token  106 ours-%-of-raw  26.1 ours-allocs/token  60200 keyfunc-ns/token  121 keyfunc-%-of-raw  79 keyfunc-allocs/token
 BenchmarkFirst/ES256     100  90000 raw-ns/token  21 raw-allocs/token
 BenchmarkAgain/ES256-2   100  250 ours-ns/token  0.016 ours-allocs/token  240.4 x-fastest-peer
-BenchmarkAgainParallel   100  250 ns/op  0 B/op  0 allocs/op
-BenchmarkAgainParallel-2 100  130 ns/op  0 B/op  0 allocs/op
+BenchmarkAgainParallel-2 100  250 one-ns/token  130 all-ns/token  1.92 x-one
 BenchmarkGarbage/dots-2  100  80 ours-ns/token  0 ours-allocs/token  1500000 keyfunc-ns/token  7 keyfunc-allocs/token
 PASS
 `
@@ -36,7 +35,7 @@ func TestTable(t *testing.T) {
 		"| signature check alone | 50.1 µs, 21 | – | – |\n",
 		"| golang-jwt v5 + keyfunc v3 | 60.1 µs (+20.5 %), 79 |",
 		"| 240 times faster |",
-		"250 ns a token with GOMAXPROCS=1, 130 ns a token with GOMAXPROCS=2.",
+		"130 ns a token instead of 250 ns on one of them, 1.9 times as many.",
 		"| **verify** | 80 ns, 0 |\n",
 		"| golang-jwt v5 + keyfunc v3 | 1.5 ms, 7 |\n",
 		"Measured on Example <1>, linux/amd64.",

@@ -1,7 +1,7 @@
 // Command chart turns the output of the benchmarks beside it, read from
 // standard input, into a Markdown table on standard output and a bar chart.
 //
-//	go test -run '^$' -bench . -cpu 1,2 | go run ./chart -svg ../../deploy/verify-speed.svg
+//	go test -run '^$' -bench . | go run ./chart -svg ../../deploy/verify-speed.svg
 //
 // Several runs in one input (-count) are joined by their medians.
 package main

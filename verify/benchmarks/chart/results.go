@@ -99,17 +99,6 @@ func (r results) figure(benchmark, unit string) (median float64, ok bool) {
 	return median, ok
 }
 
-// parallel returns the medians of a benchmark's ns/op by number of processors.
-func (r results) parallel(benchmark string) map[int]float64 {
-	times := map[int]float64{}
-	for name, units := range r.figures {
-		if bare, n := processors(name); bare == benchmark {
-			times[n] = middle(units["ns/op"])
-		}
-	}
-	return times
-}
-
 // below returns the names of a benchmark's sub-benchmarks, sorted.
 func (r results) below(benchmark string) []string {
 	names := map[string]bool{}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,17 +102,14 @@ func cell(r results, w row, algorithm string) string {
 
 // writeParallel tells how the token cache does on several processors.
 func writeParallel(b *bytes.Buffer, r results) {
-	times := r.parallel("AgainParallel")
-	if len(times) == 0 {
+	one, ok := r.figure("AgainParallel", "one-ns/token")
+	if !ok {
 		return
 	}
-	b.WriteString("\nTokens seen before, on all processors at once:")
-	separator := " "
-	for _, n := range slices.Sorted(maps.Keys(times)) {
-		fmt.Fprintf(b, "%s%s a token with GOMAXPROCS=%d", separator, duration(times[n]), n)
-		separator = ", "
-	}
-	b.WriteString(".\n")
+	all, _ := r.figure("AgainParallel", "all-ns/token")
+	times, _ := r.figure("AgainParallel", "x-one")
+	fmt.Fprintf(b, "\nTokens seen before, on all processors at once: %s a token instead of %s on one of them, %.1f times as many.\n",
+		duration(all), duration(one), times)
 }
 
 // writeGarbage is a second table: what bad tokens cost.
