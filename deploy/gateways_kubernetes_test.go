@@ -4,26 +4,18 @@ package deploy_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/deploy/rig/kube"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify/verifytest"
 )
@@ -51,96 +43,26 @@ func newKubeIssuer(t *testing.T, config verifytest.Config) (issuer *verifytest.I
 	return issuer, string(pem.EncodeToMemory(&block))
 }
 
-// startKube runs an API server and the etcd that it needs until the test ends.
+// startKube runs an API server until the test ends. It returns when that has
+// fetched the issuer's keys, which it does in the background.
 func startKube(t *testing.T, issuer *verifytest.Issuer, certificate string) *kubeGateway {
 	t.Helper()
-	program := needs.Program(t, "kube-apiserver", "CONTRIBUTING.md says how to build it", "../.ci/cache")
-	etcd := needs.Program(t, "etcd", "install Debian's etcd-server")
-	folder := t.TempDir()
+	cluster := kube.StartForTest(t, "../.ci/cache")
 	certificate = strings.ReplaceAll(strings.TrimSpace(certificate), "\n", "\n      ")
-	writePageFiles(t, folder, map[string]string{
-		"authentication.yaml": gatewayConfig(t, "kubernetes-authentication.yaml", "url: "+pageIssuer, "url: "+issuer.URL()+
-			"\n    certificateAuthority: |\n      "+certificate),
-		"sa.key": kubeAccountKey(t),
-	})
-	file := func(name string) string { return filepath.Join(folder, name) }
-	client, peer := "http://"+freeGatewayAddress(t), "http://"+freeGatewayAddress(t)
-	runKube(t, etcd, "--data-dir", file("etcd"), "--log-level", "error", "--unsafe-no-fsync",
-		"--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
-	k := &kubeGateway{address: freeGatewayAddress(t)}
+	config := gatewayConfig(t, "kubernetes-authentication.yaml", "url: "+pageIssuer, "url: "+issuer.URL()+
+		"\n    certificateAuthority: |\n      "+certificate)
+	if err := os.WriteFile(cluster.File("authentication.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k := &kubeGateway{address: kube.FreeAddress()}
 	k.rotating = rotating{issuer: issuer, verdict: k.review}
-	host, port, _ := net.SplitHostPort(k.address)
-	said := runKube(t, program, "--authentication-config", file("authentication.yaml"), "--authorization-mode", "RBAC",
-		"--etcd-servers", client, "--bind-address", host, "--advertise-address", host, "--secure-port", port,
-		"--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/16", "--cert-dir", file("certs"),
-		"--service-account-issuer", "https://kubernetes.default.svc",
-		"--service-account-signing-key-file", file("sa.key"), "--service-account-key-file", file("sa.key"))
 	k.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		InsecureSkipVerify: true, // its certificate is of its own making
 	}}}
-	k.wait(t, said)
+	token := issuer.Token(verifytest.TokenSpec{})
+	cluster.ServeForTest(t, k.address, func() bool { return k.verdict(token) == accepted },
+		"--authentication-config", cluster.File("authentication.yaml"))
 	return k
-}
-
-// wait waits until the API server runs and has fetched the keys, which it does
-// in the background.
-func (k *kubeGateway) wait(t *testing.T, said func() string) {
-	t.Helper()
-	token := k.issuer.Token(verifytest.TokenSpec{})
-	again := time.NewTicker(200 * time.Millisecond)
-	defer again.Stop()
-	deadline := time.Now().Add(2 * time.Minute)
-	for got := k.verdict(token); got != accepted; got = k.verdict(token) {
-		if time.Now().After(deadline) {
-			t.Fatalf("got %q for a good token after 2 minutes:\n%s", got, said())
-		}
-		<-again.C
-	}
-}
-
-// kubeAccountKey is a key for tokens of service accounts, which nobody wants
-// here but the API server.
-func kubeAccountKey(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
-}
-
-// runKube runs a program until the test ends. What it says goes into a file.
-func runKube(t *testing.T, program string, args ...string) (said func() string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The test's own context ends too early: the API server must end before
-	// its etcd, or it would wait for it.
-	ctx, kill := context.WithCancel(context.WithoutCancel(t.Context()))
-	command := exec.CommandContext(ctx, program, args...)
-	command.Stdout, command.Stderr = log, log
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		kill()
-		_ = command.Wait() // it was killed, which is an error
-		_ = log.Close()
-	})
-	return func() string {
-		text, err := os.ReadFile(log.Name())
-		if err != nil {
-			return err.Error()
-		}
-		return string(text[max(0, len(text)-4000):])
-	}
 }
 
 // review asks the API server who one is.

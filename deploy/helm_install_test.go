@@ -151,7 +151,7 @@ func (s *chartServer) helm(t *testing.T, namespace string) {
 // kubeconfig writes that of the one who may do all.
 func (s *chartServer) kubeconfig(t *testing.T) string {
 	t.Helper()
-	text := strings.NewReplacer("ADDRESS", s.address, "CA", s.file("certs/apiserver.crt")).Replace(`
+	text := strings.NewReplacer("ADDRESS", s.address, "CA", s.certificate).Replace(`
 apiVersion: v1
 kind: Config
 clusters: [{name: c, cluster: {server: "https://ADDRESS", certificate-authority: "CA"}}]

@@ -239,7 +239,7 @@ func TestServerEnds(t *testing.T) {
 	mustWrite(t, s, m, "")
 	revision := wantRead(t, s, m)
 
-	server.kill()
+	server.Kill()
 	err := s.Write(t.Context(), newer(t, m), revision)
 	wantError(t, err, "no connection to the API server", "connection refused")
 	if errors.Is(err, keys.ErrConflict) || strings.Contains(err.Error(), mayBeWritten) {
@@ -257,7 +257,7 @@ func TestServerEnds(t *testing.T) {
 	if now := wantRead(t, s, m); now != revision {
 		t.Errorf("got revision %q after a restart, want %q", now, revision)
 	}
-	cut := &cutter{kube: k, address: server.address, method: http.MethodPut, meet: server.kill}
+	cut := &cutter{kube: k, address: server.address, method: http.MethodPut, meet: server.Kill}
 	wantError(t, cut.behind(t, namespace).Write(t.Context(), newer(t, m), revision), mayBeWritten)
 	if err := server.start(); err != nil {
 		t.Fatal(err)

@@ -4,36 +4,28 @@ package kubesecret_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/customersession/customersession/deploy/rig/needs"
+	rig "github.com/customersession/customersession/deploy/rig/kube"
 )
 
 // A kube is an API server with an etcd, both real.
 type kube struct {
 	dir       string
-	program   string // of the API server
 	authority *authority
 	http      *http.Client
-	etcd      *process
-	etcdURL   string
+	cluster   *rig.Cluster
 	server    *apiServer
 }
 
@@ -55,39 +47,32 @@ func TestMain(m *testing.M) {
 // startedKube returns the API server of all tests.
 func startedKube(t *testing.T) *kube {
 	t.Helper()
-	program := needs.Program(t, "kube-apiserver", "CONTRIBUTING.md says how to build it", "../../.ci/cache")
-	etcd := needs.Program(t, "etcd", "install Debian's etcd-server")
-	shared.once.Do(func() { shared.kube, shared.err = startKube(program, etcd) })
+	programs := rig.Needs(t, "../../.ci/cache")
+	shared.once.Do(func() { shared.kube, shared.err = startKube(programs) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	return shared.kube
 }
 
-func startKube(program, etcd string) (*kube, error) {
+func startKube(programs rig.Programs) (*kube, error) {
 	dir, err := os.MkdirTemp("", "kubesecret-")
 	if err != nil {
 		return nil, err
 	}
-	k := &kube{dir: dir, program: program}
-	if err := k.start(etcd); err != nil {
+	k := &kube{dir: dir}
+	if err := k.start(programs); err != nil {
 		k.stop()
 		return nil, err
 	}
 	return k, nil
 }
 
-func (k *kube) start(etcd string) error {
+func (k *kube) start(programs rig.Programs) (err error) {
 	if err := k.writeFiles(); err != nil {
 		return err
 	}
-	client, peer := "http://"+freeAddress(), "http://"+freeAddress()
-	k.etcdURL = client
-	var err error
-	k.etcd, err = startProcess(etcd, "--data-dir", filepath.Join(k.dir, "etcd"), "--log-level", "error",
-		"--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
-	if err != nil {
+	if k.cluster, err = rig.Start(programs, k.dir); err != nil {
 		return err
 	}
 	k.server = k.newServer()
@@ -110,13 +95,9 @@ func (k *kube) writeFiles() (err error) {
 	if err != nil {
 		return err
 	}
-	_, serviceAccounts, err := k.authority.issue("service accounts")
-	if err != nil {
-		return err
-	}
 	for name, content := range map[string][]byte{
 		"ca.crt": k.authority.pem, "api.crt": certificate, "api.key": key,
-		"sa.key": serviceAccounts, "tokens.csv": []byte(tokens),
+		"tokens.csv": []byte(tokens),
 	} {
 		if err := os.WriteFile(filepath.Join(k.dir, name), content, 0o600); err != nil {
 			return err
@@ -131,63 +112,44 @@ func (k *kube) writeFiles() (err error) {
 // stop ends the API server before etcd, without which it would not end.
 func (k *kube) stop() {
 	if k.server != nil {
-		k.server.kill()
+		k.server.Kill()
 	}
-	k.etcd.kill()
+	if k.cluster != nil {
+		k.cluster.Stop()
+	}
 	_ = os.RemoveAll(k.dir)
 }
 
 // An apiServer is one of the API servers of a kube, at its own address.
 type apiServer struct {
-	*process
+	*rig.Process
 
 	kube    *kube
 	address string
 }
 
-func (k *kube) newServer() *apiServer { return &apiServer{kube: k, address: freeAddress()} }
+func (k *kube) newServer() *apiServer { return &apiServer{kube: k, address: rig.FreeAddress()} }
 
 // another starts one more API server on the same etcd, which a test may kill.
 func (k *kube) another(t *testing.T) *apiServer {
 	t.Helper()
 	s := k.newServer()
-	t.Cleanup(func() { s.kill() })
+	t.Cleanup(func() { s.Kill() })
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// start runs the API server until it is ready.
+// start runs the API server, and returns when it is ready.
 func (s *apiServer) start() (err error) {
-	file := func(name string) string { return filepath.Join(s.kube.dir, name) }
-	host, port, _ := net.SplitHostPort(s.address)
-	s.process, err = startProcess(s.kube.program,
-		"--etcd-servers", s.kube.etcdURL, "--bind-address", host, "--advertise-address", host, "--secure-port", port,
-		"--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "10.96.0.0/16",
-		"--cert-dir", file("certs-"+port), "--client-ca-file", file("ca.crt"),
-		"--tls-cert-file", file("api.crt"), "--tls-private-key-file", file("api.key"),
-		"--token-auth-file", file("tokens.csv"), "--authorization-mode", "RBAC",
-		"--service-account-issuer", "https://kubernetes.default.svc",
-		"--service-account-signing-key-file", file("sa.key"), "--service-account-key-file", file("sa.key"))
-	if err != nil {
-		return err
-	}
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(2 * time.Minute)
-	for {
-		select {
-		case <-s.ended:
-			return fmt.Errorf("the API server ended:\n%s", s.tail())
-		case <-deadline:
-			return fmt.Errorf("the API server is not ready after 2 minutes:\n%s", s.tail())
-		case <-ticker.C:
-			if _, err := s.kube.request(s.address, http.MethodGet, "/readyz", nil); err == nil {
-				return nil
-			}
-		}
-	}
+	k := s.kube
+	s.Process, err = k.cluster.Serve(s.address, func() bool {
+		_, err := k.request(s.address, http.MethodGet, "/readyz", nil)
+		return err == nil
+	}, "--client-ca-file", k.cluster.File("ca.crt"), "--token-auth-file", k.cluster.File("tokens.csv"),
+		"--tls-cert-file", k.cluster.File("api.crt"), "--tls-private-key-file", k.cluster.File("api.key"))
+	return err
 }
 
 // url is where the API server is.
@@ -349,67 +311,4 @@ users: [{name: u, user: {token: %s-token}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 `, url, base64.StdEncoding.EncodeToString(k.authority.pem), user))
-}
-
-// A process is a program that runs beside the tests.
-type process struct {
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	output *os.File
-}
-
-func startProcess(program string, args ...string) (*process, error) {
-	output, err := os.CreateTemp("", "kubesecret-log-")
-	if err != nil {
-		return nil, err
-	}
-	// Nothing needs the name, and so nothing stays behind.
-	_ = os.Remove(output.Name())
-	p := &process{cmd: exec.Command(program, args...), ended: make(chan struct{}), output: output}
-	p.cmd.Stdout, p.cmd.Stderr = output, output
-	if err := p.cmd.Start(); err != nil {
-		return nil, errors.Join(err, output.Close())
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // it is killed in the end, which is an error
-	}()
-	return p, nil
-}
-
-// kill ends the process at once, as a crash would. One that was never started,
-// or is gone already, is none of its concern.
-func (p *process) kill() {
-	if p == nil {
-		return
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-	_ = p.output.Close()
-}
-
-// tail is the end of what the process said.
-func (p *process) tail() string {
-	const most = 4000
-	end, err := p.output.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err.Error()
-	}
-	text := make([]byte, min(end, most))
-	_, err = p.output.ReadAt(text, end-int64(len(text)))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-// freeAddress is one of loopback that nobody listens on for now.
-func freeAddress() string {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // loopback without a free port
-	}
-	defer listener.Close()
-	port := listener.Addr().(*net.TCPAddr).Port
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
