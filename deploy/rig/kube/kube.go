@@ -2,8 +2,8 @@
 // loopback, for tests of what speaks to one. Nothing acts on what is in it:
 // there is no controller, no scheduler and no node.
 //
-// The test needs the programs kube-apiserver, which ".ci/run cluster" builds, and
-// etcd, and is skipped or fails without them as package needs says.
+// A test needs the programs kube-apiserver, which ".ci/run cluster" builds, and
+// etcd; without them it is skipped or fails, as package needs says.
 package kube
 
 import (
@@ -103,8 +103,9 @@ func (c *Cluster) Serve(address string, ready func() bool, flags ...string) (*Pr
 		return nil, err
 	}
 	if err := server.wait(ready); err != nil {
-		server.Kill()
-		return nil, fmt.Errorf("the API server %w:\n%s", err, server.tail())
+		err = fmt.Errorf("the API server %w:\n%s", err, server.tail())
+		server.Kill() // and with it goes what it said
+		return nil, err
 	}
 	return server, nil
 }
