@@ -252,7 +252,7 @@ func (v *Verifier) remember(c *compact, key *jwk.Key, m *mark) (*verified, error
 	return v.cache.put(m, &known), nil
 }
 
-// record copies what is worth keeping of a good token into one piece of memory.
+// record copies what is worth keeping of a good token.
 func (v *Verifier) record(known *verified, c *claims) {
 	known.text = c.text()
 	known.issuedAt, known.expiresAt = c.issuedAt, c.expiresAt
@@ -260,12 +260,13 @@ func (v *Verifier) record(known *verified, c *claims) {
 	if c.n == 1 && string(c.scope) == Scope { // the audience is ours, then
 		return
 	}
-	known.lists = &lists{v.lists.audience, v.lists.scopes}
+	own := v.lists
+	known.lists = &own
 	if c.n > 1 {
-		known.lists.audience = c.audienceList()
+		own.audience = c.audienceList()
 	}
 	if string(c.scope) != Scope {
-		known.lists.scopes = c.scopeList()
+		own.scopes = c.scopeList()
 	}
 }
 
