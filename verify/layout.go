@@ -47,8 +47,9 @@ func (l *layouts) learn(payload []byte) {
 // A layout is a payload that was read as JSON, and where in it the values stand
 // that differ from token to token. A payload with the same text around them
 // says the same but for these values, as long as they are of a kind that cannot
-// end before that text goes on: a UUID, a URL without quotes and escapes, digits.
-// So it need not be read as JSON once more, which takes several times as long.
+// end before that text goes on: a UUID, a URL in ASCII without quotes and
+// escapes, digits. So it need not be read as JSON once more, which takes several
+// times as long.
 type layout struct {
 	text []byte
 	// claims are those of text, and parts of it.
@@ -110,8 +111,9 @@ func newLayout(payload []byte) *layout {
 		if v.Kind() == ijson.String {
 			start, end = start+1, end-1
 		}
-		// Whoever writes escapes writes them again: they stay text.
-		if bytes.IndexByte(v, '\\') < 0 {
+		// Whoever writes escapes, or more than ASCII, writes them again: they
+		// stay text.
+		if ijson.PlainPrefix(l.text[start:end]) == end-start {
 			l.gaps = append(l.gaps, gap{start, end, claim})
 		}
 		return nil

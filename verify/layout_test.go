@@ -32,6 +32,7 @@ func oddPayloads() []string {
 		strings.Replace(good, `"aud":"portal"`, `"aud":["portal","other"],"x":{"sub":[1.5e3,"é"]}`, 1),
 		strings.Replace(good, `"scope":"customer_portal:write"`, `"nbf":1700000000`, 1),
 		strings.Replace(good, `https://shop.example/a`, `http://shop.example/é?q=\"`, 1),
+		strings.Replace(good, `https://shop.example/a`, `http://shop.example/é`, 1),
 	}
 }
 
