@@ -3,10 +3,11 @@
 package deploy_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/deploy/rig/needs"
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/keys"
 )
 
@@ -96,10 +97,6 @@ func (s *chartServer) checkReadme(t *testing.T, apiKey string) {
 	if manifest.CurrentAt(time.Now()) == nil {
 		t.Error("no key signs at once")
 	}
-	registry, err := organizations.Parse(bytes.NewReader(s.secretMember(t, "customersession-organizations", "organizations.json")))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var made struct{ Secret string }
 	text, err := os.ReadFile(apiKey)
 	if err != nil {
@@ -108,13 +105,42 @@ func (s *chartServer) checkReadme(t *testing.T, apiKey string) {
 	if err := json.Unmarshal(text, &made); err != nil {
 		t.Fatal("the API key is not JSON")
 	}
-	key, err := registry.Authenticate(made.Secret, time.Now())
-	if err != nil || !key.Has(organizations.ScopeWrite) {
-		t.Errorf("the API key may not create sessions: %v", err)
-	}
+	s.issue(t, made.Secret)
 	const deployment = "/apis/apps/v1/namespaces/sessions/deployments/customersession"
 	if status, answer := s.ask(t, "admin-token", http.MethodGet, deployment, nil); status != http.StatusOK {
 		t.Errorf("the Deployment: got %d: %s", status, answer)
+	}
+}
+
+// issue creates a session with the API key, at a server that has the two files.
+func (s *chartServer) issue(t *testing.T, apiKey string) {
+	t.Helper()
+	folder := t.TempDir()
+	settings := issuer.Settings{
+		Issuer: "https://sessions.example.com", Customers: "request", ReloadInterval: time.Second,
+		SessionLifetime: time.Hour, MaxSessionLifetime: time.Hour,
+		KeysFile:          filepath.Join(folder, "keys.json"),
+		OrganizationsFile: filepath.Join(folder, "organizations.json"),
+	}
+	for file, secret := range map[string]string{
+		settings.KeysFile:          "customersession-keys",
+		settings.OrganizationsFile: "customersession-organizations",
+	} {
+		if err := os.WriteFile(file, s.secretMember(t, secret, filepath.Base(file)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, err := issuer.Open(t.Context(), settings, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = `{"customer_id":"5f0c3b52-9a3d-4f83-8d5b-5d2f0a5f1c11","customer":{"email":"ada@example.com"}}`
+	request := httptest.NewRequest(http.MethodPost, "/v1/customer-sessions/", strings.NewReader(body))
+	request.Header.Set("Authorization", "Bearer "+apiKey)
+	answer := httptest.NewRecorder()
+	server.Handler().ServeHTTP(answer, request)
+	if answer.Code != http.StatusCreated {
+		t.Errorf("creating a session with the API key: got %d", answer.Code)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/customersession/customersession/issuer/organizations"
-	"github.com/customersession/customersession/issuer/ratelimit"
+	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/verify"
 )
 

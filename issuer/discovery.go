@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"

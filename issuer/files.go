@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/customersession/customersession/issuer/reload"
+	"github.com/customersession/customersession/issuer/internal/reload"
 )
 
 // Names of the files that are followed, in logs and metrics.

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )

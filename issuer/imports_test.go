@@ -15,21 +15,21 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	const jwk = module + "/keys/jwk"
 	for pkg, allowed := range map[string][]string{
-		"keys/jwk/ijson":       {},
-		"keys/jwk":             {jwk},
-		"keys":                 {jwk},
-		"verify":               {jwk, "github.com/golang-jwt/jwt/v5"},
-		"verify/echoverify":    {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/labstack/", "github.com/valyala/", "github.com/mattn/", "golang.org/x/"},
-		"verify/promverify":    {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
-		"verify/authz":         {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
-		"verify/verifytest":    {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
-		"issuer/customers":     {jwk, "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
-		"issuer/organizations": {jwk, "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
-		"issuer/reload":        {"github.com/fsnotify/fsnotify", "golang.org/x/"},
-		"issuer/ratelimit":     {"golang.org/x/time/rate"},
-		"issuer/release":       {},
+		"keys/jwk/ijson":                {},
+		"keys/jwk":                      {jwk},
+		"keys":                          {jwk},
+		"verify":                        {jwk, "github.com/golang-jwt/jwt/v5"},
+		"verify/echoverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/labstack/", "github.com/valyala/", "github.com/mattn/", "golang.org/x/"},
+		"verify/promverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
+		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
+		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
+		"issuer/internal/customers":     {jwk, "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/organizations": {jwk, "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
+		"issuer/internal/reload":        {"github.com/fsnotify/fsnotify", "golang.org/x/"},
+		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
+		"issuer/internal/release":       {},
 		// Not gRPC: see the package's documentation.
-		"issuer/tracing": {"go.opentelemetry.io/", "github.com/go-logr/", "github.com/cespare/xxhash/v2", "github.com/google/uuid", "golang.org/x/", "google.golang.org/protobuf/"},
+		"issuer/internal/tracing": {"go.opentelemetry.io/", "github.com/go-logr/", "github.com/cespare/xxhash/v2", "github.com/google/uuid", "golang.org/x/", "google.golang.org/protobuf/"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			t.Parallel()

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )

@@ -8,9 +8,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/reload"
-	"github.com/customersession/customersession/issuer/tracing"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 )
 
 // A call is one request on its way through the server: Echo's context, and

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/organizations"
-	"github.com/customersession/customersession/issuer/reload"
-	"github.com/customersession/customersession/issuer/tracing"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/keys"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/verify"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/verify"
 )
 

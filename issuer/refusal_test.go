@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customersession/customersession/issuer/organizations"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 
 	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/demo"
+	"github.com/customersession/customersession/issuer/internal/demo"
 )
 
 // TestSDK runs three published releases of Polar's SDK, and jose, against the

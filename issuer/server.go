@@ -16,10 +16,10 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/organizations"
-	"github.com/customersession/customersession/issuer/ratelimit"
-	"github.com/customersession/customersession/issuer/tracing"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/ratelimit"
+	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"

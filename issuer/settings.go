@@ -15,7 +15,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
-	"github.com/customersession/customersession/issuer/tracing"
+	"github.com/customersession/customersession/issuer/internal/tracing"
 )
 
 // settingsPrefix begins the name of every environment variable of ours.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/issuer/customers"
+	"github.com/customersession/customersession/issuer/internal/customers"
 )
 
 // newStatedFixture is a server that looks no customers up.

@@ -18,8 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/issuer/customers"
-	"github.com/customersession/customersession/issuer/tracing"
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys/jwk"
 )
 

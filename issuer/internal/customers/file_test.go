@@ -1,0 +1,317 @@
+package customers_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/customers"
+)
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+func load(t testing.TB, r io.Reader) *customers.File {
+	t.Helper()
+	f, err := customers.LoadFile(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestFile(t *testing.T) {
+	t.Parallel()
+	data := population()
+	tests := []struct {
+		name string
+		r    io.Reader
+	}{
+		{"as it is", bytes.NewReader(data)},
+		{"byte by byte", iotest.OneByteReader(bytes.NewReader(data))},
+		{"end with the data", iotest.DataErrReader(bytes.NewReader(data))},
+		{"no last line break", bytes.NewReader(bytes.TrimSpace(data))},
+		{"line ends of Windows, empty lines", bytes.NewReader(
+			append([]byte("\r\n \r\n"), bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n\n"))...))},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := load(t, test.r)
+			if f.Len() != 4 {
+				t.Errorf("Len is %d, want 4", f.Len())
+			}
+			testDirectory(t, f)
+		})
+	}
+}
+
+// TestFileKeepsEverything compares what a file gives with what [customers.Parse]
+// makes of the same line.
+func TestFileKeepsEverything(t *testing.T) {
+	t.Parallel()
+	alive := everything()
+	alive.DeletedAt = nil
+	long := everything()
+	name := strings.Repeat("é\\\"", 5000)
+	long.DeletedAt, long.Name, long.BillingAddress, long.TaxID = nil, &name, nil, []string{"", ""}
+	tests := []struct{ name, line string }{
+		{"every member", string(alive.AppendJSON(nil))},
+		{"as few as can be", strings.ReplaceAll(minimal, "\n", "")},
+		{"long and short texts", string(long.AppendJSON(nil))},
+		{"before 1970", strings.ReplaceAll(with(t, map[string]string{
+			"created_at": `"0001-01-01T00:00:01Z"`, "modified_at": `"9999-12-31T23:59:59Z"`,
+			"first_user_event_at": `"1970-01-01T00:00:00Z"`,
+		}), "\n", "")},
+		{"team", strings.ReplaceAll(with(t, map[string]string{"type": `"team"`, "email": "null"}), "\n", "")},
+		{"picture", strings.ReplaceAll(with(t, map[string]string{"avatar_url": `"http://a"`, "metadata": `{"a": "b"}`}), "\n", "")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			want, err := customers.Parse([]byte(test.line), customers.Defaults{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := load(t, strings.NewReader(test.line))
+			got := find(t.Context(), t, f, customers.Query{OrganizationID: want.OrganizationID, ID: want.ID})
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %s\nwant %s", got.AppendJSON(nil), want.AppendJSON(nil))
+			}
+		})
+	}
+}
+
+func TestFileFindAllocatesLittle(t *testing.T) {
+	f := load(t, bytes.NewReader(population()))
+	query := customers.Query{OrganizationID: home, ID: grace}
+	got := testing.AllocsPerRun(100, func() {
+		if _, err := f.Find(t.Context(), query); err != nil {
+			t.Error(err)
+		}
+	})
+	if got > 2 {
+		t.Errorf("%v allocations, want the customer and its metadata", got)
+	}
+}
+
+func TestFileWithoutCustomers(t *testing.T) {
+	t.Parallel()
+	f := load(t, strings.NewReader("\n"))
+	if _, err := f.Find(t.Context(), customers.Query{OrganizationID: home, ID: ada}); !errors.Is(err, customers.ErrNotFound) {
+		t.Errorf("error is %v, want ErrNotFound", err)
+	}
+}
+
+func TestLoadFileRefuses(t *testing.T) {
+	t.Parallel()
+	const secret = "do-not-echo"
+	line := func(n int, externalID string) string {
+		return fmt.Sprintf(`{"id":"11111111-1111-4111-8111-%012d","organization_id":"%s","external_id":%q,"email":"a@b"}`+"\n",
+			n, home, externalID)
+	}
+	foreign := func(n int, externalID string) string {
+		return strings.Replace(line(n, externalID), home.String(), abroad.String(), 1)
+	}
+	many := func(n, from int) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(line(from+i, ""))
+		}
+		return b.String()
+	}
+	tests := []struct{ name, data, want string }{
+		{"not JSON", line(1, "a") + secret + "\n\n" + line(2, "b"), "line 2: Input should be one JSON object in UTF-8"},
+		{"two on a line", line(1, "a") + strings.ReplaceAll(line(2, "")+line(3, ""), "\n", ""), "line 2: Input should be one JSON object in UTF-8"},
+		{"bad members", "\n" + `{"id":"` + secret + `","organization_id":7,"metadata":{"` + secret + `":null}}`, "line 2: id: Input should be a valid UUID of 36 characters; " +
+			"organization_id: Input should be a valid string; " +
+			"metadata: Input should be a string, a number or a boolean; email: Field required"},
+		{"ID twice", line(1, "a") + line(2, "b") + foreign(1, "a") + line(1, "c"), "line 4: another line has the same id"},
+		{"external ID twice", line(1, "a") + foreign(2, "a") + line(3, "") + line(4, "") + line(5, "a"), "line 5: another line has the same external_id"},
+		{"ID thrice", line(1, "a") + line(1, "b") + line(1, "c"), "line 2: another line has the same id; line 3: another line has the same id"},
+		{"far down", many(20000, 1) + "x\n" + many(20000, 30001) + line(7, ""), "line 20001: Input should be one JSON object in UTF-8 (byte 1: not a JSON object); line 40002: another line has the same id"},
+		{"too long", line(1, "a") + line(2, strings.Repeat("x", 70000)) + line(3, "b"), "line 2: line is longer than 65536 bytes"},
+		{"eleven", strings.Repeat("x\n", 9) + line(1, "a") + "x\nx\n", "line 1: … and 1 more bad lines"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f, err := customers.LoadFile(strings.NewReader(test.data))
+			refused, ok := errors.AsType[*customers.FileError](err)
+			if !ok || f != nil {
+				t.Fatalf("LoadFile = %v, %v, want a FileError", f, err)
+			}
+			from, to, _ := strings.Cut(test.want, "…")
+			if got := err.Error(); !strings.HasPrefix(got, from) || !strings.HasSuffix(got, to) || len(refused.Lines) > 10 {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%v repeats what was given", err)
+			}
+		})
+	}
+}
+
+func TestLoadFileEndlessLine(t *testing.T) {
+	t.Parallel()
+	_, err := customers.LoadFile(io.LimitReader(zeros{}, 5<<20))
+	if refused, ok := errors.AsType[*customers.FileError](err); !ok || refused.Lines[0].Number != 1 {
+		t.Errorf("error is %v, want a FileError about line 1", err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
+}
+
+func TestLoadFileReadError(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("disk on fire")
+	f, err := customers.LoadFile(io.MultiReader(bytes.NewReader(population()), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) || f != nil {
+		t.Errorf("LoadFile = %v, %v, want %v", f, err, broken)
+	}
+}
+
+// crowd is a JSON Lines file of n customers, made while it is read. Lines are
+// about 300 bytes long.
+type crowd struct {
+	next, n int
+	rest    []byte
+}
+
+func (c *crowd) Read(p []byte) (int, error) {
+	for len(c.rest) == 0 {
+		if c.next == c.n {
+			return 0, io.EOF
+		}
+		c.rest = appendMember(c.rest[:0], c.next)
+		c.next++
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+func memberID(n int) uuid.UUID {
+	id := grace
+	for i := range 4 {
+		id[i] = byte(n >> (8 * i))
+	}
+	return id
+}
+
+func appendMember(dst []byte, n int) []byte {
+	return fmt.Appendf(dst, `{"id":"%s","organization_id":"%s","created_at":"2026-01-02T03:04:05Z",`+
+		`"external_id":"user_%d","email":"user.%d@example.com","email_verified":true,"name":"Customer Number %d",`+
+		`"billing_address":{"country":"DE","city":"Berlin"},"metadata":{"plan":"pro","seats":%d}}`+"\n",
+		memberID(n), home, n, n, n, n)
+}
+
+// TestFileOfAMillion shows the promise: a million customers in under 10 s and
+// under 1 GiB. It runs alone, and measures what the process has of the system.
+func TestFileOfAMillion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds and hundreds of MiB")
+	}
+	const limit, memory = 10 * time.Second, 1 << 30
+	runtime.GC()
+	start := time.Now()
+	f := load(t, &crowd{n: crowdSize})
+	took := time.Since(start)
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	peak := stats.Sys // never shrinks
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	t.Logf("%d customers of %d bytes in %v; %d MiB of the system, %d MiB live",
+		f.Len(), len(appendMember(nil, crowdSize/2)), took.Round(time.Millisecond), peak>>20, stats.HeapAlloc>>20)
+	if f.Len() != crowdSize || took > limit || peak > memory {
+		t.Errorf("loaded %d customers in %v with %d MiB, want %d in %v with %d MiB",
+			f.Len(), took, peak>>20, crowdSize, limit, memory>>20)
+	}
+	for n := 0; n < crowdSize; n += crowdSize/100 + 1 {
+		c := find(t.Context(), t, f, customers.Query{OrganizationID: home, ID: memberID(n)})
+		same := find(t.Context(), t, f, customers.Query{OrganizationID: home, ExternalID: fmt.Sprintf("user_%d", n)})
+		if *c.Email != fmt.Sprintf("user.%d@example.com", n) || same.ID != c.ID {
+			t.Errorf("customer %d is %s by ID, %s by external ID", n, c.AppendJSON(nil), same.AppendJSON(nil))
+		}
+	}
+}
+
+func BenchmarkFileFind(b *testing.B) {
+	const n = 100_000
+	f := load(b, &crowd{n: n})
+	queries := make([]customers.Query, 1024)
+	b.Run("ID", func(b *testing.B) {
+		for i := range queries {
+			queries[i] = customers.Query{OrganizationID: home, ID: memberID(i * 7919 % n)}
+		}
+		benchmarkFind(b, f, queries)
+	})
+	b.Run("ExternalID", func(b *testing.B) {
+		for i := range queries {
+			queries[i] = customers.Query{OrganizationID: home, ExternalID: fmt.Sprintf("user_%d", i*7919%n)}
+		}
+		benchmarkFind(b, f, queries)
+	})
+	b.Run("unknown", func(b *testing.B) {
+		query := customers.Query{OrganizationID: home, ID: nobody}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := f.Find(b.Context(), query); !errors.Is(err, customers.ErrNotFound) {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func benchmarkFind(b *testing.B, f *customers.File, queries []customers.Query) {
+	b.Helper()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, err := f.Find(b.Context(), queries[i%len(queries)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkLoadFile(b *testing.B) {
+	const n = 100_000
+	data, err := io.ReadAll(&crowd{n: n})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		load(b, bytes.NewReader(data))
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	data := appendMember(nil, 1)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := customers.Parse(data, customers.Defaults{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/issuer/internal/demo"
+)
+
+var update = flag.Bool("update", false, "take the screenshots in deploy/images anew")
+
+// run starts a development server, and returns it with its first portal link.
+func run(t *testing.T) (d *demo.Demo, link string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err = demo.New(listener, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx, nil) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	var welcome bytes.Buffer
+	if err := d.Welcome(t.Context(), &welcome); err != nil {
+		t.Fatal(err)
+	}
+	link = regexp.MustCompile(`http\S+customer_session_token=\S+`).FindString(welcome.String())
+	return d, link
+}
+
+// TestBrowser opens the portal in Chromium: see testdata/browser.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	node := needs.Program(t, "node", "install Node.js 20 or newer")
+	browser := needs.Program(t, "chromium", "install Debian's chromium")
+	needs.Path(t, "testdata/browser/node_modules", "run npm ci --prefix issuer/internal/demo/testdata/browser")
+	d, link := run(t)
+	input := map[string]string{
+		"browser": browser, "base": d.Base(), "link": link, "expiredLink": d.ExpiredLink(t),
+		"returnURL": d.Base() + "/docs", "keyID": d.KeyID(t), "name": "Ada Lovelace", "email": "ada@example.com",
+	}
+	if *update {
+		images, err := filepath.Abs("../../../deploy/images")
+		if err != nil {
+			t.Fatal(err)
+		}
+		input["screenshots"] = images
+	}
+	text, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := exec.CommandContext(t.Context(), node, "check.mjs")
+	check.Dir = "testdata/browser"
+	check.Stdin = bytes.NewReader(text)
+	output, err := check.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if passed := strings.Count(string(output), "ok "); passed < 11 {
+		t.Errorf("only %d checks ran:\n%s", passed, output)
+	}
+}
