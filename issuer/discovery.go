@@ -12,7 +12,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // metadata is what both discovery documents say. There is no authorization
@@ -60,8 +60,8 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 		SubjectTypes:      []string{"public"},
 		IDTokenAlgorithms: algorithms,
 		Claims: []string{
-			verify.ClaimIssuer, verify.ClaimAudience, verify.ClaimCustomerID, verify.ClaimSessionID,
-			verify.ClaimOrganizationID, verify.ClaimIssuedAt, verify.ClaimExpiresAt, verify.ClaimReturnURL, verify.ClaimScope,
+			wire.ClaimIssuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID,
+			wire.ClaimOrganizationID, wire.ClaimIssuedAt, wire.ClaimExpiresAt, wire.ClaimReturnURL, wire.ClaimScope,
 		},
 	})
 }
@@ -69,7 +69,7 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 func (s *Server) authorizationServer(c echo.Context) error {
 	return s.serveMetadata(c, time.Now(), serverMetadata{
 		metadata: s.metadata(),
-		Scopes:   []string{verify.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeWrite)},
+		Scopes:   []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeWrite)},
 	})
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // directoryFunc is a customer directory of one function.
@@ -100,11 +100,11 @@ func (f *fixture) forge(t testing.TB, headerChanges, claimChanges map[string]any
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := map[string]any{"alg": key.Public.Algorithm(), "kid": key.Public.ID(), "typ": verify.TokenType}
+	header := map[string]any{"alg": key.Public.Algorithm(), "kid": key.Public.ID(), "typ": wire.TokenType}
 	claims := map[string]any{
-		verify.ClaimIssuer: f.base, verify.ClaimAudience: "customer-portal", verify.ClaimCustomerID: customerID,
-		verify.ClaimSessionID: uuid.NewString(), verify.ClaimOrganizationID: orgID,
-		verify.ClaimIssuedAt: now.Unix(), verify.ClaimExpiresAt: now.Add(time.Hour).Unix(), verify.ClaimScope: verify.Scope,
+		wire.ClaimIssuer: f.base, wire.ClaimAudience: "customer-portal", wire.ClaimCustomerID: customerID,
+		wire.ClaimSessionID: uuid.NewString(), wire.ClaimOrganizationID: orgID,
+		wire.ClaimIssuedAt: now.Unix(), wire.ClaimExpiresAt: now.Add(time.Hour).Unix(), wire.ClaimScope: wire.Scope,
 	}
 	input := encodeChanged(t, header, headerChanges) + "." + encodeChanged(t, claims, claimChanges)
 	signature, err := key.Signer.Sign(t.Context(), []byte(input))
@@ -144,21 +144,21 @@ func (f *fixture) badTokens(t testing.TB) map[string]string {
 		"padded":               good + "=",
 		"algorithm none":       f.forge(t, map[string]any{"alg": "none"}, nil),
 		"algorithm HS256":      f.forge(t, map[string]any{"alg": "HS256"}, nil),
-		"unknown key":          other.forge(t, nil, map[string]any{verify.ClaimIssuer: f.base}),
+		"unknown key":          other.forge(t, nil, map[string]any{wire.ClaimIssuer: f.base}),
 		"another type":         f.forge(t, map[string]any{"typ": "JWT"}, nil),
 		"no type":              f.forge(t, map[string]any{"typ": nil}, nil),
 		"a header more":        f.forge(t, map[string]any{"jku": f.base}, nil),
-		"another issuer":       claim(verify.ClaimIssuer, f.base+"/"),
-		"another audience":     claim(verify.ClaimAudience, "somebody-else"),
-		"no organization":      claim(verify.ClaimOrganizationID, nil),
+		"another issuer":       claim(wire.ClaimIssuer, f.base+"/"),
+		"another audience":     claim(wire.ClaimAudience, "somebody-else"),
+		"no organization":      claim(wire.ClaimOrganizationID, nil),
 		"expired": f.forge(t, nil, map[string]any{
-			verify.ClaimIssuedAt: now.Add(-2 * time.Hour).Unix(), verify.ClaimExpiresAt: now.Add(-time.Hour).Unix(),
+			wire.ClaimIssuedAt: now.Add(-2 * time.Hour).Unix(), wire.ClaimExpiresAt: now.Add(-time.Hour).Unix(),
 		}),
 		"from the future": f.forge(t, nil, map[string]any{
-			verify.ClaimIssuedAt: now.Add(time.Hour).Unix(), verify.ClaimExpiresAt: now.Add(2 * time.Hour).Unix(),
+			wire.ClaimIssuedAt: now.Add(time.Hour).Unix(), wire.ClaimExpiresAt: now.Add(2 * time.Hour).Unix(),
 		}),
-		"longer than a session may be": claim(verify.ClaimExpiresAt, now.Add(25*time.Hour).Unix()),
-		"too long":                     claim("padding", strings.Repeat("x", verify.MaxTokenLength)),
+		"longer than a session may be": claim(wire.ClaimExpiresAt, now.Add(25*time.Hour).Unix()),
+		"too long":                     claim("padding", strings.Repeat("x", wire.MaxTokenLength)),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/customersession/customersession/deploy/rig/clock"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // consumerCount is how many services verify.
@@ -95,11 +96,11 @@ func (w *workload) learn(m *keys.Manifest) {
 func (w *workload) lastingToken(k *keys.Key) *shownToken {
 	now := w.clock.Now()
 	until := now.Add(verify.DefaultMaxLifetime)
-	header := map[string]any{"alg": k.Public.Algorithm(), "kid": k.ID(), "typ": verify.TokenType}
+	header := map[string]any{"alg": k.Public.Algorithm(), "kid": k.ID(), "typ": wire.TokenType}
 	claims := map[string]any{
-		verify.ClaimIssuer: w.issuer, verify.ClaimAudience: "customer-portal", verify.ClaimCustomerID: customerID,
-		verify.ClaimSessionID: uuid.NewString(), verify.ClaimOrganizationID: orgID,
-		verify.ClaimIssuedAt: now.Unix(), verify.ClaimExpiresAt: until.Unix(), verify.ClaimScope: verify.Scope,
+		wire.ClaimIssuer: w.issuer, wire.ClaimAudience: "customer-portal", wire.ClaimCustomerID: customerID,
+		wire.ClaimSessionID: uuid.NewString(), wire.ClaimOrganizationID: orgID,
+		wire.ClaimIssuedAt: now.Unix(), wire.ClaimExpiresAt: until.Unix(), wire.ClaimScope: wire.Scope,
 	}
 	input := encodeChanged(w.t, header, nil) + "." + encodeChanged(w.t, claims, nil)
 	signature, err := k.Private.Sign(w.t.Context(), []byte(input))

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // portal makes a portal call with a session's token.
@@ -132,7 +132,7 @@ func TestPortalUserGone(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, id := range []string{unknownID, deletedID, foreignID} {
-		token := f.forge(t, nil, map[string]any{verify.ClaimCustomerID: id})
+		token := f.forge(t, nil, map[string]any{wire.ClaimCustomerID: id})
 		checkBearer(t, f.portal(t, "user", token), http.StatusUnauthorized, "invalid_token", badToken, "")
 	}
 }

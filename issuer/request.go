@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/keys/jwk/ijson"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const (
@@ -196,8 +196,8 @@ func (d *decoder) setReturnURL(v ijson.Value) {
 // normalizeURL checks a URL that a customer will be sent to, and gives a bare
 // host its "/". Otherwise it returns the type and text of the problem.
 func normalizeURL(text string) (normal, kind, msg string) {
-	tooLong := fmt.Sprintf("URL should have at most %d characters", verify.MaxReturnURLLength)
-	if len(text) > verify.MaxReturnURLLength {
+	tooLong := fmt.Sprintf("URL should have at most %d characters", wire.MaxReturnURLLength)
+	if len(text) > wire.MaxReturnURLLength {
 		return "", "string_too_long", tooLong
 	}
 	u, err := url.Parse(text)
@@ -215,7 +215,7 @@ func normalizeURL(text string) (normal, kind, msg string) {
 	}
 	normal = u.String()
 	// Escaping what the client did not escape makes it longer.
-	if len(normal) > verify.MaxReturnURLLength {
+	if len(normal) > wire.MaxReturnURLLength {
 		return "", "string_too_long", tooLong
 	}
 	return normal, "", ""

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // problems is a 422 in one line: the error, then type and place of each
@@ -169,7 +169,7 @@ func TestReturnURL(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const host = "https://shop.example.com/"
-	longest := host + strings.Repeat("a", verify.MaxReturnURLLength-len(host))
+	longest := host + strings.Repeat("a", wire.MaxReturnURLLength-len(host))
 	for _, test := range []struct{ name, value, want string }{
 		{"null", `null`, ""},
 		{"with a path", `"https://shop.example.com/account"`, "https://shop.example.com/account"},
@@ -207,7 +207,7 @@ func TestReturnURLRefused(t *testing.T) {
 	}
 	add("number", `1`, "string_type")
 	add("list", `["https://shop.example.com/"]`, "string_type")
-	add("one character too long", `"`+host+strings.Repeat("a", verify.MaxReturnURLLength+1-len(host))+`"`, "string_too_long")
+	add("one character too long", `"`+host+strings.Repeat("a", wire.MaxReturnURLLength+1-len(host))+`"`, "string_too_long")
 	add("too long once it is escaped", `"`+host+strings.Repeat("\u00e9", 900)+`"`, "string_too_long")
 	add("ftp", `"ftp://shop.example.com/"`, "url_scheme")
 	add("script", `"javascript:alert(1)"`, "url_scheme")

@@ -23,6 +23,7 @@ import (
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // Defaults of [Config].
@@ -152,7 +153,7 @@ func (c *Config) validate() error {
 	if err := checkIssuer(c.Issuer); err != nil {
 		problems = append(problems, err)
 	}
-	problem(len(c.Audience) > verify.MaxStringLength, "audience is longer than 255 bytes")
+	problem(len(c.Audience) > wire.MaxStringLength, "audience is longer than 255 bytes")
 	problem(c.MaxLifetime < minLifetime || c.MaxLifetime > DefaultMaxLifetime,
 		"longest session lifetime is not between 1m and 24h")
 	problem(c.Lifetime < minLifetime || c.Lifetime > c.MaxLifetime,
@@ -176,7 +177,7 @@ func checkIssuer(text string) error {
 	if strings.HasSuffix(text, "/") {
 		return fmt.Errorf("issuer %q ends with a slash; leave it out", text)
 	}
-	if len(text) > verify.MaxStringLength {
+	if len(text) > wire.MaxStringLength {
 		return errors.New("issuer is longer than 255 bytes")
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk/ijson"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // Reasons why no token is made. Neither leaves half of one behind.
@@ -48,7 +48,7 @@ func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, 
 	base64url := base64.RawURLEncoding
 	size := base64url.EncodedLen(headerLength) + base64url.EncodedLen(len(text)-headerLength) +
 		base64url.EncodedLen(key.Public.SignatureSize()) + len("..")
-	if size > verify.MaxTokenLength {
+	if size > wire.MaxTokenLength {
 		return "", errTooLong
 	}
 	token := make([]byte, 0, size)
@@ -79,30 +79,30 @@ func appendHeader(dst []byte, key *keys.SigningKey) []byte {
 	dst = append(dst, key.Public.Algorithm()...)
 	dst = append(dst, `","kid":"`...)
 	dst = append(dst, key.Public.ID()...) // a thumbprint: nothing to escape
-	return append(dst, `","typ":"`+verify.TokenType+`"}`...)
+	return append(dst, `","typ":"`+wire.TokenType+`"}`...)
 }
 
 // append appends the claims as JSON.
 func (c *claimSet) append(dst []byte) []byte {
-	dst = append(dst, `{"`+verify.ClaimIssuer+`":`...)
+	dst = append(dst, `{"`+wire.ClaimIssuer+`":`...)
 	dst = ijson.AppendString(dst, c.issuer)
-	dst = append(dst, `,"`+verify.ClaimAudience+`":`...)
+	dst = append(dst, `,"`+wire.ClaimAudience+`":`...)
 	dst = ijson.AppendString(dst, c.audience)
-	dst = append(dst, `,"`+verify.ClaimCustomerID+`":`...)
+	dst = append(dst, `,"`+wire.ClaimCustomerID+`":`...)
 	dst = appendUUID(dst, c.customerID)
-	dst = append(dst, `,"`+verify.ClaimSessionID+`":`...)
+	dst = append(dst, `,"`+wire.ClaimSessionID+`":`...)
 	dst = appendUUID(dst, c.sessionID)
-	dst = append(dst, `,"`+verify.ClaimOrganizationID+`":`...)
+	dst = append(dst, `,"`+wire.ClaimOrganizationID+`":`...)
 	dst = appendUUID(dst, c.organizationID)
-	dst = append(dst, `,"`+verify.ClaimIssuedAt+`":`...)
+	dst = append(dst, `,"`+wire.ClaimIssuedAt+`":`...)
 	dst = strconv.AppendInt(dst, c.issuedAt.Unix(), 10)
-	dst = append(dst, `,"`+verify.ClaimExpiresAt+`":`...)
+	dst = append(dst, `,"`+wire.ClaimExpiresAt+`":`...)
 	dst = strconv.AppendInt(dst, c.expiresAt.Unix(), 10)
 	if c.returnURL != "" {
-		dst = append(dst, `,"`+verify.ClaimReturnURL+`":`...)
+		dst = append(dst, `,"`+wire.ClaimReturnURL+`":`...)
 		dst = ijson.AppendString(dst, c.returnURL)
 	}
-	return append(dst, `,"`+verify.ClaimScope+`":"`+verify.Scope+`"}`...)
+	return append(dst, `,"`+wire.ClaimScope+`":"`+wire.Scope+`"}`...)
 }
 
 // appendUUID appends a quoted UUID in the form of RFC 9562, Section 4.

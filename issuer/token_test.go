@@ -14,6 +14,7 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // The token holds what a consumer needs and nothing else, whatever it is
@@ -73,7 +74,7 @@ func TestTokenVerifies(t *testing.T) {
 				o.change = func(c *issuer.Config) { c.Audience = "shop" }
 			})
 			// The longest return URL still makes a token that is not too long.
-			longest := "https://shop.example.com/" + strings.Repeat("a", verify.MaxReturnURLLength-25)
+			longest := "https://shop.example.com/" + strings.Repeat("a", wire.MaxReturnURLLength-25)
 			session := f.create(t, `{"customer_id":"`+customerID+`","return_url":"`+longest+`"}`)
 			token := session.text(t, "token")
 			verifier, err := verify.New(verify.Config{Issuer: f.base, Audience: "shop", Algorithms: []jwk.Algorithm{algorithm}})

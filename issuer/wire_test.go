@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A wire is a connection to the server, for what no client sends.
-type wire struct {
+// A rawConn is a connection to the server, for what no client sends.
+type rawConn struct {
 	net.Conn
 	reader *bufio.Reader
 }
 
-func (f *fixture) dial(t testing.TB) *wire {
+func (f *fixture) dial(t testing.TB) *rawConn {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(f.base, "http://"))
 	if err != nil {
@@ -28,11 +28,11 @@ func (f *fixture) dial(t testing.TB) *wire {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	return &wire{conn, bufio.NewReader(conn)}
+	return &rawConn{conn, bufio.NewReader(conn)}
 }
 
 // write sends text. The server may hang up before it has read all.
-func (w *wire) write(t testing.TB, text string) {
+func (w *rawConn) write(t testing.TB, text string) {
 	t.Helper()
 	if _, err := io.WriteString(w, text); err != nil {
 		t.Logf("writing: %v", err)
@@ -40,7 +40,7 @@ func (w *wire) write(t testing.TB, text string) {
 }
 
 // end says that nothing more will be written.
-func (w *wire) end(t testing.TB) {
+func (w *rawConn) end(t testing.TB) {
 	t.Helper()
 	if err := w.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func (w *wire) end(t testing.TB) {
 }
 
 // answer reads the next one.
-func (w *wire) answer(t testing.TB) *answer {
+func (w *rawConn) answer(t testing.TB) *answer {
 	t.Helper()
 	response, err := http.ReadResponse(w.reader, nil)
 	if err != nil {
@@ -58,7 +58,7 @@ func (w *wire) answer(t testing.TB) *answer {
 }
 
 // rest reads whatever comes until the server hangs up.
-func (w *wire) rest(t testing.TB) []byte {
+func (w *rawConn) rest(t testing.TB) []byte {
 	t.Helper()
 	rest, err := io.ReadAll(w.reader)
 	if err != nil {

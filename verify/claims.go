@@ -12,6 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/keys/jwk/ijson"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const (
@@ -40,8 +42,8 @@ type claims struct {
 // compares names carelessly would take {"SUB": …} for a subject.
 func knownClaims() [10]string {
 	return [...]string{
-		ClaimIssuer, ClaimAudience, ClaimCustomerID, ClaimSessionID, ClaimOrganizationID,
-		ClaimIssuedAt, ClaimExpiresAt, ClaimNotBefore, ClaimReturnURL, ClaimScope,
+		wire.ClaimIssuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID, wire.ClaimOrganizationID,
+		wire.ClaimIssuedAt, wire.ClaimExpiresAt, wire.ClaimNotBefore, wire.ClaimReturnURL, wire.ClaimScope,
 	}
 }
 
@@ -68,26 +70,26 @@ func (c *claims) parse(payload []byte) error {
 // they had to be.
 func (c *claims) set(name []byte, v ijson.Value) error {
 	switch string(name) {
-	case ClaimIssuer:
-		return setText(&c.issuer, ClaimIssuer, v, MaxStringLength)
-	case ClaimAudience:
+	case wire.ClaimIssuer:
+		return setText(&c.issuer, wire.ClaimIssuer, v, wire.MaxStringLength)
+	case wire.ClaimAudience:
 		return c.setAudience(v)
-	case ClaimCustomerID:
-		return setUUID(&c.customerID, ClaimCustomerID, v)
-	case ClaimSessionID:
-		return setUUID(&c.sessionID, ClaimSessionID, v)
-	case ClaimOrganizationID:
-		return setUUID(&c.organizationID, ClaimOrganizationID, v)
-	case ClaimIssuedAt:
-		return setDate(&c.issuedAt, ClaimIssuedAt, v)
-	case ClaimExpiresAt:
-		return setDate(&c.expiresAt, ClaimExpiresAt, v)
-	case ClaimNotBefore:
-		return setDate(&c.notBefore, ClaimNotBefore, v)
-	case ClaimReturnURL:
+	case wire.ClaimCustomerID:
+		return setUUID(&c.customerID, wire.ClaimCustomerID, v)
+	case wire.ClaimSessionID:
+		return setUUID(&c.sessionID, wire.ClaimSessionID, v)
+	case wire.ClaimOrganizationID:
+		return setUUID(&c.organizationID, wire.ClaimOrganizationID, v)
+	case wire.ClaimIssuedAt:
+		return setDate(&c.issuedAt, wire.ClaimIssuedAt, v)
+	case wire.ClaimExpiresAt:
+		return setDate(&c.expiresAt, wire.ClaimExpiresAt, v)
+	case wire.ClaimNotBefore:
+		return setDate(&c.notBefore, wire.ClaimNotBefore, v)
+	case wire.ClaimReturnURL:
 		return c.setReturnURL(v)
-	case ClaimScope:
-		return setText(&c.scope, ClaimScope, v, MaxStringLength)
+	case wire.ClaimScope:
+		return setText(&c.scope, wire.ClaimScope, v, wire.MaxStringLength)
 	}
 	for _, known := range knownClaims() {
 		if len(name) >= len(known) && bytes.EqualFold(name, []byte(known)) {
@@ -103,19 +105,19 @@ func (c *claims) complete() error {
 	var missing string
 	switch {
 	case c.issuer == nil:
-		missing = ClaimIssuer
+		missing = wire.ClaimIssuer
 	case c.n == 0:
-		missing = ClaimAudience
+		missing = wire.ClaimAudience
 	case c.customerID == nil:
-		missing = ClaimCustomerID
+		missing = wire.ClaimCustomerID
 	case c.sessionID == nil:
-		missing = ClaimSessionID
+		missing = wire.ClaimSessionID
 	case c.organizationID == nil:
-		missing = ClaimOrganizationID
+		missing = wire.ClaimOrganizationID
 	case c.issuedAt == 0:
-		missing = ClaimIssuedAt
+		missing = wire.ClaimIssuedAt
 	case c.expiresAt == 0:
-		missing = ClaimExpiresAt
+		missing = wire.ClaimExpiresAt
 	default:
 		return nil
 	}
@@ -136,11 +138,11 @@ func isText(text []byte, limit int) bool {
 }
 
 func (c *claims) setReturnURL(v ijson.Value) error {
-	if err := setText(&c.returnURL, ClaimReturnURL, v, MaxReturnURLLength); err != nil {
+	if err := setText(&c.returnURL, wire.ClaimReturnURL, v, wire.MaxReturnURLLength); err != nil {
 		return err
 	}
 	if !isWebAddress(c.returnURL) {
-		return badClaim(ClaimReturnURL, "is not a web address")
+		return badClaim(wire.ClaimReturnURL, "is not a web address")
 	}
 	return nil
 }
@@ -229,7 +231,7 @@ func (c *claims) setAudience(v ijson.Value) error {
 		return err == nil
 	})
 	if !ok {
-		return badClaim(ClaimAudience, "is not a string or a list of at most 16 strings")
+		return badClaim(wire.ClaimAudience, "is not a string or a list of at most 16 strings")
 	}
 	return nil
 }
@@ -239,7 +241,7 @@ func (c *claims) addAudience(v ijson.Value) error {
 		return errAudiences
 	}
 	c.n++
-	return setText(&c.audiences[c.n-1], ClaimAudience, v, MaxStringLength)
+	return setText(&c.audiences[c.n-1], wire.ClaimAudience, v, wire.MaxStringLength)
 }
 
 // isFor reports whether audience is one of the token's.

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // Reasons why a token is not accepted, for [errors.Is]. ErrKeysUnavailable
@@ -64,8 +66,8 @@ var (
 	errPayload     = malformed("claims are not strict JSON in canonical base64url")
 	errFoldedName  = malformed("a claim's name differs from a known one only by case")
 
-	errLifetime  = badClaim(ClaimExpiresAt, "is not after iat, or too far after it")
-	errAudiences = badClaim(ClaimAudience, "has more than 16 entries")
+	errLifetime  = badClaim(wire.ClaimExpiresAt, "is not after iat, or too far after it")
+	errAudiences = badClaim(wire.ClaimAudience, "has more than 16 entries")
 
 	errAlgorithm = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, ""}
 	errKeyAlg    = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, "not the one of the key"}

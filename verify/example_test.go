@@ -13,6 +13,7 @@ import (
 
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/verifytest"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // The examples trust an issuer in memory. A service says who its issuer is:
@@ -52,7 +53,7 @@ func ExampleVerifier_Verify() {
 	defer v.Close()
 
 	session, err := v.Verify(context.Background(), issuer.Token(verifytest.TokenSpec{}))
-	fmt.Println(session.CustomerID, session.HasScope(verify.Scope), err)
+	fmt.Println(session.CustomerID, session.HasScope(wire.Scope), err)
 
 	_, err = v.Verify(context.Background(), issuer.Token(verifytest.TokenSpec{
 		IssuedAt: time.Now().Add(-24 * time.Hour),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A million tokens, no two alike, leave nothing behind. This test is not
@@ -59,7 +60,7 @@ func verifyMany(t *testing.T, v *verify.Verifier, s *signer, n, every int) {
 				token = token[:len(token)-10] + "AAAAAAAAAA"
 			}
 		default:
-			token = encode(fmt.Sprintf(`{"alg":"EdDSA","kid":%q,"typ":%q}`, rand.Text(), verify.TokenType)) + ".e30.AA"
+			token = encode(fmt.Sprintf(`{"alg":"EdDSA","kid":%q,"typ":%q}`, rand.Text(), wire.TokenType)) + ".e30.AA"
 		}
 		if _, err := v.Verify(t.Context(), token); err == nil {
 			good++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 func TestMiddleware(t *testing.T) {
@@ -103,8 +104,8 @@ func TestMiddlewareConfig(t *testing.T) {
 		{name: "optional, good", authorization: good, config: verify.MiddlewareConfig{Optional: true}, status: 200, session: true},
 		{name: "optional, bad", authorization: "Bearer a.b.c", config: verify.MiddlewareConfig{Optional: true}, status: 401},
 		{name: "optional, empty", authorization: "Bearer ", config: verify.MiddlewareConfig{Optional: true}, status: 400},
-		{name: "scope", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{verify.Scope}}, status: 200, session: true},
-		{name: "scope missing", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{verify.Scope, "admin"}}, status: 403},
+		{name: "scope", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{wire.Scope}}, status: 200, session: true},
+		{name: "scope missing", authorization: good, config: verify.MiddlewareConfig{Scopes: []string{wire.Scope, "admin"}}, status: 403},
 		{name: "own page", config: verify.MiddlewareConfig{OnError: write(404, "who?")}, status: 404, body: "who?"},
 		{name: "redirect", config: verify.MiddlewareConfig{OnError: write(303, "")}, status: 303},
 		{name: "own page without a status", config: verify.MiddlewareConfig{OnError: write(0, "who?")}, status: 401, body: "who?"},

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/customersession/customersession/keys/jwk/ijson"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // layouts are those of the last good payloads. Tokens of one issuer have the
@@ -77,17 +79,17 @@ const (
 
 func variableOf(name string) variable {
 	switch name {
-	case ClaimCustomerID:
+	case wire.ClaimCustomerID:
 		return customerID
-	case ClaimSessionID:
+	case wire.ClaimSessionID:
 		return sessionID
-	case ClaimOrganizationID:
+	case wire.ClaimOrganizationID:
 		return organizationID
-	case ClaimIssuedAt:
+	case wire.ClaimIssuedAt:
 		return issuedAt
-	case ClaimExpiresAt:
+	case wire.ClaimExpiresAt:
 		return expiresAt
-	case ClaimReturnURL:
+	case wire.ClaimReturnURL:
 		return returnURL
 	default:
 		return 0
@@ -160,7 +162,7 @@ func (c *claims) setVariable(claim variable, rest []byte) int {
 		return takeDate(&c.expiresAt, rest)
 	case returnURL:
 		url := rest[:ijson.PlainPrefix(rest)]
-		if !isText(url, MaxReturnURLLength) || !isWebAddress(url) {
+		if !isText(url, wire.MaxReturnURLLength) || !isWebAddress(url) {
 			return 0
 		}
 		c.returnURL = url

@@ -9,6 +9,8 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/keys/jwk/ijson"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A compact is a token cut into its parts (RFC 7515, Section 7.1). Strings share
@@ -31,7 +33,7 @@ type compact struct {
 // Decoding is the look at every character that must come before cryptography:
 // it costs no more than that, and need not be done again.
 func (s *scratch) open(token string) (c compact, err error) {
-	if len(token) > MaxTokenLength {
+	if len(token) > wire.MaxTokenLength {
 		return compact{}, errLength
 	}
 	first := strings.IndexByte(token, '.')
@@ -54,7 +56,7 @@ func (s *scratch) open(token string) (c compact, err error) {
 // A scratch is the memory that one verification works in. Verifiers keep them
 // for the next one, so that a token costs few allocations and garbage none.
 type scratch struct {
-	text [MaxTokenLength]byte
+	text [wire.MaxTokenLength]byte
 	// strings is cut into pieces that callers may keep, and change.
 	strings []string
 }
@@ -143,5 +145,5 @@ func isTokenType(typ string) bool {
 	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
 		typ = typ[len(prefix):]
 	}
-	return len(typ) == len(TokenType) && strings.EqualFold(typ, TokenType)
+	return len(typ) == len(wire.TokenType) && strings.EqualFold(typ, wire.TokenType)
 }

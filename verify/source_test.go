@@ -16,6 +16,7 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // An answer is what a round trip comes to.
@@ -235,7 +236,7 @@ func verifyInvented(t *testing.T, v *verify.Verifier, n int) {
 	var wrong atomic.Int64
 	for range n {
 		wg.Go(func() {
-			token := encode(fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, rand.Text(), verify.TokenType)) + ".e30.AA"
+			token := encode(fmt.Sprintf(`{"alg":"ES256","kid":%q,"typ":%q}`, rand.Text(), wire.TokenType)) + ".e30.AA"
 			// While an issuer hangs, it cannot be told whether it has the key.
 			_, err := v.Verify(t.Context(), token)
 			if !errors.Is(err, verify.ErrUnknownKey) && !errors.Is(err, verify.ErrKeysUnavailable) {

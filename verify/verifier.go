@@ -12,6 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/keys/jwk"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A KeySource finds the public key for a key ID. The error wraps
@@ -85,7 +87,7 @@ func New(config Config) (*Verifier, error) {
 		realm:       config.Realm,
 		isRevoked:   config.IsRevoked,
 		observer:    config.Observer,
-		lists:       lists{[]string{config.Audience}, []string{Scope}},
+		lists:       lists{[]string{config.Audience}, []string{wire.Scope}},
 		cache:       newTokenCache(config.CacheSize),
 		scratches:   sync.Pool{New: func() any { return new(scratch) }},
 	}, nil
@@ -124,7 +126,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (session Session, e
 // it writes to session only when it succeeds: a session is large, and to hand
 // it from one to the other would copy it each time.
 func (v *Verifier) verify(ctx context.Context, token string, session *Session) (cached bool, err error) {
-	if len(token) > MaxTokenLength {
+	if len(token) > wire.MaxTokenLength {
 		return false, errLength
 	}
 	s, _ := v.scratches.Get().(*scratch)
@@ -257,7 +259,7 @@ func (v *Verifier) record(known *verified, c *claims) {
 	known.text = c.text()
 	known.issuedAt, known.expiresAt = c.issuedAt, c.expiresAt
 	known.lists = &v.lists
-	if c.n == 1 && string(c.scope) == Scope { // the audience is ours, then
+	if c.n == 1 && string(c.scope) == wire.Scope { // the audience is ours, then
 		return
 	}
 	own := v.lists
@@ -265,7 +267,7 @@ func (v *Verifier) record(known *verified, c *claims) {
 	if c.n > 1 {
 		own.audience = c.audienceList()
 	}
-	if string(c.scope) != Scope {
+	if string(c.scope) != wire.Scope {
 		own.scopes = c.scopeList()
 	}
 }

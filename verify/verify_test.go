@@ -22,6 +22,7 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const (
@@ -140,12 +141,12 @@ func TestVerify(t *testing.T) {
 			want := verify.Session{
 				ID: sessionID, CustomerID: customerID, OrganizationID: orgID, Issuer: testIssuer,
 				Audience: []string{testAudience}, IssuedAt: got.IssuedAt, ExpiresAt: got.IssuedAt.Add(time.Hour),
-				KeyID: s.key.ID(), ReturnURL: "https://shop.example.com/", Scopes: []string{verify.Scope},
+				KeyID: s.key.ID(), ReturnURL: "https://shop.example.com/", Scopes: []string{wire.Scope},
 			}
 			if err != nil || !reflect.DeepEqual(got, want) || got.IssuedAt.Sub(now).Abs() > time.Minute {
 				t.Errorf("got %+v, %v, want %+v", got, err, want)
 			}
-			if !got.HasScope(verify.Scope) || got.HasScope("other") {
+			if !got.HasScope(wire.Scope) || got.HasScope("other") {
 				t.Errorf("wrong answer about scopes %q", got.Scopes)
 			}
 		})
@@ -175,7 +176,7 @@ func TestVerifyAccepts(t *testing.T) {
 		})
 	}
 	for _, typ := range []string{"Customer-Session+JWT", "application/customer-session+jwt", "APPLICATION/customer-session+jwt"} {
-		header := strings.Replace(s.header(), verify.TokenType, typ, 1)
+		header := strings.Replace(s.header(), wire.TokenType, typ, 1)
 		if _, err := v.Verify(t.Context(), s.token(t, header, payload())); err != nil {
 			t.Errorf("typ %q: %v", typ, err)
 		}
@@ -306,11 +307,11 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 		{"alg with a space", replaced(`ES256`, `ES256 `), verify.ErrAlgorithm},
 		{"EdDSA with an EC key", replaced(`ES256`, `EdDSA`), verify.ErrAlgorithm},
 		{"RS256, which was not named", replaced(`ES256`, `RS256`), verify.ErrAlgorithm},
-		{"JWT", replaced(verify.TokenType, `JWT`), verify.ErrType},
-		{"empty typ", replaced(verify.TokenType, ``), verify.ErrType},
-		{"at+jwt", replaced(verify.TokenType, `at+jwt`), verify.ErrType},
-		{"text/customer-session+jwt", replaced(verify.TokenType, `text/customer-session+jwt`), verify.ErrType},
-		{"twice application", replaced(verify.TokenType, `application/application/customer-session+jwt`), verify.ErrType},
+		{"JWT", replaced(wire.TokenType, `JWT`), verify.ErrType},
+		{"empty typ", replaced(wire.TokenType, ``), verify.ErrType},
+		{"at+jwt", replaced(wire.TokenType, `at+jwt`), verify.ErrType},
+		{"text/customer-session+jwt", replaced(wire.TokenType, `text/customer-session+jwt`), verify.ErrType},
+		{"twice application", replaced(wire.TokenType, `application/application/customer-session+jwt`), verify.ErrType},
 		{"unknown key", okp.header(), verify.ErrUnknownKey},
 		{"unknown RSA key", rs.header(), verify.ErrAlgorithm},
 		{"a path for a kid", replaced(s.key.ID(), `../../../dev/null`), verify.ErrUnknownKey},

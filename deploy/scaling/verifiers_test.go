@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const (
@@ -109,15 +110,15 @@ func token(t *testing.T, s *issuer, k tokens) string {
 	t.Helper()
 	key := lastSeen(s.manifests, k.keyID)
 	header, err := json.Marshal(map[string]string{
-		"alg": string(key.Public.Algorithm()), "kid": key.ID(), "typ": verify.TokenType,
+		"alg": string(key.Public.Algorithm()), "kid": key.ID(), "typ": wire.TokenType,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	claims, err := json.Marshal(map[string]any{
-		verify.ClaimIssuer: testIssuer, verify.ClaimAudience: testAudience,
-		verify.ClaimCustomerID: someUUID, verify.ClaimSessionID: someUUID, verify.ClaimOrganizationID: someUUID,
-		verify.ClaimIssuedAt: k.from.Unix(), verify.ClaimExpiresAt: k.from.Add(24 * time.Hour).Unix(),
+		wire.ClaimIssuer: testIssuer, wire.ClaimAudience: testAudience,
+		wire.ClaimCustomerID: someUUID, wire.ClaimSessionID: someUUID, wire.ClaimOrganizationID: someUUID,
+		wire.ClaimIssuedAt: k.from.Unix(), wire.ClaimExpiresAt: k.from.Add(24 * time.Hour).Unix(),
 	})
 	if err != nil {
 		t.Fatal(err)

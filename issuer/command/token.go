@@ -14,6 +14,7 @@ import (
 	"github.com/customersession/customersession/keys/command"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 func runTokenInspect(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
@@ -22,7 +23,7 @@ func runTokenInspect(ctx context.Context, env command.Env, flags *flag.FlagSet, 
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	input, err := io.ReadAll(io.LimitReader(env.In, verify.MaxTokenLength+2))
+	input, err := io.ReadAll(io.LimitReader(env.In, wire.MaxTokenLength+2))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const issuer = "https://sessions.example.com"
@@ -62,11 +63,11 @@ func TestSoftHSMManifest(t *testing.T) {
 func token(t *testing.T, key *keys.SigningKey) string {
 	t.Helper()
 	now := time.Now().Unix()
-	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":%q}`, key.Public.Algorithm(), key.Public.ID(), verify.TokenType)
+	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":%q}`, key.Public.Algorithm(), key.Public.ID(), wire.TokenType)
 	claims := fmt.Sprintf(`{%q:%q,%q:"customer-portal",%q:"992fae2a-2a17-4b7a-8d9e-e287cf90131b",`+
 		`%q:"6b4ff5d8-8b3f-4a4c-9a1c-3c8f3a6f9a10",%q:"1dbfc517-0bbf-4301-9ba8-555ca42b9737",%q:%d,%q:%d,%q:%q}`,
-		verify.ClaimIssuer, issuer, verify.ClaimAudience, verify.ClaimCustomerID, verify.ClaimSessionID,
-		verify.ClaimOrganizationID, verify.ClaimIssuedAt, now, verify.ClaimExpiresAt, now+600, verify.ClaimScope, verify.Scope)
+		wire.ClaimIssuer, issuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID,
+		wire.ClaimOrganizationID, wire.ClaimIssuedAt, now, wire.ClaimExpiresAt, now+600, wire.ClaimScope, wire.Scope)
 	base64url := base64.RawURLEncoding
 	signingInput := base64url.EncodeToString([]byte(header)) + "." + base64url.EncodeToString([]byte(claims))
 	signature, err := key.Signer.Sign(t.Context(), []byte(signingInput))

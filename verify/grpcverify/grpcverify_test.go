@@ -21,6 +21,7 @@ import (
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/grpcverify"
 	"github.com/customersession/customersession/verify/verifytest"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A service tells who called, once or for each message of a stream.
@@ -108,8 +109,8 @@ func TestInterceptors(t *testing.T) {
 	issuer, down := verifytest.NewIssuer(t, verifytest.Config{}), verifytest.NewIssuer(t, verifytest.Config{})
 	down.Fail(verifytest.Down)
 	client := newClient(t, newVerifier(t, issuer))
-	scoped := newClient(t, newVerifier(t, issuer), verify.Scope)
-	admin := newClient(t, newVerifier(t, issuer), verify.Scope, "admin")
+	scoped := newClient(t, newVerifier(t, issuer), wire.Scope)
+	admin := newClient(t, newVerifier(t, issuer), wire.Scope, "admin")
 	outage := newClient(t, newVerifier(t, down))
 	good := issuer.Token(verifytest.TokenSpec{})
 	for _, tc := range []struct {

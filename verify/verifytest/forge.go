@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // The good token, as a text with $placeholders that forge.value knows. Cases
@@ -57,7 +57,7 @@ func (f *forge) value(name string) string {
 	case "kid":
 		return f.key.key.ID()
 	case "typ":
-		return verify.TokenType
+		return wire.TokenType
 	case "iss":
 		return f.issuer.url
 	case "aud":
@@ -71,7 +71,7 @@ func (f *forge) value(name string) string {
 	case "url":
 		return ReturnURL
 	case "scope":
-		return verify.Scope
+		return wire.Scope
 	case "iat":
 		return f.date("")
 	case "exp":

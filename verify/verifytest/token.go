@@ -6,7 +6,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A TokenSpec says in what a token differs from a good one. The zero value is
@@ -40,18 +40,18 @@ func (i *Issuer) Token(spec TokenSpec) string {
 	header := map[string]any{
 		"alg": s.key.Algorithm(),
 		"kid": s.key.ID(),
-		"typ": verify.TokenType,
+		"typ": wire.TokenType,
 	}
 	claims := map[string]any{
-		verify.ClaimIssuer:         i.url,
-		verify.ClaimAudience:       i.audience,
-		verify.ClaimCustomerID:     CustomerID,
-		verify.ClaimSessionID:      SessionID,
-		verify.ClaimOrganizationID: OrganizationID,
-		verify.ClaimIssuedAt:       spec.IssuedAt.Unix(),
-		verify.ClaimExpiresAt:      spec.IssuedAt.Add(spec.Lifetime).Unix(),
-		verify.ClaimReturnURL:      ReturnURL,
-		verify.ClaimScope:          verify.Scope,
+		wire.ClaimIssuer:         i.url,
+		wire.ClaimAudience:       i.audience,
+		wire.ClaimCustomerID:     CustomerID,
+		wire.ClaimSessionID:      SessionID,
+		wire.ClaimOrganizationID: OrganizationID,
+		wire.ClaimIssuedAt:       spec.IssuedAt.Unix(),
+		wire.ClaimExpiresAt:      spec.IssuedAt.Add(spec.Lifetime).Unix(),
+		wire.ClaimReturnURL:      ReturnURL,
+		wire.ClaimScope:          wire.Scope,
 	}
 	return s.token(merge(header, spec.Header), merge(claims, spec.Claims))
 }

@@ -1,0 +1,36 @@
+// Package wire declares the wire format of a session's token, once for the
+// issuer, which writes it, and for package verify, which reads it. A service
+// that uses package verify needs nothing of it.
+package wire
+
+// What every token says, and how long it may be.
+const (
+	// TokenType is the "typ" header parameter. Explicit typing keeps a token
+	// that was made for another purpose from passing as a session (RFC 8725,
+	// Section 3.11).
+	TokenType = "customer-session+jwt"
+	// Scope is the scope of every session.
+	Scope = "customer_portal:write"
+	// MaxTokenLength is the length of the longest token, in bytes.
+	MaxTokenLength = 4096
+	// MaxStringLength is the length of the longest string claim, in bytes.
+	MaxStringLength = 255
+	// MaxReturnURLLength is the length of the longest "return_url" claim, in
+	// bytes.
+	MaxReturnURLLength = 2083
+)
+
+// Names of claims. The first seven are required.
+const (
+	ClaimIssuer         = "iss" // RFC 7519, Section 4.1.1
+	ClaimAudience       = "aud" // RFC 7519, Section 4.1.3
+	ClaimCustomerID     = "sub" // RFC 7519, Section 4.1.2
+	ClaimSessionID      = "sid" // OpenID Connect Front-Channel Logout 1.0, Section 3
+	ClaimOrganizationID = "org"
+	ClaimIssuedAt       = "iat"       // RFC 7519, Section 4.1.6
+	ClaimExpiresAt      = "exp"       // RFC 7519, Section 4.1.4
+	ClaimNotBefore      = "nbf"       // RFC 7519, Section 4.1.5; the issuer writes none
+	ClaimClientID       = "client_id" // RFC 8693, Section 4.3
+	ClaimReturnURL      = "return_url"
+	ClaimScope          = "scope" // RFC 8693, Section 4.2
+)
