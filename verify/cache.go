@@ -1,260 +1,159 @@
 package verify
 
 import (
-	"context"
-	"hash/maphash"
-	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A mark names a token: by a hash, which finds it, and by the token itself,
-// because only the same bytes are the same token. The hash is of the token's
-// end, which is signature, and so differs between good tokens. It is keyed with
-// a secret of the cache's own, so that nobody can choose good tokens whose
-// hashes are equal; but nothing depends on that but speed.
-type mark struct {
-	hash  uint64
-	token string
-}
-
-// ways is how many places a token may be kept in.
-const ways = 4
-
-// A tokenCache remembers tokens that were verified. It belongs to one verifier
-// and holds successes only, so that garbage cannot push anything out.
+// A tokenCache remembers tokens that were verified, as many as it has places
+// for. It belongs to one verifier and holds successes only, so that bad tokens
+// push nothing out. A nil cache remembers nothing.
 //
-// It is a table of fixed size: a token's hash chooses a row, and the token is
-// in one of the row's places or not at all. Every place is an atomic pointer,
-// so readers take no lock and never wait for a writer.
+// When it is full, a new token takes the place of one that has expired, or
+// else of the one that SIEVE chooses ("SIEVE is Simpler than LRU", NSDI 2024):
+// a hand walks from the oldest token to the newest, spares those that were
+// used since it last came by, and takes the first that was not. A hit only
+// sets a bit, so readers take no lock and do not write to shared memory twice.
 type tokenCache struct {
-	seed  maphash.Seed
-	rows  []row
-	slabs slabs
+	entries sync.Map // of *entry, by token: the whole of it, byte by byte
+
+	mu     sync.Mutex
+	places int // free ones
+	oldest *entry
+	newest *entry
+	hand   *entry // nil: the next walk begins at the oldest
+	// soonest is no later than the first deadline of an entry.
+	soonest time.Time
 }
 
-// A row has tags of its places beside them, the lower halves of hashes: a look
-// at it that finds nothing then touches one cache line and nothing else. While
-// two writers are at one place, a tag may be that of another token than the one
-// that is kept; then that one is not found, and nothing else happens.
-type row struct {
-	tags   [ways]atomic.Uint32
-	places [ways]atomic.Pointer[verified]
-	// turns counts the places that were filled; they take turns.
-	turns atomic.Uint32
-	_     [12]byte // to a cache line
+// An entry is a token that was verified. Only its links change.
+type entry struct {
+	token   string
+	session Session // its lists are not for callers
+	key     *jwk.Key
+	// deadline is the end of the leeway after the session's expiry.
+	deadline time.Time
+
+	used         atomic.Bool
+	older, newer *entry
 }
 
-// A verified is what is remembered of a token. It is immutable, and small: a
-// cache is full of them. What is the same in all of them, the verifier has.
-type verified struct {
-	// token is empty unless it is remembered.
-	token []byte
-	key   *jwk.Key
-	// text is all that is this token's own: three UUIDs and the return URL.
-	text string
-	// Seconds of Unix time.
-	issuedAt, expiresAt int64
-	lists               *lists
-}
-
-func (v *verified) sessionID() string      { return v.text[:uuidLength] }
-func (v *verified) customerID() string     { return v.text[uuidLength : 2*uuidLength] }
-func (v *verified) organizationID() string { return v.text[2*uuidLength : 3*uuidLength] }
-func (v *verified) returnURL() string      { return v.text[3*uuidLength:] }
-
-// lists are those of a token. Tokens share them, so they are not for callers.
-type lists struct {
-	audience, scopes []string
-}
-
-// newTokenCache returns a cache for at most size tokens, or nil for none.
+// newTokenCache returns a cache for size tokens, nil when that is not positive.
 func newTokenCache(size int) *tokenCache {
 	if size <= 0 {
 		return nil
 	}
-	return &tokenCache{seed: maphash.MakeSeed(), rows: make([]row, (size+ways-1)/ways)}
-}
-
-func (c *tokenCache) mark(token string) mark {
-	const enough = 64 // characters: 48 bytes of signature
-	return mark{maphash.String(c.seed, token[max(0, len(token)-enough):]), token}
-}
-
-// row also returns the tag.
-func (c *tokenCache) row(m *mark) (r *row, tag uint32) {
-	return &c.rows[m.hash>>32*uint64(len(c.rows))>>32], uint32(m.hash & math.MaxUint32)
+	return &tokenCache{places: size}
 }
 
 // get returns what is remembered of a token, or nil.
-func (c *tokenCache) get(m *mark) *verified {
-	row, tag := c.row(m)
-	for i := range row.tags {
-		if row.tags[i].Load() != tag {
-			continue
-		}
-		if v := row.places[i].Load(); v != nil && string(v.token) == m.token {
-			return v
-		}
-	}
-	return nil
-}
-
-// put remembers a token, in place of an older version of it, or else of the one
-// that has been in the row for the longest time. Those that have expired get no
-// other treatment: to look for them would take longer than to verify one again
-// once in a while. It returns what is remembered: a copy of v.
-func (c *tokenCache) put(m *mark, v *verified) *verified {
-	kept := c.slabs.keep(v, m.token)
-	row, tag := c.row(m)
-	place := -1
-	for i := range row.tags {
-		if row.tags[i].Load() == tag {
-			place = i
-			break
-		}
-	}
-	if place < 0 {
-		place = int((row.turns.Add(1) - 1) % ways)
-	}
-	row.places[place].Store(kept)
-	row.tags[place].Store(tag)
-	return kept
-}
-
-// drop forgets a token.
-func (c *tokenCache) drop(m *mark, v *verified) {
-	row, _ := c.row(m)
-	for i := range row.places {
-		row.places[i].CompareAndSwap(v, nil)
-	}
-}
-
-// slabs are the memory of a cache: one allocation for thirty tokens or so. With
-// one for each, the garbage collector would be most of what the cache costs.
-//
-// A slab lives as long as one of its tokens is in the cache. As the places of a
-// row take turns, tokens leave about in the order in which they came, and all
-// slabs together are about twice what is in use. What callers get lies outside:
-// a session that somebody keeps must not keep a slab.
-type slabs struct {
-	current atomic.Pointer[slab]
-	// renewing keeps all but one from making the next slab.
-	renewing sync.Mutex
-}
-
-// A slab is filled by any number of goroutines at once: each takes the next
-// entry and the next piece of text, and has them for itself.
-type slab struct {
-	// Both go on to count when all is taken.
-	entriesTaken, textTaken atomic.Int64
-
-	entries [40]verified
-	// text makes the whole as large as an allocation is: 32 KB.
-	text [28 << 10]byte
-}
-
-// keep returns a copy of v with the token.
-func (s *slabs) keep(v *verified, token string) *verified {
-	for {
-		current := s.current.Load()
-		if current != nil {
-			if kept := current.keep(v, token); kept != nil {
-				return kept
-			}
-		}
-		s.renew(current)
-	}
-}
-
-func (s *slabs) renew(full *slab) {
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
-	if s.current.Load() == full {
-		s.current.Store(new(slab))
-	}
-}
-
-// keep returns nil when there is no room.
-func (s *slab) keep(v *verified, token string) *verified {
-	entry, end := s.entriesTaken.Add(1)-1, int(s.textTaken.Add(int64(len(token))))
-	if entry >= int64(len(s.entries)) || end > len(s.text) {
+func (c *tokenCache) get(token string) *entry {
+	if c == nil {
 		return nil
 	}
-	kept := &s.entries[entry]
-	*kept = *v
-	kept.token = s.text[end-len(token) : end]
-	copy(kept.token, token)
-	return kept
+	found, ok := c.entries.Load(token)
+	if !ok {
+		return nil
+	}
+	e := found.(*entry) //nolint:forcetypeassert // nothing else is stored
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+	return e
 }
 
-// flights lets callers that come with the same new token at the same time
-// share one signature check: a page that fires twenty calls is common.
-//
-// Each slot knows one token that is being checked. Callers with another token
-// do not wait: they check by themselves, and so does everybody when the slot
-// is taken. That way nobody can make others wait by sending garbage.
-type flights struct {
-	slots [64]slot
+// add remembers e, unless its token was added in the meantime.
+func (c *tokenCache) add(e *entry, now time.Time) {
+	if c == nil {
+		return
+	}
+	// A copy: the token may be a part of a larger string.
+	e.token = strings.Clone(e.token)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.entries.Load(e.token); known {
+		return
+	}
+	if c.places == 0 {
+		c.makeRoom(now)
+	}
+	c.entries.Store(e.token, e)
+	c.places--
+	if c.newest == nil || e.deadline.Before(c.soonest) {
+		c.soonest = e.deadline
+	}
+	e.older = c.newest
+	if c.newest == nil {
+		c.oldest = e
+	} else {
+		c.newest.newer = e
+	}
+	c.newest = e
 }
 
-type slot struct {
-	mu   sync.Mutex
-	busy bool
-	mark mark
-	// shared is made by the first caller that waits; alone, a token costs no
-	// allocation.
-	shared *sharedCheck
+// remove forgets e.
+func (c *tokenCache) remove(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop(e)
 }
 
-// A sharedCheck is the outcome that callers wait for.
-type sharedCheck struct {
-	done    chan struct{}
-	outcome *verified
-	err     error
-}
-
-// join enters a check. When leads is not nil the caller leads, and must call
-// leave on it; when wait is not nil it waits for that; when both are nil it
-// checks by itself.
-func (f *flights) join(m *mark) (leads *slot, wait *sharedCheck) {
-	s := &f.slots[m.hash%uint64(len(f.slots))]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case !s.busy:
-		s.busy, s.mark = true, *m
-		return s, nil
-	case s.mark == *m:
-		if s.shared == nil {
-			s.shared = &sharedCheck{done: make(chan struct{})}
+// makeRoom drops what has expired, or else one entry. Expiry is in whole
+// seconds, so it looks at all entries once a second at most.
+func (c *tokenCache) makeRoom(now time.Time) {
+	if !now.Before(c.soonest) {
+		c.dropExpired(now)
+	}
+	if c.places > 0 {
+		return
+	}
+	e := c.hand
+	for e == nil || e.used.Swap(false) {
+		if e == nil {
+			e = c.oldest
+		} else {
+			e = e.newer
 		}
-		return nil, s.shared
-	default:
-		return nil, nil
 	}
+	c.hand = e.newer
+	c.drop(e)
 }
 
-// leave ends a check that the caller led, and tells those who wait.
-func (s *slot) leave(outcome *verified, err error) {
-	s.mu.Lock()
-	shared := s.shared
-	s.busy, s.shared, s.mark = false, nil, mark{}
-	s.mu.Unlock()
-	if shared != nil {
-		shared.outcome, shared.err = outcome, err
-		close(shared.done)
+func (c *tokenCache) dropExpired(now time.Time) {
+	var soonest time.Time
+	for e := c.oldest; e != nil; e = e.newer {
+		switch {
+		case !now.Before(e.deadline):
+			c.drop(e)
+		case soonest.IsZero() || e.deadline.Before(soonest):
+			soonest = e.deadline
+		}
 	}
+	c.soonest = soonest
 }
 
-// result waits for the leader, or for ctx.
-func (f *sharedCheck) result(ctx context.Context) (*verified, error) {
-	select {
-	case <-f.done:
-		return f.outcome, f.err
-	case <-ctx.Done():
-		return nil, &failure{ErrKeysUnavailable, context.Cause(ctx), "gave up waiting"}
+// drop takes e out, if it is still in. The caller holds mu. The links of e stay,
+// for a walk that is at it.
+func (c *tokenCache) drop(e *entry) {
+	if !c.entries.CompareAndDelete(e.token, e) {
+		return
+	}
+	c.places++
+	if c.hand == e {
+		c.hand = e.newer
+	}
+	if e.older == nil {
+		c.oldest = e.newer
+	} else {
+		e.older.newer = e.newer
+	}
+	if e.newer == nil {
+		c.newest = e.older
+	} else {
+		e.newer.older = e.older
 	}
 }

@@ -258,70 +258,117 @@ func TestCacheKeepsTokensApart(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// A row may be chosen by more tokens than it has places for.
-	if hits := seen.count("ok", true) - before; hits < count*9/10 {
+	if hits := seen.count("ok", true) - before; hits != count {
 		t.Errorf("%d of %d tokens are remembered, with room for 1024", hits, count)
 	}
 }
 
-// The token that came first goes first, used or not: that is what lets memory
-// go which tokens of one time share.
-func TestCacheForgetsInOrder(t *testing.T) {
+// hits verifies tokens and returns how many of them were remembered.
+func hits(t testing.TB, v *verify.Verifier, seen *tally, tokens ...string) int {
+	t.Helper()
+	before := seen.count("ok", true)
+	for _, token := range tokens {
+		if _, err := v.Verify(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return seen.count("ok", true) - before
+}
+
+// many returns tokens that differ.
+func many(t testing.TB, s *signer, n int, oldnew ...string) []string {
+	t.Helper()
+	tokens := make([]string, n)
+	for i := range tokens {
+		tokens[i] = s.token(t, s.header(), payload(append(oldnew, `{`, fmt.Sprintf(`{"n":%d,`, i))...))
+	}
+	return tokens
+}
+
+// A cache of N tokens holds N tokens, none pushed out by chance.
+func TestCacheHoldsWhatItSays(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.EdDSA)
-	v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 4 })
-	tokens := make([]string, 6)
-	for i := range tokens {
-		tokens[i] = s.token(t, s.header(), payload(`{`, fmt.Sprintf(`{"n":%d,`, i)))
-	}
-	verifyAll := func(tokens ...string) (hits int) {
-		t.Helper()
-		before := seen.count("ok", true)
-		for _, token := range tokens {
-			if _, err := v.Verify(t.Context(), token); err != nil {
-				t.Fatal(err)
-			}
+	for _, size := range []int{1, 2, 100, 4096} {
+		v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, size })
+		tokens := many(t, s, size)
+		if n := hits(t, v, seen, tokens...); n != 0 {
+			t.Errorf("size %d: %d new tokens were remembered", size, n)
 		}
-		return seen.count("ok", true) - before
-	}
-	verifyAll(tokens[:4]...)
-	if hits := verifyAll(tokens[0], tokens[0]); hits != 2 {
-		t.Errorf("%d of 2 were remembered", hits)
-	}
-	verifyAll(tokens[4:]...)
-	if hits := verifyAll(tokens[2:]...); hits != 4 {
-		t.Errorf("%d of the last 4 tokens are remembered", hits)
-	}
-	if hits := verifyAll(tokens[0]); hits != 0 {
-		t.Error("the first of 6 tokens is remembered, with room for 4")
+		if n := hits(t, v, seen, tokens...); n != size {
+			t.Errorf("size %d: %d tokens are remembered", size, n)
+		}
 	}
 }
 
-// A page that fires many calls at once costs one signature check.
-func TestBurstSharesOneCheck(t *testing.T) {
+// A full cache forgets tokens that are not used before those that are.
+func TestCacheKeepsWhatIsUsed(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.EdDSA)
+	v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 64 })
+	tokens := many(t, s, 64*4)
+	used, others := tokens[:32], tokens[32:]
+	hits(t, v, seen, used...)
+	for len(others) > 0 {
+		hits(t, v, seen, others[:8]...)
+		others = others[8:]
+		if n := hits(t, v, seen, used...); n != len(used) {
+			t.Fatalf("%d of %d tokens in use are remembered", n, len(used))
+		}
+	}
+}
+
+// Expired tokens make room before any other does.
+func TestCacheForgetsExpiredFirst(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.EdDSA)
+	synctest.Test(t, func(t *testing.T) {
+		v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 64 })
+		exp := func(after time.Duration) string { return fmt.Sprintf(`"exp":%d`, time.Now().Add(after).Unix()) }
+		live := many(t, s, 32)
+		short := many(t, s, 32, exp(time.Hour), exp(time.Minute))
+		for i := range live { // side by side, so that age alone tells nothing
+			hits(t, v, seen, live[i], short[i])
+		}
+		// The short ones were used last, and more often.
+		if n := hits(t, v, seen, short...); n != len(short) {
+			t.Errorf("%d of %d short tokens are remembered", n, len(short))
+		}
+		time.Sleep(time.Minute + 30*time.Second) // the leeway is over
+		fresh := many(t, s, 32)
+		hits(t, v, seen, fresh...)
+		if n := hits(t, v, seen, append(live, fresh...)...); n != 64 {
+			t.Errorf("%d of 64 live tokens are remembered", n)
+		}
+	})
+}
+
+// A page that makes many calls at once gets one answer for all of them, and the
+// token is remembered once.
+func TestBurst(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
-	v := newVerifier(t, s)
-	checks := verify.CountSignatureChecks(v)
-	token := s.token(t, s.header(), payload())
+	v, seen := newCached(t, func(c *verify.Config) { c.KeySource, c.CacheSize = s, 2 })
+	tokens := many(t, s, 2)
+	hits(t, v, seen, tokens[0])
 	var start, done sync.WaitGroup
 	start.Add(1)
 	for range 200 {
 		done.Go(func() {
 			start.Wait()
-			if session, err := v.Verify(t.Context(), token); err != nil || session.ID != sessionID {
+			if session, err := v.Verify(t.Context(), tokens[1]); err != nil || session.ID != sessionID {
 				t.Errorf("got %+v, %v", session, err)
 			}
 		})
 	}
 	start.Done()
 	done.Wait()
-	if n := checks.Load(); n != 1 {
-		t.Errorf("got %d signature checks, want 1", n)
+	if n := hits(t, v, seen, tokens...); n != 2 {
+		t.Errorf("%d of 2 tokens are remembered", n)
 	}
 }
 
-// Who waits for the keys waits for his own context.
+// A caller that waits for the keys waits within its own context.
 func TestBurstWaitsForOwnContext(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)

@@ -8,19 +8,19 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// Defaults of [Config].
+// Defaults and bounds of [Config], which documents them.
 const (
-	DefaultLeeway      = 30 * time.Second
-	DefaultMaxLifetime = 24 * time.Hour
-	DefaultMaxStale    = time.Hour
-	DefaultCacheSize   = 4096
-
-	maxLeeway = 5 * time.Minute
+	defaultLeeway      = 30 * time.Second
+	maxLeeway          = 5 * time.Minute
+	defaultMaxLifetime = 24 * time.Hour
+	defaultMaxStale    = time.Hour
+	defaultCacheSize   = 4096
 )
 
 // Config says whose tokens to accept. Issuer and Audience are required; every
@@ -29,57 +29,59 @@ const (
 type Config struct {
 	// Issuer is the issuer's URL, character by character as in its tokens.
 	Issuer string
-	// Audience is what the tokens must be for, e.g. "customer-portal".
+	// Audience is the audience that tokens must be for, such as
+	// "customer-portal".
 	Audience string
-	// JWKSetURL is where the issuer publishes its keys. It must be https,
+	// JWKSetURL is the address of the issuer's JWK Set. It must be https,
 	// except on a loopback address. Default: Issuer +
 	// "/.well-known/jwks.json".
 	JWKSetURL string
-	// HTTPClient fetches the JWK Set; its transport and time-out are kept,
+	// HTTPClient fetches the JWK Set. Its transport and time-out are used;
 	// redirects are never followed. Default: a client of our own, with the
 	// transport of [http.DefaultTransport].
 	HTTPClient *http.Client
-	// Keys are known from the start. Without a JWKSetURL they are all there
-	// is, and nothing is ever fetched; HTTPClient, MaxStale and SnapshotFile
-	// must be zero then. With a JWKSetURL they serve, however old, until the
-	// issuer has answered for the first time.
+	// Keys are known from the start. Without a JWKSetURL nothing is ever
+	// fetched, and HTTPClient, MaxStale and SnapshotFile must be zero. With a
+	// JWKSetURL the keys are used, however old, until the issuer has answered
+	// for the first time.
 	Keys *jwk.Set
-	// SnapshotFile is where the last good JWK Set is kept for a restart
-	// during an outage. Its directory must be there; the file is replaced as
-	// a whole, mode 0600, after each good answer. It is ignored when it is
-	// damaged, of another issuer, older than MaxStale, or when anybody but
-	// this process's user and root can have written it. Default: none.
+	// SnapshotFile keeps the last good JWK Set for a restart during an
+	// outage. Its directory must exist; the file is replaced as a whole, with
+	// mode 0600, after each good answer. It is ignored when it is damaged, of
+	// another issuer, older than MaxStale, or writable by anyone but this
+	// process's user and root. Default: none.
 	SnapshotFile string
-	// KeySource finds keys instead of a JWK Set over HTTP. JWKSetURL,
-	// HTTPClient, Keys, SnapshotFile and MaxStale then have no meaning and
-	// must be zero.
+	// KeySource finds keys instead of a JWK Set over HTTP. It cannot be
+	// combined with JWKSetURL, HTTPClient, Keys, SnapshotFile or MaxStale.
 	KeySource KeySource
-	// Algorithms are the ones that are accepted. Default: ES256 and EdDSA.
+	// Algorithms lists the algorithms to accept. Default: ES256 and EdDSA.
 	Algorithms []jwk.Algorithm
-	// Leeway is how far this clock and the issuer's may be apart; at most 5
-	// minutes. Default: [DefaultLeeway].
+	// Leeway is how far this clock and the issuer's may be apart, at most 5
+	// minutes. Default: 30 seconds.
 	Leeway time.Duration
-	// MaxLifetime is the longest session that is accepted, from "iat" to
-	// "exp". Default: [DefaultMaxLifetime].
+	// MaxLifetime is the longest session to accept, from "iat" to "exp".
+	// Default: 24 hours.
 	MaxLifetime time.Duration
-	// MaxStale is how long keys are still used past their freshness, which is
-	// the max-age of the JWK Set within 1 minute and 1 hour, while the issuer
-	// cannot be reached. A key that was removed is accepted until the end of
-	// the freshness at most while the issuer answers, and for MaxStale more
-	// while it does not. Default: [DefaultMaxStale].
+	// MaxStale is how long keys are used past their freshness while the
+	// issuer cannot be reached. Freshness is the max-age of the JWK Set,
+	// within 1 minute and 1 hour. A removed key is accepted until the end of
+	// the freshness while the issuer answers, and for MaxStale longer while
+	// it does not. Default: 1 hour.
 	MaxStale time.Duration
 	// Logger gets a line when an outage of the issuer begins and ends, when
-	// some of its keys cannot be used, and about the snapshot file; nothing
-	// about tokens. Default: none.
+	// some of its keys cannot be used, and about the snapshot file. At debug
+	// level it also gets a line for each refused token, with the reason and
+	// what was expected, and nothing of the token. Default: none.
 	Logger *slog.Logger
-	// Observer is told about each verification and each fetch. Default: none.
+	// Observer is called after each verification and each fetch. Default:
+	// none.
 	Observer Observer
-	// CacheSize is how many verified tokens are remembered, so that seeing one
-	// again costs a hash; negative for none. Default: [DefaultCacheSize].
+	// CacheSize is how many verified tokens are remembered, so that a token
+	// that is seen again costs a hash; negative for none. Default: 4096.
 	CacheSize int
-	// IsRevoked reports whether a session was ended before its time. It is
-	// asked on every verification and must be fast and safe for concurrent
-	// use. Default: no session is.
+	// IsRevoked reports whether a session was ended before it expired. It is
+	// called on every verification, and must be fast and safe for concurrent
+	// use. Default: no session is revoked.
 	IsRevoked func(Session) bool
 	// Realm is the protection space named in challenges (RFC 9110, Section
 	// 11.5). Default: "customersession".
@@ -91,16 +93,19 @@ func (c *Config) setDefaults() {
 		c.Algorithms = []jwk.Algorithm{jwk.ES256, jwk.EdDSA}
 	}
 	if c.Leeway == 0 {
-		c.Leeway = DefaultLeeway
+		c.Leeway = defaultLeeway
 	}
 	if c.MaxLifetime == 0 {
-		c.MaxLifetime = DefaultMaxLifetime
+		c.MaxLifetime = defaultMaxLifetime
 	}
 	if c.CacheSize == 0 {
-		c.CacheSize = DefaultCacheSize
+		c.CacheSize = defaultCacheSize
 	}
 	if c.Realm == "" {
 		c.Realm = "customersession"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.KeySource != nil || c.offline() {
 		return
@@ -109,11 +114,11 @@ func (c *Config) setDefaults() {
 		c.JWKSetURL = c.Issuer + "/.well-known/jwks.json"
 	}
 	if c.MaxStale == 0 {
-		c.MaxStale = DefaultMaxStale
+		c.MaxStale = defaultMaxStale
 	}
 }
 
-// offline tells whether Keys are all there is.
+// offline reports whether Keys are the only keys.
 func (c *Config) offline() bool { return c.Keys != nil && c.JWKSetURL == "" }
 
 // validate reports every problem at once.
@@ -124,8 +129,8 @@ func (c *Config) validate() error {
 			problems = append(problems, errors.New(text))
 		}
 	}
-	problem(c.Issuer == "", "config has no Issuer")
-	problem(c.Audience == "", "config has no Audience")
+	problem(strings.TrimSpace(c.Issuer) == "", "config has no Issuer")
+	problem(strings.TrimSpace(c.Audience) == "", "config has no Audience")
 	problem(len(c.Algorithms) == 0, "config has an empty list of Algorithms; leave it nil for the default")
 	for _, a := range c.Algorithms {
 		problem(!a.Known(), fmt.Sprintf("algorithm %q is not one of %q", string(a), jwk.Algorithms()))
@@ -138,9 +143,9 @@ func (c *Config) validate() error {
 	switch {
 	case c.KeySource != nil:
 		problem(fetches || c.Keys != nil,
-			"KeySource leaves no use for JWKSetURL, HTTPClient, Keys, SnapshotFile and MaxStale")
+			"KeySource cannot be combined with JWKSetURL, HTTPClient, Keys, SnapshotFile or MaxStale")
 	case c.offline():
-		problem(fetches, "Keys without JWKSetURL leave no use for HTTPClient, SnapshotFile and MaxStale")
+		problem(fetches, "Keys without JWKSetURL cannot be combined with HTTPClient, SnapshotFile or MaxStale")
 	default:
 		problem(c.MaxStale < 0, "MaxStale is negative")
 		if err := checkURL(c.JWKSetURL); err != nil {
@@ -150,7 +155,7 @@ func (c *Config) validate() error {
 	return errors.Join(problems...)
 }
 
-// isQuotable tells whether text can stand in a quoted-string as it is (RFC
+// isQuotable reports whether text can stand in a quoted-string as it is (RFC
 // 9110, Section 5.6.4).
 func isQuotable(text string) bool {
 	return !slices.ContainsFunc([]byte(text), func(c byte) bool {
@@ -158,8 +163,8 @@ func isQuotable(text string) bool {
 	})
 }
 
-// checkURL demands https: whoever can change the answer can forge any token.
-// On loopback there is nobody in between.
+// checkURL demands https: an attacker who can change the answer can forge any
+// token. On loopback nothing is in between.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {

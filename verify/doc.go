@@ -1,5 +1,6 @@
-// Package verify accepts customer sessions in any service: from a cached JWK
-// Set, without a database, without a call to the issuer, without a secret.
+// Package verify accepts customer sessions in any service. It needs the
+// issuer's public keys, which it fetches and caches: no database, no call to
+// the issuer for each request, no shared secret.
 //
 //	v, err := verify.New(verify.Config{
 //		Issuer:   "https://sessions.example.com",
@@ -12,89 +13,98 @@
 //
 //   - [Verifier.Verify] takes a token and returns a [Session] or an error.
 //   - [Verifier.Middleware] guards an [net/http.Handler];
-//     [Verifier.NewMiddleware] does so with scopes, with optional credentials, with
-//     the portal's cookie, or with error pages of its own.
+//     [Verifier.NewMiddleware] does so with scopes, with optional credentials,
+//     with the portal's cookie, or with error pages of its own.
 //   - [Verifier.SignIn] and [Verifier.SignOut] are the portal's side of a link.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
-//   - Package verifytest is an issuer in memory for the tests of your service,
+//   - Package verifytest is an issuer in memory for the tests of a service,
 //     and a catalogue of attacks to measure any verifier with.
 //
-// Make one Verifier and share it; Close ends its goroutine.
+// Make one Verifier and share it. Close stops it.
 //
 // # What is checked, in this order
 //
-// Every step costs no more than the token is long, and less than the next one:
+// Each step costs no more than the length of the token, and less than the next:
 //
-//  1. length, at most 4096 bytes;
-//  2. characters: base64url and exactly two dots;
-//  3. header: strict JSON of exactly "alg", "kid" and "typ";
-//  4. key: "kid" names it, and "alg" must be the one that it is for;
-//  5. signature: canonical base64url of exactly the right length, and valid;
-//  6. payload: strict JSON, not looked at before;
-//  7. claims: all of ours present and well formed, this issuer, this audience,
-//     not expired, not from the future, not longer than allowed;
-//  8. revocation, with Config.IsRevoked.
+//  1. Length: at most 4096 bytes.
+//  2. Characters: three segments of canonical base64url.
+//  3. Header: strict JSON of exactly "alg", "kid" and "typ".
+//  4. Key: "kid" names it, and "alg" must be its one algorithm.
+//  5. Signature: of exactly the right length, in its one spelling, and valid.
+//  6. Payload: strict JSON, not read before.
+//  7. Claims: all required ones present and well formed, this issuer, this
+//     audience, not expired, not from the future, not longer than allowed.
+//  8. Revocation: Config.IsRevoked.
 //
-// Strict JSON has one meaning for every reader: see package ijson. A token has
-// one spelling. Changing any character of it, also one that a lenient decoder
-// would ignore, makes it invalid.
+// Strict JSON means the same to every reader: see package ijson. A token has
+// one spelling: changing any character makes it invalid, even one that a
+// lenient decoder would ignore.
+//
+// A token that was verified before is found by the whole of its bytes. It skips
+// the steps that depend on nothing else; its key, its expiry and its revocation
+// are checked each time.
+//
+// # The walk of a token
+//
+// verifier.go has the steps, as one function, in that order. It calls jws.go for
+// steps 2 and 3, keys.go for step 4 (and package internal/keyset, where keys
+// come from an issuer), claims.go for steps 6 and 7. What was verified goes into
+// cache.go, and to the caller as a copy: session.go. handler.go and signin.go are
+// in front of all that, for requests.
 //
 // # Trust
 //
 // Trust comes from [Config] alone: the issuer's URL, fetched over https. A key
-// or an address that a token brings along is never used. Algorithms are a
-// closed list without symmetric ones and without "none", and every key is for
-// exactly one of them. Keys that are not sound are not used; see package jwk.
-// What a token says before its signature was checked is never returned, logged
-// or put into an error.
+// or an address in a token is never used. Algorithms are a closed list without
+// symmetric ones and without "none", and every key is for exactly one of them.
+// Unsound keys are not used; see package jwk. Nothing of a token whose
+// signature was not checked is returned, logged or put into an error.
 //
 // # Errors
 //
-// Every error wraps one of this package's, and golang-jwt's where there is one:
-// [errors.Is] with [ErrExpired] and with [jwt.ErrTokenExpired] both hold. Tell
-// two kinds apart: [ErrKeysUnavailable] means "cannot tell" (503, try again),
-// every other one means "no" (401). A client should not learn which one.
+// Every error wraps one of this package's, and golang-jwt's where it has one for
+// the same: [errors.Is] with [ErrExpired] and with [jwt.ErrTokenExpired] both
+// hold. Distinguish two kinds: [ErrKeysUnavailable] means "cannot tell" (503,
+// try again); every other error means "no" (401). A client should not learn
+// which one. At debug level, Config.Logger gets the reason for each refusal.
 //
 // # Keys
 //
 // New does no I/O. The first token fetches the issuer's JWK Set, in one request
-// for all callers, and from then on it is fetched anew in the background
-// before it gets old. How long it may be used is what the issuer's
-// Cache-Control says, within one minute and one hour.
+// for all callers; from then on it is refreshed in the background before it
+// gets old. It is kept as long as the issuer's Cache-Control allows, within one
+// minute and one hour.
 //
-// An unknown key ID asks for the set at once, because a new key may just have
-// been published; but at most once in 30 seconds, whatever strangers send, and
-// a bad signature never does. A document that is no JWK Set, contradicts itself
-// or is too large never replaces a good one.
+// An unknown key ID fetches the set immediately, because a new key may have been
+// published: at most once in 30 seconds, whatever key IDs clients invent. A bad
+// signature fetches nothing. A document that is not a JWK Set, contradicts
+// itself or is too large never replaces a good one.
 //
 // # When the issuer is down
 //
-// The last good set serves on, until Config.MaxStale after it got old; then the
-// error is ErrKeysUnavailable. It is never 401 for lack of keys. Recovery needs
-// nobody. [Verifier.Health] tells how it stands, and Config.Logger and
-// Config.Observer when it changes.
+// The last good set stays in use until Config.MaxStale after it got old; then
+// the error is ErrKeysUnavailable. Lack of keys is never a 401, and so a token
+// with an unknown key gets ErrKeysUnavailable while the set cannot be refreshed.
+// Recovery is automatic. [Verifier.Health] reports the state of the keys, and
+// Config.Logger and Config.Observer are called when it changes.
 //
-// Three ways survive even a start during an outage: Config.SnapshotFile keeps
-// the last good set on disk, Config.Keys has keys in the program, and without
-// either the verifier heals by itself. [Verifier.Ready] is for a readiness probe.
+// There are three ways to start during an outage: Config.SnapshotFile keeps the
+// last good set on disk, Config.Keys has keys in the program, and without either
+// the verifier recovers when the issuer does. [Verifier.Ready] is for start-up.
 //
 // # What it costs
 //
-// A token that was not seen before costs its signature check, about a
-// microsecond and four allocations. A token that was seen costs a hash: it is
-// remembered, byte by byte and not only by that hash, until it expires, and each
-// time its key, its expiry and its revocation are checked again. A burst of
-// calls with one new token costs one signature check. Garbage costs no
-// allocation. The cache holds Config.CacheSize tokens, up to three kilobytes each,
-// and only good ones.
+// A new token costs its signature check and 2 to 4 microseconds. A known token
+// costs a hash, less than a microsecond, and no allocation. The cache holds
+// Config.CacheSize tokens, up to three kilobytes each, and only good ones; when
+// it is full, expired tokens make room first, then those not used recently.
 //
 // # Tuning
 //
-// The defaults suit nearly everybody. Leeway is for clocks that are apart;
-// raise it only when they are. MaxStale is how long an outage may last, and how
-// long a consumer that is cut off may accept a key that was revoked. CacheSize
-// should exceed the number of sessions that are active at one time; more is of
-// no use.
+// The defaults suit almost every service. Raise Leeway only if clocks are
+// further apart. MaxStale is how long an outage may last, and how long a
+// consumer that is cut off may accept a revoked key. CacheSize should exceed the
+// number of sessions that are active at one time; more is of no use.
 //
 // # Compatibility
 //

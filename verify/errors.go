@@ -2,9 +2,11 @@ package verify
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/customersession/customersession/verify/internal/keyset"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -14,7 +16,7 @@ import (
 var (
 	ErrMalformed       = errors.New("token is malformed")
 	ErrAlgorithm       = errors.New("algorithm is not accepted")
-	ErrUnknownKey      = errors.New("key is unknown")
+	ErrUnknownKey      = keyset.ErrUnknown
 	ErrSignature       = errors.New("signature is invalid")
 	ErrType            = errors.New("token is of another type")
 	ErrClaims          = errors.New("claims are invalid")
@@ -23,14 +25,13 @@ var (
 	ErrIssuer          = errors.New("issuer is not the expected one")
 	ErrAudience        = errors.New("audience is not the expected one")
 	ErrRevoked         = errors.New("session is revoked")
-	ErrKeysUnavailable = errors.New("keys are unavailable")
+	ErrKeysUnavailable = keyset.ErrUnavailable
 )
 
-// A failure is one of the errors above with its cause. Failures that need no
-// detail of the token are made once, below: refusing garbage must not allocate.
+// A failure is one of the errors above, with the prefix of this package.
 type failure struct {
 	reason error
-	also   error // golang-jwt's error for the same, or nil
+	also   error // golang-jwt's error for the same, or the cause, or nil
 	detail string
 }
 
@@ -42,12 +43,25 @@ func (f *failure) Error() string {
 	return text
 }
 
-// Unwrap gives errors.Is both worlds.
+// Unwrap lets errors.Is find both errors.
 func (f *failure) Unwrap() []error {
 	if f.also == nil {
 		return []error{f.reason}
 	}
 	return []error{f.reason, f.also}
+}
+
+// unavailable makes an error of a key source one of this package's: whatever
+// kept it from an answer, the token cannot be judged now.
+func unavailable(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrKeysUnavailable):
+		return fmt.Errorf("verify: %w", err)
+	default:
+		return fmt.Errorf("verify: %w: %w", ErrKeysUnavailable, err)
+	}
 }
 
 func malformed(detail string) error {
@@ -60,19 +74,19 @@ func badClaim(name, detail string) error {
 
 var (
 	errLength      = malformed("longer than 4096 bytes")
-	errCompact     = malformed("not three segments of base64url")
-	errHeader      = malformed("header is not strict JSON in canonical base64url")
+	errCompact     = malformed("not three segments of canonical base64url")
+	errHeader      = malformed("header is not strict JSON")
 	errHeaderShape = malformed("header is not alg, kid and typ, each a string")
-	errPayload     = malformed("claims are not strict JSON in canonical base64url")
+	errPayload     = malformed("claims are not strict JSON")
 	errFoldedName  = malformed("a claim's name differs from a known one only by case")
 
-	errLifetime  = badClaim(wire.ClaimExpiresAt, "is not after iat, or too far after it")
-	errAudiences = badClaim(wire.ClaimAudience, "has more than 16 entries")
+	errLifetime = badClaim(wire.ClaimExpiresAt, "is not after iat, or too far after it")
 
 	errAlgorithm = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, ""}
 	errKeyAlg    = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, "not the one of the key"}
 	errType      = &failure{ErrType, nil, ""}
 	errUnknown   = &failure{ErrUnknownKey, jwt.ErrTokenUnverifiable, ""}
+	errNoKey     = &failure{ErrKeysUnavailable, nil, "the KeySource returned neither a key nor an error"}
 	errRevoked   = &failure{ErrRevoked, nil, ""}
 	errExpired   = &failure{ErrExpired, jwt.ErrTokenExpired, ""}
 	errSignature = &failure{ErrSignature, jwt.ErrTokenSignatureInvalid, ""}

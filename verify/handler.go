@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// Reasons why a request is not let through that are not about its token.
+// Reasons for denying a request that are not about its token.
 var (
-	// ErrNoToken means that the request did not try to authenticate: 401
+	// ErrNoToken means that the request does not try to authenticate: 401
 	// without an error code (RFC 6750, Section 3.1).
 	ErrNoToken = errors.New("verify: request has no bearer token")
-	// ErrInvalidRequest means that it tried in a way nobody should guess at:
-	// 400 invalid_request.
+	// ErrInvalidRequest means that its credentials are ambiguous or
+	// malformed: 400 invalid_request.
 	ErrInvalidRequest = errors.New("verify: credentials are ambiguous or malformed")
-	// ErrScope means that the session does not allow this: 403
+	// ErrScope means that the session does not allow the request: 403
 	// insufficient_scope.
 	ErrScope = errors.New("verify: session lacks a scope")
-	// ErrCrossOrigin means that another site's page sent the request along
-	// with our cookie: 403.
+	// ErrCrossOrigin means that a page of another site sent the request with
+	// our cookie: 403.
 	ErrCrossOrigin = errors.New("verify: request comes from another origin")
 )
 
@@ -54,45 +54,45 @@ func NewContext(ctx context.Context, session Session) context.Context {
 	return context.WithValue(ctx, sessionKey{}, session)
 }
 
-// FromContext returns the session that a middleware put into the request's
-// context; ok is false when there is none.
+// FromContext returns the session that a middleware put into the context of a
+// request; ok is false when there is none.
 func FromContext(ctx context.Context) (session Session, ok bool) {
 	session, ok = ctx.Value(sessionKey{}).(Session)
 	return session, ok
 }
 
-// MiddlewareConfig says whom a middleware lets through. The zero value lets
-// requests with a valid bearer token through.
+// MiddlewareConfig says which requests a middleware passes on. The zero value
+// passes on those with a valid bearer token.
 type MiddlewareConfig struct {
-	// Optional lets requests without credentials through, too, without a
-	// session. Bad credentials are refused all the same: who has them must
-	// learn that they are bad.
+	// Optional also passes on requests without credentials, without a
+	// session. Bad credentials are refused all the same, so that the client
+	// learns that they are bad.
 	Optional bool
-	// Scopes are what the session must allow, all of them.
+	// Scopes lists the scopes that the session must have.
 	Scopes []string
 	// Cookie accepts the cookie of [Verifier.SignIn] where there is no
 	// Authorization header. Requests that change something must then come from
 	// a page of the same origin (see [http.CrossOriginProtection]), because a
-	// browser sends a cookie along whoever asks for it.
+	// browser sends cookies with requests of any page.
 	Cookie bool
-	// OnError answers a request that is not let through, e.g. with a page. The
-	// headers of the default answer are set by then, and whatever OnError does,
-	// the request is denied: without a status of its own, or with one of
-	// success, the answer has the default status. Default: a short JSON text.
+	// OnError answers a denied request, with a page for example. The headers
+	// of the default answer are already set. Whatever OnError does, the
+	// request is denied: without a status, or with one of success, the answer
+	// has the default status. Default: a short JSON text.
 	OnError func(w http.ResponseWriter, r *http.Request, err error)
 }
 
-// Middleware lets only requests with a valid bearer token through to next,
-// which finds the session with [FromContext]. Others get the answers of RFC
-// 6750, Section 3: 401 with a challenge, 400 for a header that cannot be read,
-// and 503 with Retry-After when keys are unavailable.
+// Middleware passes requests with a valid bearer token on to next, which finds
+// the session with [FromContext]. Other requests get the answers of RFC 6750,
+// Section 3: 401 with a challenge, 400 for a header that cannot be read, and
+// 503 with Retry-After when keys are unavailable.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return v.NewMiddleware(MiddlewareConfig{})(next)
 }
 
-// NewMiddleware returns a middleware that lets those through whom config
+// NewMiddleware returns a middleware that passes on the requests that config
 // allows. See [Verifier.Middleware] for the answers to others; a session
-// without a required scope is 403.
+// without a required scope gets 403.
 func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) http.Handler {
 	config.Scopes = slices.Clone(config.Scopes)
 	return func(next http.Handler) http.Handler {
@@ -110,8 +110,7 @@ func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) htt
 	}
 }
 
-// authenticate returns the session of a request, if it is one that config lets
-// through.
+// authenticate returns the session of a request that config allows.
 func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (Session, error) {
 	token, err := BearerToken(r.Header)
 	if config.Cookie && len(r.Header["Authorization"]) == 0 {
@@ -132,7 +131,7 @@ func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (Sess
 	return session, nil
 }
 
-// A denial is the default answer to a request that is not let through.
+// A denial is the default answer to a denied request.
 type denial struct {
 	status            int
 	code, description string
@@ -140,8 +139,8 @@ type denial struct {
 	challenge, bare bool
 }
 
-// denialFor is the table. Why a token is bad is nobody's business but the
-// operator's: one answer for every reason.
+// denialFor is the table of denials. A bad token gets one answer, whatever the
+// reason: only the operator should learn that.
 func denialFor(err error) denial {
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
@@ -159,7 +158,7 @@ func denialFor(err error) denial {
 	}
 }
 
-// deny answers a request that is not let through.
+// deny answers a request that is denied.
 func (v *Verifier) deny(w http.ResponseWriter, r *http.Request, err error, config *MiddlewareConfig) {
 	d := denialFor(err)
 	header := w.Header()
@@ -190,12 +189,12 @@ func (v *Verifier) deny(w http.ResponseWriter, r *http.Request, err error, confi
 func (d denial) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(d.status)
-	// The client is gone when this fails; there is nobody left to tell.
+	// An error means that the client is gone.
 	_, _ = w.Write([]byte(`{"error":"` + d.code + `","error_description":"` + d.description + `"}` + "\n"))
 }
 
-// A deniedWriter lets an error handler write anything but success: what is in
-// front of us, a gateway say, may judge by the status alone.
+// A deniedWriter lets an error handler write anything but success: a gateway in
+// front of us may judge by the status alone.
 type deniedWriter struct {
 	http.ResponseWriter
 

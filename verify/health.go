@@ -2,56 +2,35 @@ package verify
 
 import (
 	"context"
-	"maps"
 	"time"
-
-	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A State says what a verifier's keys are good for. The zero value is
-// [Unavailable].
-type State int
+// A State says what a verifier can do with its keys.
+type State string
 
 // The states of a verifier's keys, worst first.
 const (
 	// Unavailable: there are no keys, or they are too old. Every token gets
 	// [ErrKeysUnavailable].
-	Unavailable State = iota
+	Unavailable State = "unavailable"
 	// Stale: the issuer has not confirmed the keys for longer than it
 	// promised, or not yet to this process. Tokens are verified; one with an
 	// unknown key gets [ErrKeysUnavailable].
-	Stale
-	// Fresh: the keys are what the issuer publishes.
-	Fresh
+	Stale State = "stale"
+	// Fresh: the keys are those that the issuer publishes.
+	Fresh State = "fresh"
 )
 
-// String returns "fresh", "stale" or "unavailable".
-func (s State) String() string {
-	switch s {
-	case Fresh:
-		return "fresh"
-	case Stale:
-		return "stale"
-	default:
-		return "unavailable"
-	}
-}
-
-// MarshalText returns what String does, so that JSON shows the word.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Health is what a verifier knows about its keys.
+// Health is the state of a verifier's keys.
 type Health struct {
-	// State is what the keys are good for right now.
 	State State
 	// LastSuccess is when the issuer last answered with keys, or confirmed
-	// them; with a snapshot file that may have been in another process. Zero:
-	// never.
+	// them; with a snapshot file, possibly to another process. Zero: never.
 	LastSuccess time.Time
 	// LastError is why the last attempt failed: "timeout", "connection",
-	// "status" (neither 200 nor 304, redirects among them), "too_large",
+	// "status" (neither 200 nor 304, redirects included), "too_large",
 	// "document" (not a JWK Set, or one that contradicts itself) or
-	// "no_usable_key". It is empty when the last attempt was good.
+	// "no_usable_key". It is empty when the last attempt succeeded.
 	LastError string
 	// KeyIDs are the keys that tokens are verified with, in the order in
 	// which they are published; none when Unavailable.
@@ -60,95 +39,49 @@ type Health struct {
 	// "malformed", "unsupported", "not_for_verify", "private",
 	// "contradiction", "point", "small_order", "rsa", "thumbprint".
 	Skipped map[string]int
-	// NextRefresh is when keys are fetched next, now or earlier when that is
+	// NextRefresh is when the keys are fetched next; in the past while that is
 	// under way. It is zero when nothing is planned: before the first use,
-	// after an hour without any, after Close, and where nothing is ever
-	// fetched.
+	// after an hour without any, after Close, and where nothing is fetched.
 	NextRefresh time.Time
 }
 
-// fixed is the [KeySource] of a verifier that got its keys in code.
-type fixed struct{ set *jwk.Set }
-
-// Key implements [KeySource].
-func (f fixed) Key(_ context.Context, keyID string) (*jwk.Key, error) {
-	if key := f.set.Key(keyID); key != nil {
-		return key, nil
-	}
-	return nil, errUnknown
-}
-
-// Health tells how things are, without I/O and without waiting. A verifier
-// with nothing but Config.Keys is always Fresh. So is one with a
-// Config.KeySource, about which no more is known than that.
+// Health returns the state of the keys, without I/O and without waiting. A
+// verifier with Config.Keys alone, or with a Config.KeySource, is always Fresh.
 func (v *Verifier) Health() Health {
-	switch keys := v.keys.(type) {
-	case *source:
-		return keys.health(time.Now())
-	case fixed:
-		return Health{State: Fresh, KeyIDs: keyIDs(keys.set)}
-	default:
-		return Health{State: Fresh}
+	h := v.keys.Health()
+	state := Unavailable
+	switch {
+	case h.Usable && h.Fresh:
+		state = Fresh
+	case h.Usable:
+		state = Stale
+	}
+	return Health{
+		State: state, LastSuccess: h.LastSuccess, LastError: h.LastError,
+		KeyIDs: h.KeyIDs, Skipped: h.Skipped, NextRefresh: h.NextRefresh,
 	}
 }
 
 // Refresh fetches the keys now, due or not, or waits for a fetch that is under
-// way already. The error wraps [ErrKeysUnavailable]; keys from before stay in
-// use then, as long as they may. Nothing limits how often this can be called,
-// so do not let strangers call it. Where nothing is ever fetched (Config.Keys
-// alone, Config.KeySource) it does nothing and returns nil.
+// way already. The error wraps [ErrKeysUnavailable]; the keys from before then
+// stay in use for as long as they may. Nothing limits how often Refresh can be
+// called, so do not expose it. Where nothing is fetched (Config.Keys alone,
+// Config.KeySource) it does nothing and returns nil.
 func (v *Verifier) Refresh(ctx context.Context) error {
-	if s, ok := v.keys.(*source); ok {
-		return s.refreshNow(ctx)
-	}
-	return nil
+	return unavailable(v.keys.Refresh(ctx))
 }
 
 // Ready returns nil as soon as there are keys to verify with, fresh or stale.
-// It begins to fetch them, and goes on trying for as long as ctx allows; the
-// error wraps [ErrKeysUnavailable] and the cause of ctx. Use it at start-up; a
-// readiness probe should rather look at [Verifier.Health], and a service that
-// can do without for a moment needs neither. Where nothing is ever fetched
-// (Config.Keys alone, Config.KeySource) it returns nil at once.
+// It starts fetching them and keeps trying for as long as ctx allows; the error
+// wraps [ErrKeysUnavailable] and the cause of ctx. Use it at start-up. A
+// readiness probe should look at [Verifier.Health] instead. Where nothing is
+// fetched (Config.Keys alone, Config.KeySource) Ready returns nil at once.
 func (v *Verifier) Ready(ctx context.Context) error {
-	if s, ok := v.keys.(*source); ok {
-		return s.ready(ctx)
-	}
-	return nil
+	return unavailable(v.keys.Ready(ctx))
 }
 
 // Close stops fetching keys and returns when every goroutine of the verifier
-// has ended. Verify may still be called: it uses the keys there are for as
-// long as they may be used without the issuer, up to their freshness and
-// MaxStale, and then returns [ErrKeysUnavailable]. Calling Close again does
-// nothing. A Config.KeySource is the caller's to close.
-func (v *Verifier) Close() {
-	if s, ok := v.keys.(*source); ok {
-		s.close()
-	}
-}
-
-func (s *source) health(now time.Time) Health {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	current := s.current.Load()
-	// Round strips the monotonic reading: these times leave the process.
-	h := Health{LastSuccess: current.at.Round(0), LastError: s.lastError, NextRefresh: s.due.Round(0)}
-	if !current.usable(now) {
-		return h
-	}
-	h.State = Stale
-	if current.fresh(now) {
-		h.State = Fresh
-	}
-	h.KeyIDs, h.Skipped = keyIDs(current.set), maps.Clone(current.skipped)
-	return h
-}
-
-func keyIDs(set *jwk.Set) []string {
-	ids := make([]string, 0, set.Len())
-	for _, key := range set.Keys() {
-		ids = append(ids, key.ID())
-	}
-	return ids
-}
+// has ended. Verify can still be called: it uses the keys it has until they are
+// MaxStale past their freshness, and then returns [ErrKeysUnavailable]. Calling
+// Close again does nothing. It does not close a Config.KeySource.
+func (v *Verifier) Close() { v.keys.Close() }

@@ -3,17 +3,16 @@ package verify
 import (
 	"context"
 	"errors"
-	"maps"
 	"time"
 )
 
-// An Observer is told what a verifier does, for metrics and traces. A verifier
-// without one spends nothing on it. Package promverify has an implementation
-// for Prometheus.
+// An Observer is called for everything a verifier does, for metrics and traces.
+// A verifier without one spends nothing on it. Package promverify has an
+// implementation for Prometheus.
 //
-// Both methods are called from many goroutines at once, and must be quick:
-// Verified is called on the way of every request, and while Refreshed runs the
-// next fetch is not scheduled. Refreshed must not call [Verifier.Close].
+// Both methods are called from many goroutines at once and must be quick: every
+// request waits for Verified, and no fetch is scheduled while Refreshed runs.
+// Refreshed must not call [Verifier.Close].
 type Observer interface {
 	// Verified is called once for each call of [Verifier.Verify], with its
 	// context.
@@ -26,7 +25,7 @@ type Observer interface {
 const (
 	// ResultOK is also the Result of a [Verification] of a good token.
 	ResultOK = "ok"
-	// ResultUnchanged means that the keys are those that were there before.
+	// ResultUnchanged means that the keys have not changed.
 	ResultUnchanged = "unchanged"
 )
 
@@ -34,7 +33,7 @@ const (
 type Verification struct {
 	// Result is one of [Results].
 	Result string
-	// Cached says that the token was known from a call before, so that its
+	// Cached reports whether the token was verified before, so that its
 	// signature was not checked again.
 	Cached bool
 }
@@ -54,8 +53,8 @@ type Refresh struct {
 }
 
 // Results returns every Result of a [Verification]: [ResultOK], and a word for
-// each error of this package, such as "expired" for [ErrExpired]. The list
-// never holds anything from a token, and is short enough for a metric's label.
+// each error of this package, such as "expired" for [ErrExpired]. The list is
+// short enough for a metric's label and holds nothing of a token.
 func Results() []string {
 	words := []string{ResultOK}
 	for _, r := range reasons() {
@@ -87,8 +86,7 @@ func reasons() [12]reason {
 	}
 }
 
-// resultOf returns the word for what [Verifier.Verify] returned. An error of a
-// [KeySource] that is none of ours means that keys could not be found.
+// resultOf returns the word for an error of [Verifier.Verify].
 func resultOf(err error) string {
 	if err == nil {
 		return ResultOK
@@ -98,31 +96,5 @@ func resultOf(err error) string {
 			return r.word
 		}
 	}
-	return "keys_unavailable"
-}
-
-// describe makes the event of a fetch that was made with old at hand.
-func describe(old, next *fetched, err error) Refresh {
-	if err != nil {
-		return Refresh{Result: err.Error()}
-	}
-	event := Refresh{Result: ResultOK, Keys: next.set.Len(), Skipped: maps.Clone(next.skipped)}
-	if old.set != nil && sameKeys(old, next) {
-		event.Result = ResultUnchanged
-	}
-	return event
-}
-
-// sameKeys tells whether two sets hold the same keys, in any order. Key IDs
-// are thumbprints: the same ID is the same key.
-func sameKeys(a, b *fetched) bool {
-	if a.set.Len() != b.set.Len() || !maps.Equal(a.skipped, b.skipped) {
-		return false
-	}
-	for _, key := range a.set.Keys() {
-		if b.set.Key(key.ID()) == nil {
-			return false
-		}
-	}
-	return true
+	return "" // no error of ours
 }

@@ -20,19 +20,18 @@ const (
 )
 
 // SignIn handles the landing route of a portal. A request with a token in its
-// query, as portal links have it, is signed in: the token moves into a cookie
-// that ends with the session, and the browser is sent to the same address
-// without the token, so that it gets into no bookmark, no history that is
-// shown, no log of this site and no Referer of the next one. Every other
-// request goes to next, which is usually a page behind
-// [Verifier.NewMiddleware] with Cookie.
+// query, as portal links have, is signed in: the token moves into a cookie that
+// expires with the session, and the browser is redirected to the same address
+// without the token. So the token stays out of bookmarks, the visible history,
+// the logs of this site and the Referer header. Every other request goes to
+// next, which is usually a page behind [Verifier.NewMiddleware] with Cookie.
 //
-// A link that is expired or bad is answered by onError, which should show a
+// A link that has expired or is bad is answered by onError, which should show a
 // page that says so; see [MiddlewareConfig] for what it may do. Nil shows a
 // short text.
 //
-// Whoever has a link can sign in with it, and can have somebody else open it:
-// the page should always show who is signed in.
+// Anyone who has a link can sign in with it, or get someone else to open it: the
+// page should always show who is signed in.
 func (v *Verifier) SignIn(next http.Handler, onError func(w http.ResponseWriter, r *http.Request, err error)) http.Handler {
 	config := &MiddlewareConfig{OnError: onError}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,8 +60,8 @@ func (v *Verifier) SignIn(next http.Handler, onError func(w http.ResponseWriter,
 	})
 }
 
-// localAddress returns the address of a request on its own host, with another
-// query. A path that begins with two slashes would name another host.
+// localAddress returns the address of a request with another query, without
+// its host. A path that begins with two slashes would name another host.
 func localAddress(u *url.URL, query url.Values) string {
 	address := "/" + strings.TrimLeft(u.EscapedPath(), "/")
 	if encoded := query.Encode(); encoded != "" {
@@ -71,11 +70,11 @@ func localAddress(u *url.URL, query url.Values) string {
 	return address
 }
 
-// SignOut handles the sign-out route of a portal: it takes the cookie of
-// [Verifier.SignIn] away and sends the browser to a path of this site. It wants
-// a POST from a page of the same origin. The token itself stays valid until it
-// expires; nothing stores it that could forget it. SignOut panics when path
-// does not begin with a single slash, because it would lead to another site.
+// SignOut handles the sign-out route of a portal: it removes the cookie of
+// [Verifier.SignIn] and redirects the browser to a path of this site. It
+// requires a POST from a page of the same origin. The token itself stays valid
+// until it expires. SignOut panics when path does not begin with a single
+// slash, because it would lead to another site.
 func (v *Verifier) SignOut(path string) http.Handler {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`) {
 		panic("verify: SignOut needs a path of this site, such as /signed-out")
@@ -97,8 +96,9 @@ func (v *Verifier) SignOut(path string) http.Handler {
 	})
 }
 
-// sessionCookie holds a token until it expires. Lax: a link on another site
-// may lead into the portal, but its forms and scripts may not act in it.
+// sessionCookie returns a cookie that holds a token until it expires. It is Lax:
+// a link on another site may lead into the portal, but a form or script there
+// may not act in it.
 func sessionCookie(token string, expires time.Time) *http.Cookie {
 	maxAge := int(time.Until(expires) / time.Second)
 	if maxAge <= 0 {

@@ -12,6 +12,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -83,6 +86,7 @@ func (s *signer) sign(t testing.TB, input string) []byte {
 		signature := make([]byte, 64)
 		r.FillBytes(signature[:32])
 		v.FillBytes(signature[32:])
+		jwk.NormalizeS(signature)
 		return signature
 	case ed25519.PrivateKey:
 		return ed25519.Sign(private, []byte(input))
@@ -137,9 +141,9 @@ func TestVerify(t *testing.T) {
 			s := newSigner(t, algorithm)
 			v := newVerifier(t, s, algorithm)
 			now := time.Now().Truncate(time.Second).UTC()
-			got, err := v.Verify(t.Context(), s.token(t, s.header(), payload()))
+			got, err := v.Verify(t.Context(), s.token(t, s.header(), payload(`{`, `{"client_id":"Zk3bQ9xA",`)))
 			want := verify.Session{
-				ID: sessionID, CustomerID: customerID, OrganizationID: orgID, Issuer: testIssuer,
+				ID: sessionID, CustomerID: customerID, OrganizationID: orgID, ClientID: "Zk3bQ9xA", Issuer: testIssuer,
 				Audience: []string{testAudience}, IssuedAt: got.IssuedAt, ExpiresAt: got.IssuedAt.Add(time.Hour),
 				KeyID: s.key.ID(), ReturnURL: "https://shop.example.com/", Scopes: []string{wire.Scope},
 			}
@@ -241,6 +245,9 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{"C1 control character", payload(`shop`, "\u0085"), verify.ErrClaims, nil},
 		{"long return URL", payload(`shop`, strings.Repeat("a", 2084)), verify.ErrClaims, nil},
 		{"return URL of a script", payload(`"https://shop.example.com/"`, `"javascript:alert(1)"`), verify.ErrClaims, nil},
+		{"client_id a number", payload(`{`, `{"client_id":1,`), verify.ErrClaims, nil},
+		{"client_id empty", payload(`{`, `{"client_id":"",`), verify.ErrClaims, nil},
+		{"Client_ID", payload(`{`, `{"Client_ID":"x",`), verify.ErrMalformed, nil},
 		{"scope a list", payload(`"customer_portal:write"`, `["customer_portal:write"]`), verify.ErrClaims, nil},
 		{"exp a string", dated(exp, fmt.Sprintf(`"exp":"%d"`, now+3600)), verify.ErrClaims, nil},
 		{"exp a fraction", dated(exp, fmt.Sprintf(`"exp":%d.5`, now+3600)), verify.ErrClaims, nil},
@@ -429,6 +436,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(*verify.Config){
 		"no issuer":             func(c *verify.Config) { c.Issuer = "" },
+		"blank issuer":          func(c *verify.Config) { c.Issuer = " \t"; c.JWKSetURL = "https://a.example/" },
+		"blank audience":        func(c *verify.Config) { c.Audience = " " },
 		"no audience":           func(c *verify.Config) { c.Audience = "" },
 		"unknown algorithm":     func(c *verify.Config) { c.Algorithms = []jwk.Algorithm{"HS256"} },
 		"none":                  func(c *verify.Config) { c.Algorithms = []jwk.Algorithm{jwk.ES256, "none"} },
@@ -468,6 +477,129 @@ func TestNewRefuses(t *testing.T) {
 	for _, want := range []string{"Issuer", "Audience", "Leeway", "JWKSetURL"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to mention %s: all problems at once", err, want)
+		}
+	}
+}
+
+// sourceFunc is a KeySource that is a function.
+type sourceFunc func(keyID string) (*jwk.Key, error)
+
+func (f sourceFunc) Key(_ context.Context, keyID string) (*jwk.Key, error) { return f(keyID) }
+
+// Whatever keeps a KeySource from an answer, the token cannot be judged.
+func TestKeySourceFails(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	down := errors.New("database is down")
+	for name, tc := range map[string]struct {
+		source sourceFunc
+		want   []error
+	}{
+		"neither key nor error": {func(string) (*jwk.Key, error) { return nil, nil }, []error{verify.ErrKeysUnavailable}},
+		"an error of its own":   {func(string) (*jwk.Key, error) { return nil, down }, []error{verify.ErrKeysUnavailable, down}},
+		"unknown": {func(id string) (*jwk.Key, error) {
+			return nil, fmt.Errorf("looking for a key: %w", verify.ErrUnknownKey)
+		}, []error{verify.ErrUnknownKey, jwt.ErrTokenUnverifiable}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVerifier(t, tc.source)
+			_, err := v.Verify(t.Context(), s.token(t, s.header(), payload()))
+			for _, want := range tc.want {
+				if !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+			}
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+			r.Header.Set("Authorization", "Bearer "+s.token(t, s.header(), payload()))
+			v.Middleware(http.NotFoundHandler()).ServeHTTP(w, r)
+			want := http.StatusServiceUnavailable
+			if errors.Is(tc.want[0], verify.ErrUnknownKey) {
+				want = http.StatusUnauthorized
+			}
+			if w.Code != want {
+				t.Errorf("got status %d, want %d", w.Code, want)
+			}
+		})
+	}
+}
+
+// A slash at the end of Config.Issuer is the most common mistake: the error of
+// a token says so, and so does the log of a fetch that fails for it.
+func TestTrailingSlashIsNamed(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	log := &logbook{}
+	config := verify.Config{Issuer: testIssuer + "/", Audience: testAudience, KeySource: s}
+	v, err := verify.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Verify(t.Context(), s.token(t, s.header(), payload()))
+	if !errors.Is(err, verify.ErrIssuer) || !strings.Contains(err.Error(), "slash") {
+		t.Errorf("got %v, want %v that names the slash", err, verify.ErrIssuer)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		p.set(reply(http.StatusNotFound, ""))
+		config.KeySource, config.HTTPClient, config.Logger = nil, &http.Client{Transport: p}, log.logger()
+		v, err := verify.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		_, err = v.Verify(t.Context(), s.token(t, s.header(), payload()))
+		if !errors.Is(err, verify.ErrKeysUnavailable) || !strings.Contains(err.Error(), "slash") {
+			t.Errorf("got %v, want %v that names the slash", err, verify.ErrKeysUnavailable)
+		}
+		for _, want := range []string{"url=" + testIssuer + "//.well-known/jwks.json", "status=404", "slash"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("got log %q, want %s in it", log, want)
+			}
+		}
+	})
+}
+
+// At debug level the log says why a token was refused and what was expected,
+// and nothing of the token.
+func TestRefusalsAreLogged(t *testing.T) {
+	t.Parallel()
+	s, other := newSigner(t, jwk.ES256), newSigner(t, jwk.ES256)
+	set, err := jwk.NewSet(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		token string
+		want  []string
+	}{
+		{"x.y", []string{"reason=malformed", "detail="}},
+		{s.token(t, strings.Replace(s.header(), "ES256", "HS256", 1), payload()), []string{"reason=algorithm", "ES256"}},
+		{other.token(t, other.header(), payload()), []string{"reason=unknown_key", "key_ids=[" + s.key.ID() + "]"}},
+		{other.token(t, s.header(), payload()), []string{"reason=signature"}},
+		{s.token(t, s.header(), payload(testIssuer, "https://other.example")), []string{"reason=issuer", "expected_issuer=" + testIssuer}},
+		{s.token(t, s.header(), payload(testAudience, "other")), []string{"reason=audience", "expected_audience=" + testAudience}},
+		{s.token(t, s.header(), payload(customerID, "other")), []string{"reason=claims", "sub is not a UUID"}},
+	} {
+		log := &logbook{}
+		debug := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		v, err := verify.New(verify.Config{Issuer: testIssuer, Audience: testAudience, Keys: set, Logger: debug})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(t.Context(), tc.token); err == nil {
+			t.Errorf("%v: accepted", tc.want)
+		}
+		for _, want := range append(tc.want, "token refused") {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("got log %q, want %s in it", log, want)
+			}
+		}
+		for _, secret := range []string{"other", customerID, other.key.ID()} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("the log %q shows %s of the token", log, secret)
+			}
 		}
 	}
 }

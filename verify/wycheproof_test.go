@@ -195,6 +195,7 @@ func TestWycheproofSignatures(t *testing.T) {
 		"RS384, RS512, PS256, PS384, PS512 and ES512 are not in our closed list of algorithms": {
 			{264, 275}, {287, 288}, {320, 323}, {325, 328}, {346, 347}, {350, 351},
 		},
+		"s is above n/2: a token has one spelling":                                          {{18, 18}},
 		"a payload of no octets is no claims set; the form is refused before the signature": {{259, 259}},
 	})
 	file := readWycheproof(t, "json_web_signature.json")

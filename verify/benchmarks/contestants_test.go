@@ -19,7 +19,7 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-const leeway = verify.DefaultLeeway
+const leeway = 30 * time.Second
 
 // A holder is what a service wants to know of a token.
 type holder struct {

@@ -41,7 +41,7 @@ func BenchmarkFirst(b *testing.B) {
 // BenchmarkAgain is a token that is seen again. It is one of many, as in a
 // service with many customers.
 func BenchmarkAgain(b *testing.B) {
-	const known, laps = 512, 128
+	const known, laps = 4096, 16
 	for _, algorithm := range jwk.Algorithms() {
 		b.Run(string(algorithm), func(b *testing.B) {
 			c := newCourse(b, algorithm, known)
@@ -65,7 +65,7 @@ func BenchmarkAgain(b *testing.B) {
 // BenchmarkAgainParallel is a token that is seen again: on one processor, and
 // on all of them at once.
 func BenchmarkAgainParallel(b *testing.B) {
-	const known = 512
+	const known = 4096
 	c := newCourse(b, jwk.ES256, known)
 	one := &lane{contestant: c.ours(b, 0), laps: 8}
 	if err := one.run(b.Context(), c.tokens); err != nil {

@@ -46,6 +46,9 @@ func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServ
 	}
 }
 
+// leeway is the default of verify.Config.
+const leeway = 30 * time.Second
+
 // StreamServerInterceptor returns an interceptor for streams. The session must
 // have all of scopes.
 //
@@ -59,7 +62,7 @@ func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamSe
 		if err != nil {
 			return err
 		}
-		end := session.ExpiresAt.Add(verify.DefaultLeeway)
+		end := session.ExpiresAt.Add(leeway)
 		ctx, cancel := context.WithDeadline(verify.NewContext(stream.Context(), session), end)
 		defer cancel()
 		return handler(srv, &sessionStream{stream, ctx, end})

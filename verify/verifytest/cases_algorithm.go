@@ -182,7 +182,7 @@ func confusionCases() []Case {
 	}
 	const alias = "the name is not the one that the key's JWK has"
 	return append(cases,
-		refuse("ed25519-name", "Ed25519 instead of EdDSA", alias, "RFC 9864, Section 2.2",
+		accept("ed25519-name", "Ed25519 instead of EdDSA", "it is a second name of the same algorithm", "RFC 9864, Section 2.2",
 			header(`$alg`, `Ed25519`)).on(jwk.EdDSA).ours(),
 		refuse("esp256-name", "the COSE name ESP256 instead of ES256", alias, "RFC 9864, Section 2.1",
 			header(`$alg`, `ESP256`)).on(jwk.ES256),

@@ -58,8 +58,8 @@ func (s *signer) sign(input string) []byte {
 	sum := sha256.Sum256([]byte(input))
 	signature := must(s.private.Sign(rand.Reader, sum[:], crypto.SHA256))
 	if s.key.Algorithm() == jwk.ES256 {
-		r, v := integers(signature)
-		return join(r, v)
+		signature = join(integers(signature))
+		jwk.NormalizeS(signature)
 	}
 	return signature
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package verify
+package keyset
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// checkWriters refuses a file that somebody else than this process's user and
-// root can have written.
+// checkWriters refuses a file that users other than this process's and root can
+// have written.
 func checkWriters(info fs.FileInfo) error {
 	if info.Mode().Perm()&0o022 != 0 {
 		return errors.New("others may write it")

@@ -1,4 +1,4 @@
-package verify
+package keyset
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,16 +17,16 @@ import (
 // maxSnapshotLength leaves room for what is beside a JWK Set.
 const maxSnapshotLength = maxSetLength + 4<<10
 
-// errNoSnapshot means that nobody has written one yet.
+// errNoSnapshot means that none has been written yet.
 var errNoSnapshot = errors.New("there is no key snapshot")
 
 // A snapshot is a file that lets a verifier start during an outage of its
-// issuer. Whoever can write it can forge any token, so it is read with more
+// issuer. Anyone who can write it can forge any token, so it is read with more
 // suspicion than an answer over https.
 type snapshot struct {
 	file, issuer, url string
 	maxStale, leeway  time.Duration
-	// loaded says that the file was read; that is done once.
+	// loaded is set once the file was read, or could not be.
 	loaded bool
 }
 
@@ -41,15 +42,15 @@ type snapshotDocument struct {
 
 func newSnapshot(config *Config) *snapshot {
 	return &snapshot{
-		file: config.SnapshotFile, issuer: config.Issuer, url: config.JWKSetURL,
+		file: config.SnapshotFile, issuer: config.Issuer, url: config.URL,
 		maxStale: config.MaxStale, leeway: config.Leeway,
 	}
 }
 
-// load reads keys as old as the file says. They are stale from the start,
-// whatever the issuer promised about them: a process that just began asks the
-// issuer first. The error is errNoSnapshot or says why the file is ignored.
-func (s *snapshot) load(now time.Time) (*fetched, error) {
+// load reads keys that are as old as the file says. They are stale from the
+// start, so that a new process asks the issuer first. The error is
+// errNoSnapshot or says why the file is ignored.
+func (s *snapshot) load(now time.Time) (*cached, error) {
 	data, err := s.readFile()
 	if err != nil {
 		return nil, err
@@ -68,20 +69,20 @@ func (s *snapshot) load(now time.Time) (*fetched, error) {
 	case age < -s.leeway:
 		return nil, errors.New("it is from the future")
 	}
-	keys, err := read(document.Keys)
-	if err != nil {
+	keys, class := parse(document.Keys)
+	if class != "" {
 		return nil, errors.New("it holds no JWK Set that can be used")
 	}
-	keys.date(now.Add(-max(age, 0)), s.maxStale)
+	keys.confirm(now.Add(-max(age, 0)), s.maxStale)
 	return keys, nil
 }
 
-// readFile returns the content of a file that nobody but its owner, who must
-// be this process's user or root, can have written.
+// readFile returns the content of a file that only its owner can have written,
+// who must be this process's user or root.
 func (s *snapshot) readFile() ([]byte, error) {
-	// Looked at before it is opened, as opening a pipe would wait for ever,
-	// and again when it is open, as somebody might have swapped it.
-	before, err := os.Lstat(s.file) //nolint:gosec // the operator names the file
+	// It is checked before it is opened, as opening a pipe would block, and
+	// again when it is open, as it may have been replaced.
+	before, err := os.Lstat(s.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errNoSnapshot
@@ -91,7 +92,7 @@ func (s *snapshot) readFile() ([]byte, error) {
 	if err := checkSnapshot(before); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.file) //nolint:gosec // as above
+	f, err := os.Open(s.file)
 	if err != nil {
 		return nil, err
 	}
@@ -120,12 +121,11 @@ func checkSnapshot(info fs.FileInfo) error {
 	return checkWriters(info)
 }
 
-// save replaces the file, at once for any reader. It is written after every
-// good answer, also when that changed nothing: the age of the file is the age
-// of what it says.
-func (s *snapshot) save(keys *fetched) (err error) {
+// save replaces the file atomically. It is written after every good answer, even
+// if that changed nothing: it holds the time of the answer.
+func (s *snapshot) save(keys *cached) (err error) {
 	document, err := json.Marshal(snapshotDocument{
-		Issuer: s.issuer, JWKSetURL: s.url, FetchedAt: keys.at.Unix(), Keys: keys.set.AppendJSON(nil),
+		Issuer: s.issuer, JWKSetURL: s.url, FetchedAt: keys.confirmedAt.Unix(), Keys: keys.set.AppendJSON(nil),
 	})
 	if err != nil {
 		return fmt.Errorf("encoding keys: %w", err)
@@ -137,13 +137,13 @@ func (s *snapshot) save(keys *fetched) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(temporary.Name())) //nolint:gosec // as above
+			err = errors.Join(err, os.Remove(temporary.Name()))
 		}
 	}()
 	if err := write(temporary, append(document, '\n')); err != nil {
 		return err
 	}
-	return os.Rename(temporary.Name(), s.file) //nolint:gosec // as above
+	return os.Rename(temporary.Name(), s.file)
 }
 
 // write writes, syncs and closes: a rename may reach the disk before the
@@ -154,4 +154,40 @@ func write(f *os.File, data []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// save writes the snapshot, unless the disk still hangs on the last one.
+func (s *Source) save(keys *cached) {
+	if !s.saving.CompareAndSwap(false, true) {
+		return
+	}
+	defer s.saving.Store(false)
+	if err := s.snapshot.save(keys); err != nil {
+		s.logger.Warn("cannot write the key snapshot; after a restart during an outage there will be no keys",
+			slog.String("error", err.Error()))
+	}
+}
+
+// loadSnapshot returns the current set, after a look at the file for the first
+// attempt. Attempts come one after the other, so they do not race for it.
+func (s *Source) loadSnapshot() *cached {
+	current := s.current.Load()
+	if s.snapshot == nil || s.snapshot.loaded {
+		return current
+	}
+	s.snapshot.loaded = true
+	kept, err := s.snapshot.load(time.Now())
+	switch {
+	case errors.Is(err, errNoSnapshot):
+		return current
+	case err != nil:
+		s.logger.Warn("ignoring the key snapshot", slog.String("reason", err.Error()))
+		return current
+	}
+	s.logger.Info("found keys in the snapshot", slog.Time("fetched_at", kept.confirmedAt), slog.Int("keys", kept.set.Len()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current.Store(kept)
+	s.broadcast()
+	return kept
 }
