@@ -122,7 +122,7 @@ func TestRefusedWrites(t *testing.T) {
 		{400, func(sent string) string { return statusJSON(400, "BadRequest", "webhook denied: "+sent) }, false, false, []string{"400 Bad Request: webhook denied: {", "[…]"}},
 		{403, func(sent string) string { return statusJSON(403, "Forbidden", strings.Repeat("\n\x1b[31m", 300)+sent) }, false, false, []string{"403 Forbidden", "verb update"}},
 		{409, func(string) string { return statusJSON(409, "Conflict", "the object has been modified") }, true, false, nil},
-		{409, func(sent string) string { return sent }, false, false, []string{"409 Conflict, which is not how"}},
+		{409, func(sent string) string { return sent }, false, false, []string{"409 Conflict, but not as Kubernetes does"}},
 		{422, func(sent string) string { return statusJSON(422, "Invalid", "data: "+sent[len(sent)/2:]) }, false, false, []string{"422"}},
 		{429, func(string) string { return "" }, false, false, []string{"429"}},
 		{500, func(string) string { return statusJSON(500, "InternalError", "etcdserver: request timed out") }, false, true, []string{"request timed out"}},

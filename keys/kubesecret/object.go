@@ -6,7 +6,7 @@ import (
 	"maps"
 )
 
-// opaque is the type of a Secret that is for nothing in particular.
+// opaque is the type of a Secret without a special purpose.
 const opaque = "Opaque"
 
 // An object is a Secret as the API server writes it.
@@ -22,28 +22,28 @@ type object struct {
 	Type      string            `json:"type"`
 	Data      map[string][]byte `json:"data"` // in base64, as encoding/json has it
 
-	members map[string]json.RawMessage // all there are, also unknown ones
+	members map[string]json.RawMessage // all members, unknown ones too
 }
 
-// parseObject reads the answer to a request for the Secret. Its errors hold
-// nothing of it.
+// parseObject reads the answer to a request for the Secret. Its errors repeat
+// nothing of the answer.
 func parseObject(body []byte, namespace, name string) (*object, error) {
 	var o object
 	if json.Unmarshal(body, &o) != nil || json.Unmarshal(body, &o.members) != nil ||
 		o.Kind != "Secret" || o.Metadata.Namespace != namespace || o.Metadata.Name != name ||
 		o.Metadata.UID == "" || o.Metadata.ResourceVersion == "" {
-		return nil, errors.New("the answer is not this Secret; is that an API server of Kubernetes?")
+		return nil, errors.New("the answer is not this Secret; is that a Kubernetes API server?")
 	}
 	return &o, nil
 }
 
-// revision names this version of this Secret, and no other one that ever has
-// the same name: a resourceVersion alone comes again when etcd is restored.
+// revision names this version of this Secret, and of no later Secret with the
+// same name: a resourceVersion alone may come back when etcd is restored.
 func (o *object) revision() string {
 	return o.Metadata.UID + "/" + o.Metadata.ResourceVersion
 }
 
-// with returns the object as JSON, with that value in its data.
+// with returns the object as JSON with that value in its data.
 func (o *object) with(key string, value []byte) []byte {
 	data := maps.Clone(o.Data)
 	if data == nil {
@@ -66,11 +66,11 @@ func newObject(namespace, name, key string, value []byte) []byte {
 	})
 }
 
-// mustMarshal is for what always has a form in JSON.
+// mustMarshal marshals a value that JSON can always hold.
 func mustMarshal(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic("kubesecret: an object of our own is not JSON: " + err.Error())
+		panic("kubesecret: marshaling an object: " + err.Error())
 	}
 	return text
 }

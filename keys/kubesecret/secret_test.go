@@ -261,7 +261,7 @@ func TestMissingRights(t *testing.T) {
 	wantError(t, err, "403", `User "nobody"`, "verb get on the Secret keys in namespace "+namespace)
 	wantError(t, nobody.Write(t.Context(), m, revision), "403", "verb get on the Secret keys")
 	_, _, err = k.open(t, namespace, hide("q8ZtV7wLp2RfB6nY")).Read(t.Context())
-	wantError(t, err, "401", "does not know the credentials")
+	wantError(t, err, "401", "does not accept the credentials")
 	wantRead(t, reader, m)
 }
 

@@ -13,14 +13,14 @@ import (
 	"unicode"
 )
 
-// A statusError is an answer other than success.
+// A statusError is an answer with a status other than success.
 type statusError struct {
 	code       int
 	retryAfter time.Duration
 	status     status
 }
 
-// A status is how an API server says what went wrong. Other servers do not.
+// A status is how an API server, and no other server, explains an error.
 type status struct {
 	Kind    string `json:"kind"`
 	Message string `json:"message"`
@@ -37,7 +37,7 @@ func newStatusError(response *http.Response) *statusError {
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil || json.Unmarshal(body, &e.status) != nil || e.status.Kind != "Status" {
-		e.status = status{} // not an API server; what it says is not repeated
+		e.status = status{} // not an API server: its text is not repeated
 	}
 	return e
 }
@@ -53,11 +53,11 @@ func (e *statusError) Error() string {
 	return text
 }
 
-// long matches what may be a part of a key, in whatever form of base64.
+// long matches what may be part of a key, in any form of base64.
 var long = regexp.MustCompile(`[A-Za-z0-9+/_=-]{32,}`)
 
-// quotable is what may be repeated of a message of the API server. It is about
-// the request, and an admission webhook may well repeat what was in that.
+// quotable returns the part of an API server's message that may be repeated.
+// The message is about the request, and an admission webhook may quote that.
 func quotable(message string) string {
 	const most = 400
 	message = strings.Map(func(r rune) rune {
@@ -73,13 +73,13 @@ func quotable(message string) string {
 	return message
 }
 
-// noSuchSecret tells a Secret that is not there from a wrong address, and from
-// a namespace that is not there.
+// noSuchSecret distinguishes a missing Secret from a wrong address and from a
+// missing namespace.
 func (e *statusError) noSuchSecret() bool {
 	return e.code == http.StatusNotFound && e.status.Reason == "NotFound" && e.status.Details.Kind == "secrets"
 }
 
-// passing reports whether the same request may do better a little later.
+// passing reports whether the same request may succeed a little later.
 func (e *statusError) passing() bool {
 	return e.code == http.StatusTooManyRequests || e.code >= 500
 }
@@ -89,7 +89,7 @@ func hasStatus(err error, code int) bool {
 	return ok && status.code == code && status.status.Kind != ""
 }
 
-// explain adds what to do about it. verb is what RBAC calls the request.
+// explain adds what to do about an error. verb is the request's name in RBAC.
 func (s *Secret) explain(err error, verb string) error {
 	status, ok := errors.AsType[*statusError](err)
 	if !ok {
@@ -97,14 +97,14 @@ func (s *Secret) explain(err error, verb string) error {
 	}
 	switch {
 	case status.code == http.StatusUnauthorized:
-		return fmt.Errorf("%w: it does not know the credentials; they may have expired, or be for another cluster", err)
+		return fmt.Errorf("%w: it does not accept the credentials; they may have expired, or belong to another cluster", err)
 	case status.code == http.StatusForbidden && verb == "create":
-		return fmt.Errorf("%w; it takes a Role with the verb create on secrets in namespace %s, or else an empty Secret to write to: kubectl create secret generic %s --namespace %s",
+		return fmt.Errorf("%w; grant a Role with the verb create on secrets in namespace %s, or create an empty Secret to write to: kubectl create secret generic %s --namespace %s",
 			err, s.namespace, s.name, s.namespace)
 	case status.code == http.StatusForbidden:
-		return fmt.Errorf("%w; it takes a Role with the verb %s on the Secret %s in namespace %s", err, verb, s.name, s.namespace)
+		return fmt.Errorf("%w; grant a Role with the verb %s on the Secret %s in namespace %s", err, verb, s.name, s.namespace)
 	case status.status.Kind == "" && status.code < 500:
-		return fmt.Errorf("%w, which is not how one of Kubernetes does it; check the address", err)
+		return fmt.Errorf("%w, but not as Kubernetes does; check the address", err)
 	}
 	return err
 }
