@@ -8,17 +8,22 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 
+	"k8s.io/klog/v2"
+
 	servercommand "github.com/customersession/customersession/issuer/command"
 	"github.com/customersession/customersession/keys/command"
 )
 
 func main() {
+	// The Kubernetes client logs to standard error what its errors say as well.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	err := run(context.Background(), os.Args[1:], command.Env{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
 	})

@@ -22,7 +22,6 @@ func (p *place) secretStore(env Env) (keys.Store, error) {
 		InCluster: kubesecret.InCluster{
 			Host: env.Getenv("KUBERNETES_SERVICE_HOST"), Port: env.Getenv("KUBERNETES_SERVICE_PORT"),
 		},
-		PluginOutput: env.Err,
 	}
 	if config.Kubeconfig == "" {
 		config.Kubeconfig = env.Getenv("KUBECONFIG")

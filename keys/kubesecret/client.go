@@ -3,7 +3,6 @@ package kubesecret
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,57 +10,39 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
 // maxAnswer is the size in bytes of the longest answer that is read. A Secret
-// has at most 1 MiB of data, which base64 makes a third longer.
+// holds at most 1 MiB of data, which base64 makes a third longer.
 const maxAnswer = 3 << 20
 
-// attempts is how often a request to read is sent at most.
+// attempts is how often a read request is sent at most.
 const attempts = 3
 
-// expectTimeout is how long the body of a write waits for a server that does not
-// say whether it wants it.
-const expectTimeout = 2 * time.Second
-
-// A client sends the requests of one call, with one set of credentials.
+// A client sends the requests of one Read or Write, with one set of
+// credentials.
 type client struct {
 	http   *http.Client
 	server string // its URL, without a slash at the end
-	token  string // empty when the client certificate says it all
 }
 
-// newClient makes a client. Each request gets a connection of its own: there
-// are no more than two in a row, and a connection from before the last pause
-// may be dead without anybody knowing.
-func newClient(e *endpoint, c credential) *client {
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    e.roots,
-		ServerName: e.serverName,
-	}
-	if c.certificate != nil {
-		config.Certificates = []tls.Certificate{*c.certificate}
-	}
+// newClient returns a client that never follows a redirect with its
+// credentials.
+func newClient(server string, transport http.RoundTripper) *client {
 	return &client{
-		server: e.server,
-		token:  c.token,
+		server: strings.TrimRight(server, "/"),
 		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                 e.proxy,
-				TLSClientConfig:       config,
-				DisableKeepAlives:     true,
-				ExpectContinueTimeout: expectTimeout,
-			},
+			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// read returns the body of the answer, after as many attempts as it takes and
-// is allowed to take.
+// read returns the body of the answer. It repeats a request that may succeed
+// later.
 func (c *client) read(ctx context.Context, path string, timeout time.Duration) ([]byte, error) {
 	for n := 1; ; n++ {
 		body, err := c.readOnce(ctx, path, timeout)
@@ -84,8 +65,8 @@ func (c *client) readOnce(ctx context.Context, path string, timeout time.Duratio
 	return readAnswer(ctx, response)
 }
 
-// write sends the body once. A status that says that it was done counts even
-// if the connection breaks after it.
+// write sends the body once. Once a status of success has arrived, a connection
+// that breaks does not matter.
 func (c *client) write(ctx context.Context, method, path string, body []byte) error {
 	response, err := c.send(ctx, method, path, body)
 	if err == nil {
@@ -93,13 +74,13 @@ func (c *client) write(ctx context.Context, method, path string, body []byte) er
 		return nil
 	}
 	if mayBeDone(err) {
-		return fmt.Errorf("%w; it may have been written all the same: look with keys status before you try again", err)
+		return fmt.Errorf("%w; it may have been written all the same: check with keys status before you try again", err)
 	}
 	return err
 }
 
-// send returns an answer with a status of success, and otherwise a
-// [connectionError] or a [statusError].
+// send returns an answer with a status of success, or else a [connectionError]
+// or a [statusError].
 func (c *client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	var sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -109,17 +90,11 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	if err != nil {
 		return nil, withoutURL(err)
 	}
+	// A connection from before a pause may be dead: each request opens its own.
+	request.Close = true
 	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", "customersession")
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
-		// A server that refuses a write need not read it, and may end the
-		// connection while it is still being sent: then all that is left of
-		// the refusal is a broken pipe.
-		request.Header.Set("Expect", "100-continue")
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -143,10 +118,10 @@ func readAnswer(ctx context.Context, response *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// A connectionError is that no answer came, or only a part of one.
+// A connectionError means that no answer arrived, or only part of one.
 type connectionError struct {
 	err  error
-	sent bool // whether anything of the request was
+	sent bool // whether part of the request was
 }
 
 func (e *connectionError) Error() string {
@@ -155,13 +130,13 @@ func (e *connectionError) Error() string {
 
 func (e *connectionError) Unwrap() error { return e.err }
 
-// reason is what ended the exchange: the time, if it was that, and else the
+// reason returns why the exchange ended: the end of the context, or else the
 // cause without the URL, which would only make the message longer.
 func reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return withoutURL(err)
+	return withoutAnswer(withoutURL(err))
 }
 
 func withoutURL(err error) error {
@@ -171,11 +146,10 @@ func withoutURL(err error) error {
 	return err
 }
 
-// mayPass reports whether the n-th attempt failed in a way that the next one
-// may not, and how long to wait before it.
+// mayPass reports whether the attempt after the n-th one may succeed, and how
+// long to wait before it.
 func mayPass(err error, n int) (wait time.Duration, ok bool) {
-	// Anything up to a bound that doubles, so that those who failed together
-	// do not come back together.
+	// Clients that failed together must not come back together.
 	wait = rand.N(200 * time.Millisecond << n) //nolint:gosec // jitter is no secret
 	if status, ok := errors.AsType[*statusError](err); ok {
 		return max(wait, status.retryAfter), status.passing()
@@ -184,8 +158,8 @@ func mayPass(err error, n int) (wait time.Duration, ok bool) {
 	return wait, ok
 }
 
-// mayBeDone reports whether a request that failed may have had its effect. An
-// API server answers with 5xx also when etcd did not answer in time.
+// mayBeDone reports whether a request that failed may have taken effect. An API
+// server also answers with 5xx if etcd did not answer in time.
 func mayBeDone(err error) bool {
 	if status, ok := errors.AsType[*statusError](err); ok {
 		return status.code >= 500
@@ -194,8 +168,8 @@ func mayBeDone(err error) bool {
 	return ok && connection.sent
 }
 
-// pause waits, and reports whether there is time left after it. It does not
-// begin to wait for what comes too late.
+// pause waits, and reports whether time is left afterwards. If it would not be,
+// pause returns at once.
 func pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false

@@ -4,6 +4,8 @@ package kubesecret_test
 
 import (
 	"bytes"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +16,7 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A customersession is the real program, as somebody with a kubeconfig runs it.
+// A customersession is the real program with a kubeconfig.
 type customersession struct {
 	program, kubeconfig, secret string
 }
@@ -38,16 +40,51 @@ func (c customersession) must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// TestCommands runs the real commands on a Secret of a real API server.
-func TestCommands(t *testing.T) {
-	t.Parallel()
-	k := startedKube(t)
-	namespace := k.namespace(t)
+// buildProgram returns the path of the real program.
+func buildProgram(t *testing.T) string {
+	t.Helper()
 	program := filepath.Join(t.TempDir(), "customersession")
 	build := exec.Command("go", "build", "-o", program, "github.com/customersession/customersession")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the command: %v\n%s", err, output)
 	}
+	return program
+}
+
+// TestCommandRunsPlugin lets the server refuse the token of a plugin, so that
+// it is asked again and then fails. What the plugin tells people is shown, and
+// nothing is logged beside it.
+func TestCommandRunsPlugin(t *testing.T) {
+	t.Parallel()
+	secret := hide("b7Xk2LwQ9sVd4TgM1pRe")
+	refuse := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, statusJSON(401, "Unauthorized", "Unauthorized"))
+	})
+	again := filepath.Join(t.TempDir(), "again")
+	config := refuse.config(t, runs(t, "echo please log in >&2\n"+
+		"if [ -e "+again+" ]; then echo '{\"kind\": \""+secret+"\"}'; exit; fi\ntouch "+again+"\n"+
+		prints(t, object{"token": secret}), ""))
+	c := customersession{buildProgram(t), config.Kubeconfig, "shop/keys"}
+	_, stderr, err := c.run("status")
+	if err == nil {
+		t.Error("got no error from status")
+	}
+	wantNothingHidden(t, stderr)
+	const want = "please log in\nplease log in\n" +
+		"customersession: reading Secret shop/keys: the API server answers with status 401 Unauthorized: Unauthorized: " +
+		"it does not accept the credentials; they may have expired, or belong to another cluster\n"
+	if stderr != want {
+		t.Errorf("got %q, want %q", stderr, want)
+	}
+}
+
+// TestCommands runs the real commands on a Secret of a real API server.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	k := startedKube(t)
+	namespace := k.namespace(t)
+	program := buildProgram(t)
 	as := func(user string) customersession {
 		return customersession{program, k.kubeconfig(t, k.server.url(), user), namespace + "/keys"}
 	}
@@ -73,7 +110,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("a reader that writes: got %v, %s", err, stderr)
 	}
 
-	// Two at once: whoever comes second begins anew, from what the first wrote.
+	// Two at once: the second begins anew, from what the first wrote.
 	var together sync.WaitGroup
 	for range 2 {
 		together.Go(func() {

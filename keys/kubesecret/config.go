@@ -4,45 +4,41 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"time"
 )
 
-// Config says which Secret it is and how to reach the API server. The zero
-// value of a field is its default.
+// Config names a Secret and says how to reach the API server. The zero value of
+// a field is its default.
 type Config struct {
 	// Namespace and Name are those of the Secret; see [ParseRef]. Required.
 	Namespace, Name string
-	// Key is the member of the Secret's data that holds the manifest, which is
-	// the name of the file where the Secret is mounted. Default: "keys.json".
+	// Key is the member of the Secret's data that holds the manifest. Where the
+	// Secret is mounted, it is the name of the file. Default: "keys.json".
 	Key string
 
 	// Kubeconfig is the path of a kubeconfig, or a list of paths as in the
-	// variable KUBECONFIG: of what is in several files, the first one counts,
-	// and files that are missing are passed over. Default: none, and then the
-	// program must run in a pod; see InCluster.
+	// variable KUBECONFIG. They are merged as kubectl does: the first file that
+	// sets a value counts, and missing files are skipped. Default: none; the
+	// program must then run in a pod, see InCluster.
 	Kubeconfig string
 	// Context is the context of the kubeconfig to use. Default: its
 	// current-context.
 	Context string
-	// InCluster is for a program that runs in a pod. It counts only without a
+	// InCluster is for a program that runs in a pod. It is used only without a
 	// Kubeconfig.
 	InCluster InCluster
 
-	// Timeout is for one Read or Write with all its requests, and with the
+	// Timeout limits one Read or Write with all its requests, and with the
 	// credential plugin if there is one. Default: 30 seconds.
 	Timeout time.Duration
-	// PluginOutput gets what a credential plugin tells people, that is, its
-	// standard error. Default: nobody does.
-	PluginOutput io.Writer
 }
 
 // InCluster says where a pod finds the API server and its own identity.
 type InCluster struct {
-	// Host and Port are what Kubernetes gives to each container in the
-	// variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT.
+	// Host and Port are the values of the variables KUBERNETES_SERVICE_HOST and
+	// KUBERNETES_SERVICE_PORT, which Kubernetes sets in every container.
 	Host, Port string
 	// Folder holds the files token and ca.crt of the service account. Default:
 	// "/var/run/secrets/kubernetes.io/serviceaccount".
@@ -56,7 +52,7 @@ const (
 )
 
 // New checks the configuration and reads the kubeconfig, if there is one. It
-// does not contact the API server.
+// does not connect to the API server.
 func New(config Config) (*Secret, error) {
 	s := &Secret{
 		namespace: config.Namespace,
@@ -77,21 +73,7 @@ func New(config Config) (*Secret, error) {
 	return s, nil
 }
 
-// login chooses between the kubeconfig and the pod's own identity.
-func (c *Config) login() (login, error) {
-	switch {
-	case c.Kubeconfig != "":
-		return kubeconfigLogin(c.Kubeconfig, c.Context, c.PluginOutput)
-	case c.Context != "":
-		return nil, errors.New("a context is chosen, but no kubeconfig that has it")
-	case c.InCluster.Host != "" && c.InCluster.Port != "":
-		return c.InCluster.login(), nil
-	default:
-		return nil, errors.New("no API server is known: name a kubeconfig, or run in a pod, where Kubernetes sets KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT")
-	}
-}
-
-// ParseRef splits "namespace/name", as people write which Secret they mean.
+// ParseRef splits "namespace/name".
 func ParseRef(ref string) (namespace, name string, err error) {
 	namespace, name, found := strings.Cut(ref, "/")
 	if !found {
@@ -103,9 +85,8 @@ func ParseRef(ref string) (namespace, name string, err error) {
 	return namespace, name, nil
 }
 
-// The names that Kubernetes allows are labels (RFC 1123) for namespaces and
-// several of them with dots between for Secrets. Checked here, they need no
-// escaping in a URL.
+// Kubernetes names a namespace with one label of RFC 1123, and a Secret with
+// one or more, separated by dots. Names that pass need no escaping in a URL.
 var (
 	namespacePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	namePattern      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)

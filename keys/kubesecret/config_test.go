@@ -48,7 +48,7 @@ func TestConfig(t *testing.T) {
 		{kubesecret.Config{Namespace: "shop", Name: "keys", Timeout: -time.Second, InCluster: pod}, []string{"timeout"}},
 		{kubesecret.Config{Namespace: "shop", Name: "keys"}, []string{"no API server is known", "kubeconfig", "KUBERNETES_SERVICE_HOST"}},
 		{kubesecret.Config{Namespace: "shop", Name: "keys", InCluster: kubesecret.InCluster{Host: "a"}}, []string{"no API server is known"}},
-		{kubesecret.Config{Namespace: "shop", Name: "keys", Context: "prod", InCluster: pod}, []string{"a context", "no kubeconfig"}},
+		{kubesecret.Config{Namespace: "shop", Name: "keys", Context: "prod", InCluster: pod}, []string{"a context needs a kubeconfig"}},
 	} {
 		s, err := kubesecret.New(c.config)
 		wantError(t, err, append(c.words, "configuring the Secret of Kubernetes: ")...)

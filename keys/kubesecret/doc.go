@@ -1,42 +1,52 @@
-// Package kubesecret keeps a manifest in a Secret of Kubernetes: a [Secret] is
-// the [keys.Store] for those who change a manifest from outside a pod, or from
-// a CronJob. Servers do not need it; they mount the Secret and read a file.
+// Package kubesecret keeps a manifest in a Secret of Kubernetes. A [Secret] is
+// the [keys.Store] for an operator outside the cluster or a CronJob in it.
+// Servers do not need it: they mount the Secret and read a file.
 //
-// # The lock
+// # Concurrent changes
 //
-// Nobody holds a lock while a manifest is looked at and changed. A revision is
-// the UID of the Secret and its resourceVersion, and the API server refuses an
-// update of anything else: of two who read the same revision, one writes and
-// the other gets [keys.ErrConflict], also when the Secret was deleted and made
-// again in the meantime. Whoever changes a label or another member of the data
-// changes the revision as well; that costs a repetition, never a manifest.
+// There is no lock. A revision is the UID of the Secret and its resourceVersion,
+// and the API server refuses to update any other revision: of two writers that
+// read the same one, the second gets [keys.ErrConflict], even if the Secret was
+// deleted and created again in between. A change of a label or of another member
+// also changes the revision; that costs a repetition, never a manifest.
 //
 // # What is written
 //
-// One member of the Secret's data. All else stays as it is: the other members,
-// labels, annotations, type. Where there is no Secret, [Secret.Write] makes one
-// of type Opaque; where there is one without a manifest, it adds the member, as
-// long as the type is Opaque, for whoever mounts a Secret of another type would
-// get private keys that are not theirs.
+// One member of the Secret's data. Everything else stays as it is: other
+// members, labels, annotations, type. If there is no Secret, [Secret.Write]
+// creates one of type Opaque. If there is a Secret without a manifest, Write adds
+// the member, but only to type Opaque: a pod that mounts a Secret of another type
+// must not receive private keys.
 //
-// # Connections that break
+// # Broken connections
 //
-// Reading is repeated a few times, writing never. When the connection is lost
-// after a write was sent, nobody but the API server knows whether it took
-// place; the error says so, and reading again tells.
+// A read is repeated a few times, a write never. If the connection breaks after
+// a write was sent, only the API server knows whether it took place: the error
+// says so, and reading again shows it.
 //
-// # Who may
+// # Credentials
 //
-// The identity is the service account of the pod, or what a kubeconfig says:
-// client certificate, token, token file or credential plugin. It is read anew
-// for each call, since all of these are replaced from time to time. It takes a
-// Role with the verbs get and update on the one Secret; to create it, also the
-// verb create, which Kubernetes cannot limit to one name.
+// The identity is the pod's service account or the user of a kubeconfig:
+// client certificate, token, token file, password or credential plugin, with
+// impersonation if the kubeconfig asks for it. Files are read anew for each
+// call, since Kubernetes replaces them. A credential plugin runs once and again
+// when its credentials expire or are refused; it shares the standard error of
+// the program, and also the standard input if that is a terminal.
 //
-// Private keys travel over the connection: it is TLS 1.2 or newer with a server
-// that is verified, whatever the kubeconfig says. No error holds anything of
-// the Secret's data, of a token or of a key.
+// The user needs a Role with the verbs get and update on the one Secret. To
+// create it, the user also needs the verb create, which Kubernetes cannot limit
+// to one name.
 //
-// A few REST calls do all this. With client-go the program would be more than
-// twice as big.
+// Private keys travel over the connection. It uses TLS 1.2 or newer to a
+// verified server: plain http and insecure-skip-tls-verify are refused, and no
+// redirect is followed. No error holds anything of the Secret's data, of a token
+// or of a key.
+//
+// # Logs
+//
+// Kubeconfigs, credentials and connections are handled by k8s.io/client-go, as
+// in kubectl. It logs to k8s.io/klog, by default to standard error, and may quote
+// the answer of a credential plugin there. A program that does not want this
+// calls klog.SetLogger with a logger of its own, as the command customersession
+// does.
 package kubesecret

@@ -83,6 +83,9 @@ func newDoorman(t *testing.T) *doorman {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.last = strings.TrimSpace(r.TLS.ServerName + " " + r.URL.Path + " " + r.Header.Get("Authorization"))
+		if user := r.Header.Get("Impersonate-User"); user != "" {
+			d.last += " as " + user
+		}
 		for _, certificate := range r.TLS.PeerCertificates {
 			d.last += " certificate of " + certificate.Subject.CommonName
 		}

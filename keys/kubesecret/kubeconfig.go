@@ -4,152 +4,145 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A kubeconfig is what is read of a file of that name, or of several. Members
-// that are not here are for other programs.
-type kubeconfig struct {
-	CurrentContext string         `yaml:"current-context"`
-	Contexts       []contextEntry `yaml:"contexts"`
-	Clusters       []clusterEntry `yaml:"clusters"`
-	Users          []userEntry    `yaml:"users"`
-}
-
-type contextEntry struct {
-	Name    string `yaml:"name"`
-	Context struct {
-		Cluster string `yaml:"cluster"`
-		User    string `yaml:"user"`
-	} `yaml:"context"`
-}
-
-type clusterEntry struct {
-	Name    string  `yaml:"name"`
-	Cluster cluster `yaml:"cluster"`
-}
-
-type userEntry struct {
-	Name string `yaml:"name"`
-	User user   `yaml:"user"`
-}
-
-// choose returns the cluster and the user of the context, or of the current one
-// when its name is empty.
-func (k *kubeconfig) choose(context string) (*cluster, *user, error) {
+// kubeconfig reads a list of kubeconfigs as kubectl does, and returns what one
+// context says, or the current one if its name is empty.
+func kubeconfig(list, context string) (*rest.Config, error) {
+	k, err := readKubeconfigs(list)
+	if err != nil {
+		return nil, err
+	}
 	if context == "" {
 		context = k.CurrentContext
 	}
-	if context == "" {
-		return nil, nil, errors.New("it has no current-context; name a context")
+	if err := check(k, context); err != nil {
+		return nil, err
 	}
-	i := slices.IndexFunc(k.Contexts, func(c contextEntry) bool { return c.Name == context })
-	if i < 0 {
-		return nil, nil, fmt.Errorf("it has no context %q%s", context, k.contexts())
+	config, err := clientcmd.NewNonInteractiveClientConfig(*k, context, &clientcmd.ConfigOverrides{}, nil).ClientConfig()
+	if err != nil {
+		return nil, err
 	}
-	chosen := k.Contexts[i].Context
-	i = slices.IndexFunc(k.Clusters, func(c clusterEntry) bool { return c.Name == chosen.Cluster })
-	if i < 0 {
-		return nil, nil, fmt.Errorf("context %q: there is no cluster %q", context, chosen.Cluster)
+	if config.BearerTokenFile != "" {
+		config.BearerToken = "" // the file may hold a newer one by the next request
 	}
-	j := slices.IndexFunc(k.Users, func(u userEntry) bool { return u.Name == chosen.User })
-	if j < 0 {
-		return nil, nil, fmt.Errorf("context %q: there is no user %q", context, chosen.User)
-	}
-	return &k.Clusters[i].Cluster, &k.Users[j].User, nil
+	return config, nil
 }
 
-// contexts lists, for a message, those that there are.
-func (k *kubeconfig) contexts() string {
-	if len(k.Contexts) == 0 {
-		return ""
-	}
-	names := make([]string, 0, len(k.Contexts))
-	for _, c := range k.Contexts {
-		names = append(names, c.Name)
-	}
-	return ", only " + strings.Join(names, ", ")
-}
-
-// readKubeconfigs reads a list of files. Of entries with the same name the
-// first one counts, and of current-contexts too.
-func readKubeconfigs(list string) (*kubeconfig, error) {
-	merged, found := new(kubeconfig), false
-	for _, path := range filepath.SplitList(list) {
-		if path == "" {
-			continue
-		}
-		k, err := readKubeconfig(path)
+// readKubeconfigs merges the files of the list, and skips missing ones.
+func readKubeconfigs(list string) (*api.Config, error) {
+	paths, found := filepath.SplitList(list), false
+	for _, path := range paths {
+		_, err := clientcmd.LoadFromFile(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, unreadable(path, err)
 		}
-		merged.append(k)
 		found = true
 	}
 	if !found {
-		return nil, errors.New("there is no such file")
+		return nil, errors.New("no such file")
 	}
-	return merged, nil
-}
-
-func (k *kubeconfig) append(other *kubeconfig) {
-	if k.CurrentContext == "" {
-		k.CurrentContext = other.CurrentContext
-	}
-	k.Contexts = append(k.Contexts, other.Contexts...)
-	k.Clusters = append(k.Clusters, other.Clusters...)
-	k.Users = append(k.Users, other.Users...)
-}
-
-// readKubeconfig reads one file. Paths in it are relative to where it is.
-func readKubeconfig(path string) (*kubeconfig, error) {
-	data, err := os.ReadFile(path)
+	k, err := (&clientcmd.ClientConfigLoadingRules{Precedence: paths}).Load()
 	if err != nil {
-		return nil, err
-	}
-	k := new(kubeconfig)
-	if err := yaml.Unmarshal(data, k); err != nil {
-		return nil, fmt.Errorf("%s is not a kubeconfig in YAML%s", path, lines(err))
-	}
-	folder, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	for i := range k.Clusters {
-		k.Clusters[i].Cluster.resolve(folder)
-	}
-	for i := range k.Users {
-		k.Users[i].User.resolve(folder)
+		return nil, errors.New("the files changed while they were read; try again")
 	}
 	return k, nil
 }
 
-var linePattern = regexp.MustCompile(`\bline \d+`)
+// harmless matches the parts of a decoder's error that cannot be a secret.
+var harmless = regexp.MustCompile(`\bline \d+|\bfield [\w.-]+|illegal base64 data|duplicate name "[^"]*"`)
 
-// lines is all that is repeated of an error of the YAML decoder, which quotes
-// what it cannot decode: that may be a token.
-func lines(err error) string {
-	found := linePattern.FindAllString(err.Error(), -1)
-	if len(found) == 0 {
-		return ""
+// unreadable says where a file is wrong. The decoder's error may quote a token,
+// or print a whole list of users.
+func unreadable(path string, err error) error {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return err
 	}
-	return ": " + strings.Join(found, ", ")
+	text := path + " is not a kubeconfig"
+	if place := harmless.FindString(err.Error()); place != "" {
+		text += ": " + place
+	}
+	return errors.New(text)
 }
 
-// resolve makes the paths absolute that are not.
-func resolve(folder string, paths ...*string) {
-	for _, path := range paths {
-		if *path != "" && !filepath.IsAbs(*path) {
-			*path = filepath.Join(folder, *path)
-		}
+// check reports what clientcmd would accept, or explain with a secret in its
+// error.
+func check(k *api.Config, name string) error {
+	if name == "" {
+		return errors.New("it has no current-context; name a context")
 	}
+	context := k.Contexts[name]
+	if context == nil {
+		return fmt.Errorf("it has no context %q%s", name, contexts(k))
+	}
+	cluster, user := k.Clusters[context.Cluster], k.AuthInfos[context.AuthInfo]
+	switch {
+	case cluster == nil:
+		return fmt.Errorf("context %q: there is no cluster %q", name, context.Cluster)
+	case user == nil:
+		return fmt.Errorf("context %q: there is no user %q", name, context.AuthInfo)
+	}
+	if err := checkCluster(cluster); err != nil {
+		return fmt.Errorf("cluster %q: %w", context.Cluster, err)
+	}
+	if err := checkUser(user); err != nil {
+		return fmt.Errorf("user %q: %w", context.AuthInfo, err)
+	}
+	return nil
+}
+
+// contexts lists the contexts for an error.
+func contexts(k *api.Config) string {
+	if len(k.Contexts) == 0 {
+		return ""
+	}
+	return ", only " + strings.Join(slices.Sorted(maps.Keys(k.Contexts)), ", ")
+}
+
+// checkCluster refuses every way to send private keys to a server that is not
+// verified. Its errors do not repeat URLs, which may hold a password.
+func checkCluster(c *api.Cluster) error {
+	server, err := url.Parse(c.Server)
+	switch {
+	case err != nil || server.Host == "":
+		return errors.New("server: must be a URL such as https://kubernetes.example.com:6443")
+	case server.Scheme != "https":
+		return errors.New("server: must be https, since private keys travel over it")
+	case server.User != nil || server.RawQuery != "" || server.ForceQuery || server.Fragment != "":
+		return errors.New("server: must have no user, no query and no fragment")
+	case c.InsecureSkipTLSVerify:
+		return errors.New("insecure-skip-tls-verify is refused, since private keys would go to any server that answers; set certificate-authority")
+	}
+	if c.ProxyURL == "" {
+		return nil
+	}
+	proxy, err := url.Parse(c.ProxyURL)
+	if err != nil || proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
+		return errors.New("proxy-url: must be a URL that begins with http, https or socks5")
+	}
+	return nil
+}
+
+func checkUser(u *api.AuthInfo) error {
+	switch {
+	case u.AuthProvider != nil:
+		return errors.New("auth-provider is not supported, as in kubectl; use a credential plugin (exec)")
+	case u.Exec == nil && u.Token == "" && u.TokenFile == "" && u.Username == "" &&
+		u.ClientCertificate == "" && len(u.ClientCertificateData) == 0:
+		return errors.New("it has no credentials: no client-certificate, token, tokenFile, username or exec")
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,21 +58,26 @@ func TestKubeconfig(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	writeToken := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(folder, "token"), []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	config := kubesecret.Config{Namespace: "shop", Name: "keys", Kubeconfig: path}
 	d.wantVisitor(t, mustNew(t, config), secretPath+" Bearer first-token")
 
 	// The path is relative to the kubeconfig, and the file is read each time.
 	config.Context = "robot"
+	writeToken("none")
 	robot := mustNew(t, config)
 	for _, token := range []string{"one", "two\n"} {
-		if err := os.WriteFile(filepath.Join(folder, "token"), []byte(token), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeToken(token)
 		d.wantVisitor(t, robot, secretPath+" Bearer "+strings.TrimSpace(token))
 	}
 
 	for context, words := range map[string][]string{
-		"staging":    {`no context "staging"`, "only prod, robot, no-cluster, no-user"},
+		"staging":    {`no context "staging"`, "only no-cluster, no-user, prod, robot"},
 		"no-cluster": {`no cluster "gone"`},
 		"no-user":    {`no user "gone"`},
 	} {
@@ -81,17 +87,17 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
-// TestSeveralKubeconfigs merges files, of which the first one counts.
+// TestSeveralKubeconfigs merges files: the first one that sets a value counts.
 func TestSeveralKubeconfigs(t *testing.T) {
 	t.Parallel()
 	d := newDoorman(t)
 	missing := filepath.Join(t.TempDir(), "missing")
 	contexts := writeFile(t, "a", `
-contexts: [{name: x, context: {cluster: c, user: u}}, {name: y, context: {cluster: c, user: v}}]
+contexts: [{name: x, context: {cluster: c, user: u}}, {name: z, context: {cluster: c, user: v}}]
 users: [{name: u, user: {token: from-a}}]
 `)
 	rest := writeFile(t, "b", d.fill(`
-current-context: y
+current-context: z
 clusters: [{name: c, cluster: {server: SERVER, certificate-authority-data: CA_DATA}}]
 users: [{name: u, user: {token: from-b}}, {name: v, user: {token: from-b}}]
 `))
@@ -121,7 +127,8 @@ clusters: [{name: c, cluster: {server: "https://elsewhere.invalid"}}]
 	}
 }
 
-// TestNoKubeconfig reads what is none. The decoder would quote it.
+// TestNoKubeconfig reads files that are no kubeconfig. The decoder's errors
+// would quote them.
 func TestNoKubeconfig(t *testing.T) {
 	t.Parallel()
 	secret := hide("vT4mQ8sJ1xKd5ZgH0pWe")
@@ -132,14 +139,16 @@ func TestNoKubeconfig(t *testing.T) {
 		"user is text":   "current-context: x\nusers: [{name: u, user: " + secret + "}]",
 		"token is a map": "users: [{name: u, user: {token: {a: " + secret + "}}}]",
 		"bool is text":   "clusters: [{name: c, cluster: {insecure-skip-tls-verify: " + secret + "}}]",
-		"token twice":    "users: [{name: u, user: {token: " + secret + ", token: " + secret + "}}]",
+		"user twice":     "users: [{name: u, user: {token: " + secret + "}}, {name: u, user: {token: " + secret + "}}]",
+		"no base64":      "users: [{name: u, user: {client-key-data: " + secret + "!}}]",
+		"another kind":   "kind: " + secret,
 		"no anchor":      "users: *" + secret,
 	} {
 		path := writeFile(t, "kubeconfig", text)
 		_, err := kubesecret.New(kubesecret.Config{Namespace: "shop", Name: "keys", Kubeconfig: path})
 		wantError(t, err, path, "kubeconfig")
-		if name != "text" && name != "no anchor" && !strings.Contains(err.Error(), ": line ") {
-			t.Errorf("%s: got %v, want it to name the line", name, err)
+		if !slices.Contains([]string{"text", "another kind", "no anchor"}, name) && !strings.Contains(err.Error(), " is not a kubeconfig: ") {
+			t.Errorf("%s: got %v, want it to say where", name, err)
 		}
 	}
 }
@@ -165,27 +174,29 @@ func TestUsers(t *testing.T) {
 			" certificate of operator", "", "",
 		},
 		{
-			"data before files", "{client-certificate-data: " + base64Of(certificate) + ", client-key-data: " + base64Of(key) +
+			"data and files", "{client-certificate-data: " + base64Of(certificate) + ", client-key-data: " + base64Of(key) +
 				", client-certificate: /missing, client-key: /missing}",
-			" certificate of operator", "", "",
+			"", "client-cert-data and client-cert are both specified", "",
 		},
 		{
 			"certificate and token", "{token: abc, client-certificate-data: " + base64Of(certificate) + ", client-key-data: " + base64Of(key) + "}",
 			" Bearer abc certificate of operator", "", "",
 		},
+		{"password", "{username: admin, password: do-not-echo-this}", " Basic " + base64Of("admin:do-not-echo-this"), "", ""},
+		{"impersonation", "{token: abc, as: admin}", " Bearer abc as admin", "", ""},
 		{"nothing", "{}", "", "no credentials", ""},
 		{"null", "null", "", "no credentials", ""},
-		{"password", "{username: admin, password: do-not-echo-this}", "", "username and password are not supported", ""},
+		{"password and token", "{token: abc, username: admin, password: do-not-echo-this}", "", "more than one authentication method", ""},
 		{"auth provider", "{auth-provider: {name: gcp, config: {access-token: do-not-echo-this}}}", "", "auth-provider is not supported", ""},
-		{"impersonation", "{token: do-not-echo-this, as: admin}", "", "impersonation (as) is not supported", ""},
-		{"no token in it", "{token: 'do-not-echo-this two'}", "", "", "token: holds no bearer token"},
-		{"no token in the file", "{tokenFile: " + quote(writeFile(t, "t", "do-not-echo-this\nX: y")) + "}", "", "", "holds no bearer token"},
-		{"no token file", "{tokenFile: missing}", "", "", "no such file"},
-		{"no key", "{client-certificate-data: " + base64Of(certificate) + "}", "", "", "not a pair"},
-		{"another's key", "{client-certificate-data: " + base64Of(certificate) + ", client-key-data: " + base64Of(otherKey) + "}", "", "", "not a pair"},
-		{"the wrong way round", "{client-certificate-data: " + base64Of(otherKey) + ", client-key-data: " + base64Of(otherCertificate) + "}", "", "", "not a pair"},
-		{"no base64", "{client-certificate-data: do-not-echo-this!, client-key-data: do-not-echo-this!}", "", "", "client-certificate: the data are not base64"},
-		{"no key file", "{client-certificate-data: " + base64Of(certificate) + ", client-key: missing}", "", "", "client-key: open"},
+		{"no token in it", `{token: "do-not-echo-this\ntwo"}`, "", "", "the token holds a line break"},
+		{"no token in the file", "{tokenFile: " + quote(writeFile(t, "t", "do-not-echo-this\nX: y")) + "}", "", "", "the token holds a line break"},
+		{"empty token file", "{tokenFile: " + quote(writeFile(t, "t", "\n")) + "}", "", "", "read empty token from file"},
+		{"no token file", "{tokenFile: missing}", "", "no such file", ""},
+		{"no key", "{client-certificate-data: " + base64Of(certificate) + "}", "", "client-key-data or client-key must be specified", ""},
+		{"another's key", "{client-certificate-data: " + base64Of(certificate) + ", client-key-data: " + base64Of(otherKey) + "}", "", "", "private key does not match"},
+		{"the wrong way round", "{client-certificate-data: " + base64Of(otherKey) + ", client-key-data: " + base64Of(otherCertificate) + "}", "", "", "failed to find"},
+		{"no base64", "{client-certificate-data: do-not-echo-this!, client-key-data: do-not-echo-this!}", "", "illegal base64 data", ""},
+		{"no key file", "{client-certificate-data: " + base64Of(certificate) + ", client-key: missing}", "", "unable to read client-key", ""},
 	} {
 		config := d.config(t, c.user)
 		s, err := kubesecret.New(config)
@@ -202,7 +213,7 @@ func TestUsers(t *testing.T) {
 			continue
 		}
 		_, _, err = s.Read(t.Context())
-		wantError(t, err, "reading Secret shop/keys: reading the user's credentials", c.unread)
+		wantError(t, err, "reading Secret shop/keys: kubeconfig "+config.Kubeconfig, c.unread)
 		if errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: got %v, which looks as if there were no manifest", c.name, err)
 		}
@@ -213,6 +224,7 @@ func TestClusters(t *testing.T) {
 	t.Parallel()
 	d := newDoorman(t)
 	const trusted = "certificate-authority-data: CA_DATA"
+	const noConnection = "no connection to the API server: tls: failed to verify certificate: x509: "
 	authority := quote(writeFile(t, "ca.crt", string(d.authority.pem)))
 	hide("do-not-echo-this")
 	for _, c := range []struct {
@@ -222,12 +234,12 @@ func TestClusters(t *testing.T) {
 		unread        string // by Read
 	}{
 		{"authority in a file", "{server: SERVER, certificate-authority: " + authority + "}", secretPath, "", ""},
-		{"data before the file", "{server: SERVER, certificate-authority: /missing, " + trusted + "}", secretPath, "", ""},
+		{"data and a file", "{server: SERVER, certificate-authority: /missing, " + trusted + "}", "", "are both specified", ""},
 		{"below a path", "{server: SERVER/k8s/clusters/c-1/, " + trusted + "}", "/k8s/clusters/c-1" + secretPath, "", ""},
 		{"server name", "{server: SERVER, tls-server-name: kubernetes.test, " + trusted + "}", "kubernetes.test " + secretPath, "", ""},
-		{"wrong server name", "{server: SERVER, tls-server-name: elsewhere.test, " + trusted + "}", "", "", "elsewhere.test"},
-		{"another authority", "{server: SERVER, certificate-authority-data: " + base64Of(string(mustAuthority(t).pem)) + "}", "", "", "unknown authority"},
-		{"no authority", "{server: SERVER}", "", "", "unknown authority"},
+		{"wrong server name", "{server: SERVER, tls-server-name: elsewhere.test, " + trusted + "}", "", "", noConnection + "certificate is valid for kubernetes.test, not elsewhere.test"},
+		{"another authority", "{server: SERVER, certificate-authority-data: " + base64Of(string(mustAuthority(t).pem)) + "}", "", "", noConnection + "certificate signed by unknown authority"},
+		{"no authority", "{server: SERVER}", "", "", noConnection + "certificate signed by unknown authority"},
 		{"insecure", "{server: SERVER, insecure-skip-tls-verify: true}", "", "insecure-skip-tls-verify is refused", ""},
 		{"secure", "{server: SERVER, insecure-skip-tls-verify: false, " + trusted + "}", secretPath, "", ""},
 		{"no server", "{" + trusted + "}", "", "server: must be a URL", ""},
@@ -236,8 +248,9 @@ func TestClusters(t *testing.T) {
 		{"password", "{server: 'https://admin:do-not-echo-this@127.0.0.1:6443'}", "", "must have no user", ""},
 		{"no URL", "{server: 'https://admin:do-not-echo-this@127.0.0.1:x'}", "", "server: must be a URL", ""},
 		{"query", "{server: 'https://127.0.0.1:6443?x'}", "", "no query", ""},
-		{"no PEM", "{server: SERVER, certificate-authority-data: " + base64Of("do-not-echo-this") + "}", "", "holds no certificate", ""},
-		{"no base64", "{server: SERVER, certificate-authority-data: do-not-echo-this!}", "", "not base64", ""},
+		{"no PEM", "{server: SERVER, certificate-authority-data: " + base64Of("do-not-echo-this") + "}", "", "", "unable to load root certificates"},
+		{"no base64", "{server: SERVER, certificate-authority-data: do-not-echo-this!}", "", "illegal base64 data", ""},
+		{"empty file", "{server: SERVER, certificate-authority: " + quote(writeFile(t, "ca.crt", "")) + "}", "", "", "ca.crt is empty"},
 		{"no file", "{server: SERVER, certificate-authority: missing}", "", "no such file", ""},
 		{"proxy", "{server: SERVER, proxy-url: 'ftp://do-not-echo-this@127.0.0.1'}", "", "proxy-url: must be", ""},
 	} {
@@ -249,7 +262,7 @@ current-context: x
 `))
 		s, err := kubesecret.New(kubesecret.Config{Namespace: "shop", Name: "keys", Kubeconfig: path})
 		if c.refused != "" {
-			wantError(t, err, "kubeconfig "+path+": cluster: ", c.refused)
+			wantError(t, err, "kubeconfig "+path+": ", c.refused)
 			continue
 		}
 		if err != nil {
@@ -261,7 +274,7 @@ current-context: x
 			continue
 		}
 		_, _, err = s.Read(t.Context())
-		wantError(t, err, "no connection to the API server", c.unread)
+		wantError(t, err, "reading Secret shop/keys: ", c.unread)
 	}
 }
 

@@ -5,6 +5,7 @@ package kubesecret_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,7 @@ func TestPlugin(t *testing.T) {
 		},
 		{"arguments and environment", runs(t, echo, ", env: [{name: NAME, value: value}]"), " Bearer two-words-value"},
 		{"nothing to read", runs(t, "[ -z \"$(cat)\" ] && "+token, ""), " Bearer abc"},
+		{"leaves a process", runs(t, "sleep 0.2 & "+token, ""), " Bearer abc"},
 		{"an own token is better", strings.Replace(runs(t, "exit 1", ""), "{exec", "{token: own, exec", 1), " Bearer own"},
 	} {
 		t.Log(c.name)
@@ -147,39 +149,81 @@ func TestPluginFails(t *testing.T) {
 	d := newDoorman(t)
 	secret := hide("do-not-echo-this-either")
 	certificate, key := d.authority.client(t, "plugged")
+	_, otherKey := d.authority.client(t, "somebody")
+	const noCredential = "not an ExecCredential"
 	for name, c := range map[string]struct {
 		user  string
 		words []string
 	}{
-		"exits": {runs(t, "echo please log in >&2; echo "+secret+"; exit 3", ""), []string{"exit status 3"}},
+		"exits": {runs(t, "echo "+secret+"; exit 3", ""), []string{"/bin/sh failed with exit code 3"}},
 		"is missing": {
 			strings.Replace(runs(t, "", ", installHint: brew install it"), "/bin/sh", "no-such-plugin", 1),
-			[]string{"no-such-plugin", "not found", "\nbrew install it"},
+			[]string{"no-such-plugin not found", "\nbrew install it"},
 		},
-		"says nothing":     {runs(t, "", ""), []string{"not an ExecCredential"}},
-		"says no JSON":     {runs(t, "echo "+secret, ""), []string{"not an ExecCredential"}},
-		"has no status":    {runs(t, strings.Replace(prints(t, nil), "status", "state", 1), ""), []string{"with a status"}},
-		"has no token":     {runs(t, prints(t, object{}), ""), []string{"neither a token nor a certificate"}},
-		"has no key":       {runs(t, prints(t, object{"clientCertificateData": certificate}), ""), []string{"not a pair"}},
-		"has only a key":   {runs(t, prints(t, object{"token": "abc", "clientKeyData": key}), ""), []string{"not a pair"}},
-		"has a bad token":  {runs(t, prints(t, object{"token": secret + " two"}), ""), []string{"holds no bearer token"}},
-		"another version":  {runs(t, strings.ReplaceAll(prints(t, object{"token": secret}), "/v1", "/v1beta1"), ""), []string{"another apiVersion"}},
-		"says no end":      {runs(t, "yes "+secret, ""), []string{"credential plugin /bin/sh"}},
-		"takes its time":   {runs(t, "exec cat /dev/zero > /dev/null", ""), []string{"it took longer than"}},
-		"leaves something": {runs(t, "sleep 5 & "+prints(t, object{"token": secret}), ""), []string{"credential plugin /bin/sh"}},
+		"says nothing":      {runs(t, "", ""), []string{noCredential}},
+		"says no JSON":      {runs(t, "echo "+secret, ""), []string{noCredential}},
+		"has no version":    {runs(t, strings.Replace(prints(t, object{"token": secret}), "apiVersion", "version", 1), ""), []string{noCredential}},
+		"has another kind":  {runs(t, strings.Replace(prints(t, nil), "ExecCredential", secret, 1), ""), []string{noCredential}},
+		"has other members": {runs(t, prints(t, object{"token": object{"a": secret}}), ""), []string{noCredential}},
+		"has no status":     {runs(t, strings.Replace(prints(t, nil), "status", "state", 1), ""), []string{"didn't return a status"}},
+		"has no token":      {runs(t, prints(t, object{}), ""), []string{"didn't return a token or cert/key pair"}},
+		"has no key":        {runs(t, prints(t, object{"clientCertificateData": certificate}), ""), []string{"only certificate or key"}},
+		"has only a key":    {runs(t, prints(t, object{"token": "abc", "clientKeyData": key}), ""), []string{"only certificate or key"}},
+		"has another's key": {runs(t, prints(t, object{"clientCertificateData": certificate, "clientKeyData": otherKey}), ""), []string{"private key does not match"}},
+		"has a bad token":   {runs(t, prints(t, object{"token": secret + "\ntwo"}), ""), []string{"the token holds a line break"}},
+		"another version":   {runs(t, strings.ReplaceAll(prints(t, object{"token": secret}), "/v1", "/v1beta1"), ""), []string{noCredential}},
+		"takes its time":    {runs(t, "exec sleep 2", ""), []string{"waiting for credentials: it took longer than"}},
 	} {
 		config := d.config(t, c.user)
 		config.Timeout = 10 * time.Second
 		if name == "takes its time" {
 			config.Timeout = 300 * time.Millisecond
 		}
-		var output bytes.Buffer
-		config.PluginOutput = &output
 		_, _, err := mustNew(t, config).Read(t.Context())
-		wantError(t, err, append(c.words, "reading Secret shop/keys")...)
-		if name == "exits" && output.String() != "please log in\n" {
-			t.Errorf("got output %q, want what the plugin tells people", output.String())
+		wantError(t, err, append(c.words, "reading Secret shop/keys: kubeconfig ")...)
+	}
+}
+
+// TestPluginRunsOnce counts how often a plugin runs that fails, or that works
+// for two calls: people may have to log in each time.
+func TestPluginRunsOnce(t *testing.T) {
+	t.Parallel()
+	runsOf := filepath.Join(t.TempDir(), "runs")
+	for _, c := range []struct {
+		name, end, want string
+	}{
+		{"fails", "exit 1", "x"},
+		{"works", prints(t, object{"token": "abc"}), "x"},
+	} {
+		if err := os.WriteFile(runsOf, nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
+		s := mustNew(t, newDoorman(t).config(t, runs(t, "printf x >> "+runsOf+"\n"+c.end, "")))
+		for range 2 {
+			if _, _, err := s.Read(t.Context()); c.name == "fails" {
+				wantError(t, err, "exit code 1")
+				break
+			}
+		}
+		if got, err := os.ReadFile(runsOf); err != nil || string(got) != c.want {
+			t.Errorf("%s: it ran %d times, want once (%v)", c.name, len(got), err)
+		}
+	}
+}
+
+// TestPluginHangs refuses the token of a plugin that does not end when it is
+// asked for another one.
+func TestPluginHangs(t *testing.T) {
+	t.Parallel()
+	refuse := newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	again := filepath.Join(t.TempDir(), "again")
+	config := refuse.config(t, runs(t, "[ -e "+again+" ] && exec sleep 5\ntouch "+again+"\n"+prints(t, object{"token": "abc"}), ""))
+	config.Timeout = 500 * time.Millisecond
+	start := time.Now()
+	_, _, err := mustNew(t, config).Read(t.Context())
+	wantError(t, err, "reading Secret shop/keys: ")
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("it took %v, want about %v", took, config.Timeout)
 	}
 }
 
@@ -187,13 +231,17 @@ func TestPluginsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	d := newDoorman(t)
 	for user, words := range map[string]string{
-		"{exec: {apiVersion: client.authentication.k8s.io/v1}}": "no command",
-		"{exec: {command: x}}": `apiVersion "" is not supported`,
-		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1alpha1}}":                       "v1alpha1",
-		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}":    "interactiveMode is Always",
-		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1}, auth-provider: {name: gcp}}": "auth-provider",
+		"{exec: {apiVersion: client.authentication.k8s.io/v1}}":                                           "command must be specified",
+		"{exec: {command: x, interactiveMode: Never}}":                                                    "apiVersion must be specified",
+		"{exec: {command: x, interactiveMode: Never, apiVersion: client.authentication.k8s.io/v1alpha1}}": "v1alpha1",
+		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1}}":                               "interactiveMode must be specified",
+		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}":      "standard input is not a terminal",
+		"{exec: {command: x, apiVersion: client.authentication.k8s.io/v1}, auth-provider: {name: gcp}}":   "auth-provider",
 	} {
-		_, err := kubesecret.New(d.config(t, user))
+		s, err := kubesecret.New(d.config(t, user))
+		if err == nil {
+			_, _, err = s.Read(t.Context())
+		}
 		wantError(t, err, words)
 	}
 }

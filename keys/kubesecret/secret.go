@@ -11,21 +11,18 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A Secret is the [keys.Store] in a Secret of Kubernetes. It is safe for
-// concurrent use.
+// A Secret is a [keys.Store] in a Secret of Kubernetes. It is safe for concurrent
+// use.
 type Secret struct {
 	namespace, name, key string
 	timeout              time.Duration
-	// logIn is a function, so that whatever prints a Secret does not print the
-	// credentials that are in a kubeconfig.
+	// logIn is a function so that printing a Secret does not print the
+	// credentials of a kubeconfig.
 	logIn login
 }
 
-// A login makes a client with credentials that it reads anew.
-type login func(context.Context) (*client, error)
-
-// String returns "Secret namespace/name", with the data key unless that is the
-// default one.
+// String returns "Secret namespace/name", with the data key unless it is the
+// default.
 func (s *Secret) String() string {
 	if s.key == defaultKey {
 		return "Secret " + s.namespace + "/" + s.name
@@ -33,10 +30,10 @@ func (s *Secret) String() string {
 	return fmt.Sprintf("%q of Secret %s/%s", s.key, s.namespace, s.name)
 }
 
-// Read returns the manifest, and the revision that names what was read. The
-// error wraps [fs.ErrNotExist] when there is no such Secret, or one without a
-// manifest. A request that finds nobody, or a server in trouble, is repeated
-// within the time that there is.
+// Read returns the manifest and the revision that it was read with. The error
+// wraps [fs.ErrNotExist] if the Secret or the manifest in it does not exist. If
+// the server cannot be reached or is overloaded, Read tries again until the
+// timeout.
 func (s *Secret) Read(ctx context.Context) (m *keys.Manifest, revision string, err error) {
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
@@ -48,7 +45,7 @@ func (s *Secret) Read(ctx context.Context) (m *keys.Manifest, revision string, e
 }
 
 func (s *Secret) read(ctx context.Context) (*keys.Manifest, string, error) {
-	c, err := s.client(ctx)
+	c, err := s.logIn(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -67,12 +64,12 @@ func (s *Secret) read(ctx context.Context) (*keys.Manifest, string, error) {
 	return m, o.revision(), nil
 }
 
-// Write puts m in the place of the manifest that was read with that revision.
-// An empty revision means that there was none: then the Secret is created, or
-// the manifest is added to one that has no other. The error wraps
-// [keys.ErrConflict] when something else is there by now, and [fs.ErrExist] as
-// well when the revision is empty. It says so when the write may have taken
-// place all the same. No write is ever sent twice.
+// Write replaces the manifest that was read with that revision. An empty
+// revision means that there was no manifest: Write then creates the Secret, or
+// adds the manifest to a Secret without one. The error wraps [keys.ErrConflict]
+// if the Secret has changed since, and also [fs.ErrExist] if the revision is
+// empty. If the write may have taken place all the same, the error says so. No
+// write is sent twice.
 func (s *Secret) Write(ctx context.Context, m *keys.Manifest, revision string) error {
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
@@ -86,7 +83,7 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	c, err := s.client(ctx)
+	c, err := s.logIn(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,7 +103,7 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 	return s.update(ctx, c, o, m)
 }
 
-// mayUpdate tells why the manifest may not be written to what is there.
+// mayUpdate explains why the manifest may not be written to that Secret.
 func (s *Secret) mayUpdate(o *object, revision string) error {
 	_, there := o.Data[s.key]
 	switch {
@@ -117,12 +114,12 @@ func (s *Secret) mayUpdate(o *object, revision string) error {
 	case o.Immutable:
 		return errors.New("it is immutable; write to another Secret, and let the servers mount that one")
 	case !there && o.Type != opaque:
-		return fmt.Errorf("it is of type %q, and so for something else than a manifest; name another Secret", o.Type)
+		return fmt.Errorf("it is of type %q, which is not for a manifest; name another Secret", o.Type)
 	}
 	return nil
 }
 
-// errExists is that there is a manifest where there should be none.
+// errExists means that there is a manifest where there should be none.
 var errExists = fmt.Errorf("%w: %w", keys.ErrConflict, fs.ErrExist)
 
 func (s *Secret) create(ctx context.Context, c *client, m *keys.Manifest) error {
@@ -135,8 +132,8 @@ func (s *Secret) create(ctx context.Context, c *client, m *keys.Manifest) error 
 }
 
 func (s *Secret) update(ctx context.Context, c *client, o *object, m *keys.Manifest) error {
-	// The object names the UID and the resourceVersion that it was read with,
-	// and the API server compares both in the moment it writes.
+	// The object names the UID and the resourceVersion that it was read with.
+	// The API server compares both when it writes.
 	err := c.write(ctx, http.MethodPut, s.path(), o.with(s.key, m.Encode()))
 	switch {
 	case hasStatus(err, http.StatusConflict):
@@ -158,19 +155,6 @@ func (s *Secret) get(ctx context.Context, c *client) (*object, error) {
 		return nil, s.explain(err, "get")
 	}
 	return parseObject(body, s.namespace, s.name)
-}
-
-// client logs in. The causes of what can go wrong are hidden: a token file that
-// is missing must not look like a manifest that is missing.
-func (s *Secret) client(ctx context.Context) (*client, error) {
-	c, err := s.logIn(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	if err != nil {
-		return nil, errors.New(err.Error())
-	}
-	return c, nil
 }
 
 func (s *Secret) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

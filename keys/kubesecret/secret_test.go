@@ -302,12 +302,12 @@ func TestServiceAccount(t *testing.T) {
 			t.Errorf("got %v, which looks as if there were no manifest", err)
 		}
 	}
+	wantUnread("service account", "ca.crt")
+	write("ca.crt", string(k.authority.pem))
 	wantUnread("service account", "token")
 	k.serviceAccount(t, namespace)
 	token := k.token(t, namespace)
 	write("token", token+"\n")
-	wantUnread("service account", "ca.crt")
-	write("ca.crt", string(k.authority.pem))
 
 	m := newManifest(t)
 	k.put(t, namespace, nil)
@@ -318,7 +318,7 @@ func TestServiceAccount(t *testing.T) {
 	write("token", k.token(t, namespace))
 	mustWrite(t, s, newer(t, m), revision)
 	write("token", "")
-	wantUnread("holds no bearer token")
+	wantUnread("service account", "read empty token")
 	write("token", token)
 	write("ca.crt", string(mustAuthority(t).pem))
 	wantUnread("certificate")
