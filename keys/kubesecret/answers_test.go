@@ -20,7 +20,7 @@ const aToken = "{token: " + aSecretToken + "}"
 
 const aSecretToken = "k3Xq9ZtV7wLp2RfB6nYc"
 
-// TestAnswers reads what an API server would not say, or another server would.
+// TestAnswers reads answers that no API server gives, and errors that one does.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	hide(aSecretToken)
@@ -31,7 +31,7 @@ func TestAnswers(t *testing.T) {
 		name   string
 		code   int
 		body   string
-		repeat bool // whether it is worth to ask again
+		repeat bool // whether another attempt is worthwhile
 		words  []string
 	}{
 		{"nothing", 200, "", false, []string{"not this Secret"}},
@@ -73,13 +73,13 @@ func TestAnswers(t *testing.T) {
 				want = 3
 			}
 			if asked.Load() != want {
-				t.Errorf("it was asked %d times, want %d", asked.Load(), want)
+				t.Errorf("got %d requests, want %d", asked.Load(), want)
 			}
 		})
 	}
 }
 
-// TestServerRecovers fails once, and says when to come back.
+// TestServerRecovers fails once, and says when to try again.
 func TestServerRecovers(t *testing.T) {
 	t.Parallel()
 	m := newManifest(t)
@@ -99,7 +99,7 @@ func TestServerRecovers(t *testing.T) {
 	if took := time.Since(start); took < time.Second {
 		t.Errorf("it came back after %v, want 1s or more", took)
 	}
-	// What is later than the timeout is not waited for.
+	// It does not wait beyond the timeout.
 	asked.Store(0)
 	config := f.config(t, aToken)
 	config.Timeout = 500 * time.Millisecond
@@ -107,8 +107,8 @@ func TestServerRecovers(t *testing.T) {
 	wantError(t, err, "429")
 }
 
-// TestRefusedWrites lets a server refuse what it just read. It may say what was
-// sent to it, as a careless admission webhook does.
+// TestRefusedWrites refuses a write. Some answers quote the request, as a
+// careless admission webhook does.
 func TestRefusedWrites(t *testing.T) {
 	t.Parallel()
 	m := newManifest(t)

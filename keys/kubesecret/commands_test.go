@@ -51,9 +51,8 @@ func buildProgram(t *testing.T) string {
 	return program
 }
 
-// TestCommandRunsPlugin lets the server refuse the token of a plugin, so that
-// it is asked again and then fails. What the plugin tells people is shown, and
-// nothing is logged beside it.
+// TestCommandRunsPlugin refuses the token of a plugin, which then runs again and
+// fails. Its standard error is shown, and no line of a log beside it.
 func TestCommandRunsPlugin(t *testing.T) {
 	t.Parallel()
 	secret := hide("b7Xk2LwQ9sVd4TgM1pRe")
@@ -128,7 +127,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("got version %d with %d keys, want 4 with 5: nothing that was added is lost", m.Version, len(m.Keys))
 	}
 
-	// A Secret that is mounted is the file that the server reads.
+	// The server reads the Secret as a mounted file.
 	mounted := filepath.Join(t.TempDir(), "keys.json")
 	if err := os.WriteFile(mounted, k.text(t, namespace), 0o600); err != nil {
 		t.Fatal(err)

@@ -21,14 +21,14 @@ import (
 	"github.com/customersession/customersession/keys/kubesecret"
 )
 
-// A cutter is in front of an API server, and cuts the connection of the
-// requests with that method.
+// A cutter stands in front of an API server, and cuts the connections of
+// requests with one method.
 type cutter struct {
 	kube    *kube
 	address string // of the API server
 	method  string
 	place   place
-	meet    func() // is called before the request is handed on, if there is one
+	meet    func() // if set, runs before the request is forwarded
 	server  *httptest.Server
 }
 
@@ -153,7 +153,7 @@ func TestConnectionCut(t *testing.T) {
 			}
 			wantRead(t, direct, next)
 			if c.written && err != nil {
-				// Whoever tries again regardless does no harm.
+				// Another attempt does no harm.
 				wantConflict(t, direct.Write(t.Context(), newer(t, m), revision))
 			}
 		})
@@ -171,8 +171,8 @@ func TestCreationCut(t *testing.T) {
 	wantRead(t, k.open(t, namespace, "admin"), m)
 }
 
-// TestLastMoment changes the Secret between the two requests of a write, so
-// that the API server must notice, and not this package.
+// TestLastMoment changes the Secret between the two requests of a write, which
+// only the API server can notice.
 func TestLastMoment(t *testing.T) {
 	t.Parallel()
 	k := startedKube(t)
@@ -266,8 +266,8 @@ func TestServerEnds(t *testing.T) {
 	wantRead(t, s, newer(t, m))
 }
 
-// TestNobodyAnswers connects to somebody who never says a word.
-func TestNobodyAnswers(t *testing.T) {
+// TestNoAnswer connects to a server that never answers.
+func TestNoAnswer(t *testing.T) {
 	t.Parallel()
 	k := startedKube(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -11,13 +11,13 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// hidden collects what no error of any test may hold.
+// hidden collects texts that no error of any test may contain.
 var hidden struct {
 	sync.Mutex
 	texts []string
 }
 
-// hide adds texts to what no error may hold, and returns the first one.
+// hide adds texts that no error may contain, and returns the first one.
 func hide(texts ...string) string {
 	hidden.Lock()
 	defer hidden.Unlock()
@@ -25,8 +25,8 @@ func hide(texts ...string) string {
 	return texts[0]
 }
 
-// newManifest returns a manifest whose private parts are hidden, also in the
-// form that they have in a Secret.
+// newManifest returns a manifest whose private parts are hidden, in base64 too,
+// as in a Secret.
 func newManifest(t testing.TB) *keys.Manifest {
 	t.Helper()
 	m, err := keys.Init(keys.DefaultPolicy(), time.Now(), true)
@@ -65,7 +65,7 @@ func newer(t testing.TB, m *keys.Manifest) *keys.Manifest {
 	return hideManifest(t, c)
 }
 
-// wantError checks that the error says all of that, and nothing hidden.
+// wantError checks that the error contains all words, and nothing hidden.
 func wantError(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -80,7 +80,7 @@ func wantError(t testing.TB, err error, words ...string) {
 	wantNothingHidden(t, err.Error())
 }
 
-// wantNothingHidden looks for each piece of what is hidden.
+// wantNothingHidden looks for every piece of the hidden texts.
 func wantNothingHidden(t testing.TB, text string) {
 	t.Helper()
 	const piece = 7
@@ -96,7 +96,7 @@ func wantNothingHidden(t testing.TB, text string) {
 	}
 }
 
-// TestHiddenIsFound tries the check itself.
+// TestHiddenIsFound tests the check itself.
 func TestHiddenIsFound(t *testing.T) {
 	t.Parallel()
 	secret := hide("e5ZhBTMV8nyWQa0NrXXfBh5u")

@@ -15,8 +15,8 @@ import (
 	"github.com/customersession/customersession/keys/kubesecret"
 )
 
-// A fake answers in the place of an API server, where a test is about what a
-// real one would not say, or about who asks.
+// A fake stands in for an API server where a test needs answers that a real one
+// does not give, or looks at the client's credentials.
 type fake struct {
 	*httptest.Server
 
@@ -33,7 +33,7 @@ func newFake(t *testing.T, handler http.HandlerFunc) *fake {
 	return f
 }
 
-// fill puts what belongs to the fake into a kubeconfig.
+// fill replaces the placeholders of a kubeconfig.
 func (f *fake) fill(text string) string {
 	return strings.NewReplacer(
 		"SERVER", f.URL,
@@ -41,7 +41,7 @@ func (f *fake) fill(text string) string {
 	).Replace(text)
 }
 
-// config is for the Secret shop/keys on the fake, as a user of the kubeconfig.
+// config is for the Secret shop/keys on the fake, with that user of a kubeconfig.
 func (f *fake) config(t *testing.T, user string) kubesecret.Config {
 	t.Helper()
 	text := f.fill(`
@@ -67,7 +67,7 @@ func secretJSON(t testing.TB, m *keys.Manifest) []byte {
 	return text
 }
 
-// A doorman is a fake that lets everybody in and remembers who it was.
+// A doorman is a fake that accepts every client and remembers the last one.
 type doorman struct {
 	*fake
 
@@ -96,7 +96,7 @@ func newDoorman(t *testing.T) *doorman {
 
 const secretPath = "/api/v1/namespaces/shop/secrets/keys"
 
-// wantVisitor reads the Secret, and checks what the doorman saw.
+// wantVisitor reads the Secret and checks what the doorman saw.
 func (d *doorman) wantVisitor(t *testing.T, s *kubesecret.Secret, want string) {
 	t.Helper()
 	if _, _, err := s.Read(t.Context()); err != nil {
@@ -110,10 +110,10 @@ func (d *doorman) wantVisitor(t *testing.T, s *kubesecret.Secret, want string) {
 	}
 }
 
-// object is JSON of Kubernetes.
+// object is a JSON object of Kubernetes.
 type object = map[string]any
 
-// statusJSON is how an API server says what went wrong.
+// statusJSON is how an API server explains an error.
 func statusJSON(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind": "Status", "status": "Failure", "code": %d, "reason": %q, "message": %s}`,
 		code, reason, quoteJSON(message))
@@ -122,13 +122,13 @@ func statusJSON(code int, reason, message string) string {
 func quoteJSON(text string) string {
 	quoted, err := json.Marshal(text)
 	if err != nil {
-		panic(err) // a string always has a form in JSON
+		panic(err) // JSON can hold every string
 	}
 	return string(quoted)
 }
 
-// base64Of is how bytes are in a kubeconfig.
+// base64Of encodes data for a kubeconfig.
 func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// quote is how a text is in YAML.
+// quote encodes a string for YAML.
 func quote(text string) string { return fmt.Sprintf("%q", text) }

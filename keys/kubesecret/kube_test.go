@@ -20,7 +20,7 @@ import (
 	rig "github.com/customersession/customersession/deploy/rig/kube"
 )
 
-// A kube is an API server with an etcd, both real.
+// A kube is a real API server with a real etcd.
 type kube struct {
 	dir       string
 	authority *authority
@@ -29,7 +29,7 @@ type kube struct {
 	server    *apiServer
 }
 
-// shared is the one API server of all tests, started by the first that asks.
+// shared is the API server of all tests, started by the first that needs it.
 var shared struct {
 	once sync.Once
 	kube *kube
@@ -79,8 +79,8 @@ func (k *kube) start(programs rig.Programs) (err error) {
 	return k.server.start()
 }
 
-// tokens are the users that tests may be: each of them "NAME-token". What they
-// may do is up to roles, but for the first one, who may do all.
+// tokens holds the users of the tests; the token of each is "NAME-token". The
+// first may do anything, the others what roles grant.
 const tokens = `admin-token,admin,1,"system:masters"
 writer-token,writer,2
 reader-token,reader,3
@@ -109,7 +109,7 @@ func (k *kube) writeFiles() (err error) {
 	return nil
 }
 
-// stop ends the API server before etcd, without which it would not end.
+// stop ends the API server before etcd: without etcd, it does not end.
 func (k *kube) stop() {
 	if k.server != nil {
 		k.server.Kill()
@@ -130,7 +130,7 @@ type apiServer struct {
 
 func (k *kube) newServer() *apiServer { return &apiServer{kube: k, address: rig.FreeAddress()} }
 
-// another starts one more API server on the same etcd, which a test may kill.
+// another starts another API server on the same etcd, which a test may kill.
 func (k *kube) another(t *testing.T) *apiServer {
 	t.Helper()
 	s := k.newServer()
@@ -152,10 +152,10 @@ func (s *apiServer) start() (err error) {
 	return err
 }
 
-// url is where the API server is.
+// url returns the URL of the API server.
 func (s *apiServer) url() string { return "https://" + s.address }
 
-// request asks an API server as admin, and returns its answer.
+// request sends a request to an API server as admin, and returns the answer.
 func (k *kube) request(address, method, path string, body any) ([]byte, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -179,7 +179,7 @@ func (k *kube) request(address, method, path string, body any) ([]byte, error) {
 	return answer, err
 }
 
-// do is request for what must succeed.
+// do is a request that must succeed.
 func (k *kube) do(t *testing.T, method, path string, body any) []byte {
 	t.Helper()
 	answer, err := k.request(k.server.address, method, path, body)
@@ -207,7 +207,7 @@ func (k *kube) namespace(t *testing.T) string {
 	return name
 }
 
-// allow lets somebody do that with the Secret "keys" of the namespace.
+// allow grants the subject those verbs on the Secret "keys" of the namespace.
 func (k *kube) allow(t *testing.T, namespace string, subject object, verbs ...string) {
 	t.Helper()
 	const rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/"
@@ -294,13 +294,13 @@ func (k *kube) token(t *testing.T, namespace string) string {
 	if err := json.Unmarshal(answer, &request); err != nil || request.Status.Token == "" {
 		t.Fatalf("got no token: %v", err)
 	}
-	// The first part of a token is a header that tells nothing.
+	// The first part of a token is a header without secrets.
 	_, secret, _ := strings.Cut(request.Status.Token, ".")
 	hide(secret)
 	return request.Status.Token
 }
 
-// kubeconfig writes one for that server and user.
+// kubeconfig writes a kubeconfig for that server and user.
 func (k *kube) kubeconfig(t *testing.T, url, user string) string {
 	t.Helper()
 	return writeFile(t, "kubeconfig", fmt.Sprintf(`

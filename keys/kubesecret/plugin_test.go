@@ -15,16 +15,16 @@ import (
 	"github.com/customersession/customersession/keys/kubesecret"
 )
 
-// runs is a user of a kubeconfig whose plugin is that shell script.
+// runs returns a user of a kubeconfig whose plugin is that shell script.
 func runs(t *testing.T, script, more string) string {
 	t.Helper()
-	// A script that was just written may still be open elsewhere, and then the
-	// kernel does not run it; the shell reads it.
+	// The kernel refuses to run a new script that another process still has
+	// open; the shell reads it.
 	return "{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: IfAvailable, command: /bin/sh, args: [" +
 		quote(writeFile(t, "plugin", script)) + ", two words]" + more + "}}"
 }
 
-// prints is a script that prints an ExecCredential with that status.
+// prints returns a script that prints an ExecCredential with that status.
 func prints(t *testing.T, status object) string {
 	t.Helper()
 	answer, err := json.Marshal(object{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": status})
@@ -63,8 +63,8 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
-// TestPluginIsToldOfTheCluster shows what it finds in its environment.
-func TestPluginIsToldOfTheCluster(t *testing.T) {
+// TestPluginGetsCluster checks KUBERNETES_EXEC_INFO.
+func TestPluginGetsCluster(t *testing.T) {
 	t.Parallel()
 	d := newDoorman(t)
 	said := filepath.Join(t.TempDir(), "said")
@@ -114,7 +114,7 @@ current-context: x
 	}
 }
 
-// normal is the JSON with its members in order.
+// normal sorts the members of JSON.
 func normal(t *testing.T, text []byte) []byte {
 	t.Helper()
 	var v any
@@ -128,7 +128,7 @@ func normal(t *testing.T, text []byte) []byte {
 	return text
 }
 
-// TestPluginBesideTheKubeconfig names the plugin by a path that is relative.
+// TestPluginBesideTheKubeconfig names the plugin by a relative path.
 func TestPluginBesideTheKubeconfig(t *testing.T) {
 	t.Parallel()
 	d := newDoorman(t)
@@ -184,8 +184,8 @@ func TestPluginFails(t *testing.T) {
 	}
 }
 
-// TestPluginRunsOnce counts how often a plugin runs that fails, or that works
-// for two calls: people may have to log in each time.
+// TestPluginRunsOnce counts the runs of a plugin: each may ask a person to log
+// in.
 func TestPluginRunsOnce(t *testing.T) {
 	t.Parallel()
 	runsOf := filepath.Join(t.TempDir(), "runs")
@@ -211,8 +211,8 @@ func TestPluginRunsOnce(t *testing.T) {
 	}
 }
 
-// TestPluginHangs refuses the token of a plugin that does not end when it is
-// asked for another one.
+// TestPluginHangs refuses the token of a plugin that then does not end when it
+// runs again.
 func TestPluginHangs(t *testing.T) {
 	t.Parallel()
 	refuse := newFake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusUnauthorized) })

@@ -47,10 +47,10 @@ func TestCreateReadUpdate(t *testing.T) {
 	if now := wantRead(t, s, second); now == revision {
 		t.Error("the revision is the same after a write")
 	}
-	// Somebody else, who read before that.
+	// Another writer, which read before that.
 	wantConflict(t, k.open(t, namespace, "writer").Write(t.Context(), newer(t, second), revision))
 	wantRead(t, s, second)
-	// Somebody who believes that there is none.
+	// A writer that believes there is none.
 	err := s.Write(t.Context(), first, "")
 	wantConflict(t, err)
 	if !errors.Is(err, fs.ErrExist) {
@@ -64,14 +64,14 @@ func TestCreateReadUpdate(t *testing.T) {
 	wantRead(t, s, second)
 }
 
-// TestOneOfManyWins lets many write at once what they read before: each round
-// one of them does, and all others hear of it.
+// TestOneOfManyWins lets many writers update the same revision at once: one
+// succeeds in each round, and all others get a conflict.
 func TestOneOfManyWins(t *testing.T) {
 	t.Parallel()
 	const writers, rounds = 20, 3
 	k := startedKube(t)
 	namespace := k.namespace(t)
-	// Each has a client of its own, as processes on several machines have.
+	// Each has its own client, as processes on several machines do.
 	stores := make([]*kubesecret.Secret, writers)
 	for i := range stores {
 		stores[i] = k.open(t, namespace, "admin")
@@ -120,7 +120,7 @@ func TestSecretMadeAgain(t *testing.T) {
 	}
 	wantConflict(t, s.Write(t.Context(), newer(t, m), revision))
 	wantRead(t, s, m)
-	// An etcd that was restored may give the same resourceVersion once more.
+	// A restored etcd may assign the same resourceVersion again.
 	_, resourceVersion, _ := strings.Cut(wantRead(t, s, m), "/")
 	uid, _, _ := strings.Cut(revision, "/")
 	wantConflict(t, s.Write(t.Context(), newer(t, m), uid+"/"+resourceVersion))
@@ -137,8 +137,8 @@ func TestTheRestStays(t *testing.T) {
 		"metadata": object{"name": "keys", "labels": labels, "annotations": annotations},
 		"data":     others,
 	})
-	// The writer may not create: adding a member to an existing Secret does
-	// not take that.
+	// The writer may not create, and need not to add a member to an existing
+	// Secret.
 	s := k.open(t, namespace, "writer")
 	wantNotExist(t, s)
 	m := newManifest(t)
@@ -248,7 +248,7 @@ func TestMissingRights(t *testing.T) {
 	m := newManifest(t)
 	writer, reader, nobody := k.open(t, namespace, "writer"), k.open(t, namespace, "reader"), k.open(t, namespace, "nobody")
 
-	// Who may get and update cannot create, and hears what to do instead.
+	// A user with get and update cannot create, and is told what to do instead.
 	wantNotExist(t, writer)
 	wantError(t, writer.Write(t.Context(), m, ""), "403", "verb create", namespace,
 		"kubectl create secret generic keys --namespace "+namespace)
@@ -276,8 +276,8 @@ func TestMissingNamespace(t *testing.T) {
 	}
 }
 
-// TestServiceAccount is as in a pod: with the files of a service account, of
-// which the token is replaced.
+// TestServiceAccount reads the files of a service account, as in a pod, where
+// the token is replaced.
 func TestServiceAccount(t *testing.T) {
 	t.Parallel()
 	k := startedKube(t)

@@ -21,7 +21,7 @@ func mustNew(t testing.TB, config kubesecret.Config) *kubesecret.Secret {
 	return s
 }
 
-// wantRead checks what is there, and returns its revision.
+// wantRead checks the manifest that is stored, and returns its revision.
 func wantRead(t *testing.T, s keys.Store, want *keys.Manifest) (revision string) {
 	t.Helper()
 	got, revision, err := s.Read(t.Context())
@@ -41,7 +41,7 @@ func mustWrite(t *testing.T, s keys.Store, m *keys.Manifest, revision string) {
 	}
 }
 
-// wantConflict checks that nothing was written because something else was.
+// wantConflict checks that the error is a conflict.
 func wantConflict(t *testing.T, err error) {
 	t.Helper()
 	wantError(t, err)
