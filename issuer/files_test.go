@@ -234,8 +234,9 @@ func TestReloadedKeysMustFitTheSettings(t *testing.T) {
 
 // A device holds private keys and may be away.
 type device struct {
-	keys map[string]*keys.PrivateKey
-	away atomic.Bool
+	keys  map[string]*keys.PrivateKey
+	away  atomic.Bool
+	asked atomic.Int32
 }
 
 // take moves the private halves of a manifest into the device.
@@ -248,6 +249,7 @@ func (d *device) take(manifest *keys.Manifest) {
 }
 
 func (d *device) open(uri string, public *jwk.Key) (keys.Signer, error) {
+	d.asked.Add(1)
 	key := d.keys[uri]
 	switch {
 	case d.away.Load():
@@ -281,4 +283,41 @@ func TestOpenWithSigners(t *testing.T) {
 	d.away.Store(false)
 	o.await(t, reloaded("keys", "replaced"))
 	o.createAny(t)
+}
+
+// A manifest is parsed, checked and only then opened: a device is not asked for
+// the keys of one that is refused, however often the file is looked at.
+func TestRefusedKeysAskNoSigner(t *testing.T) {
+	t.Parallel()
+	manifest, d := newManifest(t, jwk.ES256), &device{}
+	d.take(manifest)
+	o := newFiles(t, manifest)
+	o.start(t, d.open)
+	asked := d.asked.Load()
+	if asked == 0 {
+		t.Fatal("the device was not asked for the keys in use")
+	}
+	next := manifest.Clone()
+	next.Version = 2
+	for _, refused := range []struct {
+		reason string
+		change func(*keys.Manifest)
+	}{
+		{"a clock is wrong", func(m *keys.Manifest) { m.CreatedAt = m.CreatedAt.Add(365 * 24 * time.Hour) }},
+		{"dropped: key", func(m *keys.Manifest) { m.Keys = m.Keys[1:] }},
+		{"MAX_SESSION_LIFETIME", func(m *keys.Manifest) { m.Policy.MaxLifetime = time.Hour }},
+	} {
+		m := next.Clone()
+		refused.change(m)
+		write(t, o.settings.KeysFile, string(m.Encode()))
+		o.await(t, reloaded("keys", "refused")+".*"+refused.reason)
+	}
+	if got := d.asked.Load(); got != asked {
+		t.Errorf("the device was asked %d times for keys of refused manifests", got-asked)
+	}
+	write(t, o.settings.KeysFile, string(next.Encode()))
+	o.await(t, reloaded("keys", "replaced"))
+	if d.asked.Load() == asked {
+		t.Error("the device was not asked for the keys of the accepted manifest")
+	}
 }

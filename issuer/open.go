@@ -23,6 +23,9 @@ import (
 // maxSecretFile bounds a file that holds a token or a connection string.
 const maxSecretFile = 16 << 10
 
+// maxKeysFile is more than [keys.ParseManifest] accepts.
+const maxKeysFile = 2 << 20
+
 // Production is a server with the files and connections that it lives on.
 type Production struct {
 	*Server
@@ -40,8 +43,8 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		// The server, which counts reloads, is made after the files it reads.
 		report: func(name string, e reload.Event) { p.report(ctx, name, e) },
 	}
-	ring, keysErr := openFile(files, keysFile, reload.Config[*keys.Ring]{
-		Path: settings.KeysFile, Load: keys.LoadWith(whileAway(signers)), Accept: acceptKeys(settings),
+	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
+		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 	})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
@@ -53,13 +56,13 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		inFile("headers for traces", tracesErr),
 	)
 	if err == nil {
-		err = fits(ring.Current(), settings)
+		err = fits(keySets.Current().manifest, settings)
 	}
 	if err == nil {
 		p.Server, err = New(Config{
 			Issuer: settings.Issuer, Audience: settings.Audience,
 			Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
-			Keys: ring.Current, Organizations: registry.Current, Customers: directory,
+			Keys: func() *keys.Ring { return keySets.Current().ring }, Organizations: registry.Current, Customers: directory,
 			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
 			StrangerRate: settings.StrangerRate, StrangerBurst: settings.StrangerBurst,
 			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
@@ -75,8 +78,8 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 
 // fits checks the settings against the policy of the keys: no session may be
 // asked for that no key may sign.
-func fits(ring *keys.Ring, settings Settings) error {
-	if longest := ring.Manifest().Policy.MaxLifetime; settings.MaxSessionLifetime > longest {
+func fits(manifest *keys.Manifest, settings Settings) error {
+	if longest := manifest.Policy.MaxLifetime; settings.MaxSessionLifetime > longest {
 		return fmt.Errorf("%s_MAX_SESSION_LIFETIME is %s, but the key manifest's policy has max_lifetime %s; lower the one or raise the other",
 			settingsPrefix, settings.MaxSessionLifetime, longest)
 	}
@@ -90,44 +93,66 @@ func inFile(what string, err error) error {
 	return fmt.Errorf("loading %s: %w", what, err)
 }
 
-// acceptKeys returns what may refuse a later key manifest: one that would make
-// tokens invalid or keep invalid ones good, or that does not fit the settings.
-// The error has all that is wrong.
-func acceptKeys(settings Settings) func(old, next *keys.Ring) error {
-	return func(old, next *keys.Ring) error {
-		return errors.Join(early(next), safeStep(old, next), fits(next, settings))
+// A keySet is a version of the key manifest on its way into use: it is parsed,
+// checked, and only then are its signers opened.
+type keySet struct {
+	manifest *keys.Manifest
+	ring     *keys.Ring // nil until the signers are opened
+}
+
+func parseKeys(r io.Reader) (*keySet, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxKeysFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading manifest: %w", err)
+	}
+	manifest, err := keys.ParseManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	return &keySet{manifest: manifest}, nil
+}
+
+// acceptKeys returns the check of a later key manifest. It refuses one that
+// would make tokens invalid or keep invalid ones good, and one that does not
+// fit the settings. The error lists all that is wrong.
+func acceptKeys(settings Settings) func(old, next *keySet) error {
+	return func(old, next *keySet) error {
+		return errors.Join(early(next.manifest), safeStep(old.manifest, next.manifest), fits(next.manifest, settings))
 	}
 }
 
-// early refuses a manifest of the future, for as long as it is one. A step is
-// judged by the time at which it was made, and by that of a clock that is wrong
-// by a year all keys that are good now may seem to be over.
-func early(next *keys.Ring) error {
-	m := next.Manifest()
-	ahead := time.Until(m.CreatedAt)
-	if ahead <= m.Policy.Skew {
+// early refuses a manifest from the future, for as long as it is one. A step is
+// judged by the time at which it was made, and judged by a clock that is a year
+// ahead all keys that are good now may seem to have expired.
+func early(next *keys.Manifest) error {
+	ahead := time.Until(next.CreatedAt)
+	if ahead <= next.Policy.Skew {
 		return nil
 	}
 	return fmt.Errorf("created: created_at is %s, %s from now; a clock is wrong, here or where the manifest was made: "+
-		"put the version before back, and set that clock right", m.CreatedAt.Format(time.RFC3339), ahead.Round(time.Second))
+		"put the previous version back, and correct that clock", next.CreatedAt.Format(time.RFC3339), ahead.Round(time.Second))
 }
 
-// safeStep judges by the time the manifest was made, as every replica does, and
-// not by its own clock, so that all of them decide alike.
-func safeStep(old, next *keys.Ring) error {
-	return keys.Check(old.Manifest(), next.Manifest(), next.Manifest().CreatedAt).Err()
+// safeStep judges by the time the manifest was made, not by the clock of this
+// replica, so that all replicas decide alike.
+func safeStep(old, next *keys.Manifest) error {
+	return keys.Check(old, next, next.CreatedAt).Err()
 }
 
-// whileAway marks the errors of signers as ones that may pass, as when the PIN
-// of a device is corrected: they must not keep a manifest out for good. A device
-// that is away is no error.
-func whileAway(open keys.OpenSigner) keys.OpenSigner {
-	if open == nil {
-		return nil
+// openKeys returns the last step, which opens the signers of a manifest. An
+// error of a signer may pass, as when the PIN of a device is corrected, so it
+// does not refuse a manifest for good. A device that is away is no error.
+func openKeys(open keys.OpenSigner) func(*keySet) error {
+	transient := open
+	if open != nil {
+		transient = func(uri string, public *jwk.Key) (keys.Signer, error) {
+			signer, err := open(uri, public)
+			return signer, reload.Transient(err)
+		}
 	}
-	return func(uri string, public *jwk.Key) (keys.Signer, error) {
-		signer, err := open(uri, public)
-		return signer, reload.Transient(err)
+	return func(set *keySet) (err error) {
+		set.ring, err = keys.NewRing(set.manifest, transient)
+		return err
 	}
 }
 

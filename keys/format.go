@@ -74,16 +74,6 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// readManifest is ParseManifest for a reader, of which it reads no more than
-// it must.
-func readManifest(r io.Reader) (*Manifest, error) {
-	data, err := readAll(r)
-	if err != nil {
-		return nil, err
-	}
-	return ParseManifest(data)
-}
-
 // readAll reads what may be a manifest, or enough to see that it is too long.
 func readAll(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxManifestSize+1))

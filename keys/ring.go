@@ -3,7 +3,6 @@ package keys
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -49,21 +48,6 @@ func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 		return nil, err
 	}
 	return newRing(m.Clone(), open)
-}
-
-// Load reads a manifest of which all private parts are in the file.
-func Load(r io.Reader) (*Ring, error) { return LoadWith(nil)(r) }
-
-// LoadWith returns a function like [Load] that finds private parts which are
-// elsewhere with open.
-func LoadWith(open OpenSigner) func(io.Reader) (*Ring, error) {
-	return func(r io.Reader) (*Ring, error) {
-		m, err := readManifest(r)
-		if err != nil {
-			return nil, err
-		}
-		return newRing(m, open)
-	}
 }
 
 // newRing takes over a manifest that is valid.

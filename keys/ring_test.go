@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 
 func mustRing(t testing.TB) *keys.Ring {
 	t.Helper()
-	ring, err := keys.LoadWith(nobody)(bytes.NewReader(golden(t)))
+	ring, err := keys.NewRing(parse(t, golden(t)), nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,28 +263,6 @@ func TestAwayAsksAgain(t *testing.T) {
 			t.Errorf("%d attempts, want one every 10 seconds", got)
 		}
 	})
-}
-
-func TestLoad(t *testing.T) {
-	t.Parallel()
-	m, err := keys.Init(keys.DefaultPolicy(), time.Now(), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := keys.Load(bytes.NewReader(m.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ring.SigningKey(time.Now()); err != nil {
-		t.Error(err)
-	}
-	if _, err := keys.Load(strings.NewReader("{}")); err == nil {
-		t.Error("empty manifest: no error")
-	}
-	broken := errors.New("disk on fire")
-	if _, err := keys.Load(iotest.ErrReader(broken)); !errors.Is(err, broken) {
-		t.Errorf("got %v, want %v", err, broken)
-	}
 }
 
 func TestPublishedKey(t *testing.T) {

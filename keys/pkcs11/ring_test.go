@@ -3,7 +3,6 @@
 package pkcs11_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -34,7 +33,7 @@ func TestSoftHSMManifest(t *testing.T) {
 		m, err := keys.Init(policy, time.Now(), true)
 		must(t, err)
 		m.Keys[0].Public, m.Keys[0].Private, m.Keys[0].Signer = public, nil, uri
-		ring, err := keys.LoadWith(d.Open)(bytes.NewReader(m.Encode()))
+		ring, err := keys.NewRing(m, d.Open)
 		must(t, err)
 		key, err := ring.SigningKey(time.Now())
 		must(t, err)

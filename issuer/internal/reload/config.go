@@ -26,6 +26,12 @@ type Config[T any] struct {
 	// does not ask it: there is nothing in use yet.
 	Accept func(old, next T) error
 
+	// Prepare makes a version ready that was loaded and accepted, the last step
+	// before it comes into use: work with effects outside of this process
+	// belongs here, as a refused version never gets so far. An error refuses the
+	// version, as one of Load does. Nil prepares nothing.
+	Prepare func(next T) error
+
 	// Poll is how often the file is compared even if nothing was seen to
 	// happen to it; zero means 10 seconds.
 	Poll time.Duration

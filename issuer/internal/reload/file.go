@@ -104,6 +104,8 @@ func (f *File[T]) look(ctx context.Context, force bool) (event Event, notable bo
 		if err := f.accept(next); err != nil {
 			// Time alone may change the answer, so it is asked for again.
 			found = finding{kind: Refused, err: err, sum: found.sum, retry: true}
+		} else if err := f.prepare(next); err != nil {
+			found = finding{kind: Refused, err: err, sum: found.sum, retry: isTransient(err)}
 		}
 	}
 	if ctx.Err() != nil {
@@ -131,6 +133,14 @@ func (f *File[T]) accept(next T) error {
 		return nil
 	}
 	return f.config.Accept(*old, next)
+}
+
+// prepare makes an accepted version ready.
+func (f *File[T]) prepare(next T) error {
+	if f.config.Prepare == nil {
+		return nil
+	}
+	return f.config.Prepare(next)
 }
 
 // use puts a version to use.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -168,19 +169,27 @@ func TestSameSizeSameTime(t *testing.T) {
 	})
 }
 
-// A version that is only too early comes into use when its time has come.
+// A version that is only too early comes into use when its time has come, and
+// is not prepared before.
 func TestAcceptIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	errEarly := errors.New("too early")
 	var accepted [2]string
-	config := reload.Config[string]{Accept: func(old, next string) error {
-		// The clock of a bubble starts with the year 2000.
-		if time.Now().Before(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) {
-			return errEarly
-		}
-		accepted = [2]string{old, next}
-		return nil
-	}}
+	var prepared []string
+	config := reload.Config[string]{
+		Accept: func(old, next string) error {
+			// The clock of a bubble starts with the year 2000.
+			if time.Now().Before(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) {
+				return errEarly
+			}
+			accepted = [2]string{old, next}
+			return nil
+		},
+		Prepare: func(next string) error {
+			prepared = append(prepared, next)
+			return nil
+		},
+	}
 	polled(t, config, func(t *testing.T, x *fixture) {
 		write(t, x.path, "two")
 		polls(20)
@@ -189,11 +198,17 @@ func TestAcceptIsAskedAgain(t *testing.T) {
 		if got, status := x.Current(), x.Status(); got != "one" || status.Refusals != 1 {
 			t.Errorf("got %q and the status %+v, want the old version and one refusal", got, status)
 		}
+		if !slices.Equal(prepared, []string{"one"}) {
+			t.Errorf("while it is refused, %q were prepared", prepared)
+		}
 		polls(20)
 		x.expect(t, reload.Replaced, nil)
 		x.silent(t)
 		if got := x.Current(); got != "two" || accepted != [2]string{"one", "two"} {
 			t.Errorf("got %q, and Accept was asked about %q", got, accepted)
+		}
+		if !slices.Equal(prepared, []string{"one", "two"}) {
+			t.Errorf("%q were prepared, want each version once", prepared)
 		}
 	})
 }

@@ -2,7 +2,7 @@ package reload
 
 import "errors"
 
-// Transient marks an error of [Config.Load] that is not the file's fault, such
+// Transient marks an error of [Config.Load] or [Config.Prepare] that is not the file's fault, such
 // as that of a device that is away: the same version may be good at the next
 // look. Its text stays the same.
 func Transient(err error) error {
