@@ -105,7 +105,7 @@ const signTimeout = 3 * time.Second
 // sign makes the token and counts how that went.
 func (s *Server) sign(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
 	start := time.Now()
-	if _, local := key.Signer.(*keys.PrivateKey); !local {
+	if !key.Local {
 		limited, cancel := context.WithTimeout(ctx, signTimeout)
 		defer cancel()
 		ctx = limited

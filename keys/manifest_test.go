@@ -312,7 +312,10 @@ func TestPrivateKeyIsRedacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range m.Keys[:3] {
-		signing := &keys.SigningKey{Public: k.Public, Signer: k.Private}
+		signing, err := ring.SigningKey(k.ActivateAt)
+		if err != nil || signing.Public != k.Public {
+			t.Fatalf("got %v, %v, want key %s", signing, err, k.ID())
+		}
 		hidden := struct{ key *keys.PrivateKey }{k.Private}
 		copied := struct{ key keys.PrivateKey }{*k.Private}
 		for _, v := range []any{hidden, &hidden, copied, k.Private, *k.Private, k, *k, m, *m, ring, signing, *signing, []any{k.Private}} {

@@ -28,7 +28,12 @@ type Ring struct {
 type SigningKey struct {
 	// Public names the key and its algorithm.
 	Public *jwk.Key
+	// Signer signs with the key. Its ES256 signatures are low-S, whatever made
+	// them: see [jwk.IsLowS].
 	Signer Signer
+	// Local means that the private part is in this process, so that signing
+	// never waits.
+	Local bool
 	// LatestExpiry is the latest exp that a token of the key may have: rule 3.
 	LatestExpiry time.Time
 }
@@ -37,6 +42,7 @@ type SigningKey struct {
 type signing struct {
 	SigningKey
 	from, until time.Time
+	late        *lateSigner // nil unless it was away when the ring was made
 }
 
 // NewRing validates the manifest and makes it ready. Keys whose private part
@@ -63,7 +69,7 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 		}
 		switch {
 		case k.Private != nil:
-			s.Signer = k.Private
+			s.Signer, s.Local = k.Private, true
 		case k.Signer == "" || !now.Before(s.until):
 			continue
 		case open == nil:
@@ -71,9 +77,12 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 			return nil, fmt.Errorf("key %q: this program has no support for signers of the kind %q", k.ID(), scheme)
 		default:
 			var err error
-			if s.Signer, err = openSigner(open, k); err != nil {
+			if s.Signer, s.late, err = openSigner(open, k); err != nil {
 				return nil, err
 			}
+		}
+		if k.Public.Algorithm() == jwk.ES256 {
+			s.Signer = lowS{s.Signer}
 		}
 		r.signing = append(r.signing, s)
 	}
@@ -81,7 +90,7 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 }
 
 //nolint:ireturn // what opened it knows
-func openSigner(open OpenSigner, k *Key) (Signer, error) {
+func openSigner(open OpenSigner, k *Key) (Signer, *lateSigner, error) {
 	named := func() (Signer, error) {
 		signer, err := open(k.Signer, k.Public)
 		if err != nil {
@@ -91,9 +100,10 @@ func openSigner(open OpenSigner, k *Key) (Signer, error) {
 	}
 	signer, err := named()
 	if errors.Is(err, ErrSignerAway) {
-		return &lateSigner{open: named, err: err, asked: time.Now()}, nil
+		late := &lateSigner{open: named, err: err, asked: time.Now()}
+		return late, late, nil
 	}
-	return signer, err
+	return signer, nil, err
 }
 
 // Away returns why the signers that were away when the ring was made are so
@@ -103,8 +113,8 @@ func openSigner(open OpenSigner, k *Key) (Signer, error) {
 func (r *Ring) Away() []error {
 	var away []error
 	for i := range r.signing {
-		if l, ok := r.signing[i].Signer.(*lateSigner); ok {
-			if err := l.away(); err != nil {
+		if late := r.signing[i].late; late != nil {
+			if err := late.away(); err != nil {
 				away = append(away, err)
 			}
 		}

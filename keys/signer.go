@@ -19,7 +19,7 @@ type Signer interface {
 	// Sign returns the JWS Signature of the JWS Signing Input (RFC 7515,
 	// Section 5.1), in the form of the key's algorithm: for ES256 that is R‖S
 	// in 64 bytes (RFC 7518, Section 3.4), not the DER of X.509 and of most
-	// devices. It neither keeps nor changes signingInput; the signature is the
+	// devices, and s may be above n/2: a [Ring] replaces it. It neither keeps nor changes signingInput; the signature is the
 	// caller's. An error means that nothing was signed, and a retry is safe.
 	Sign(ctx context.Context, signingInput []byte) (signature []byte, err error)
 }
@@ -33,6 +33,19 @@ type OpenSigner func(uri string, public *jwk.Key) (Signer, error)
 // ErrSignerAway is that a device or service does not answer, or has no such
 // token now. It is not the manifest's fault, and may pass.
 var ErrSignerAway = errors.New("the signer cannot be reached")
+
+// A lowS is a signer of ES256 whose signatures are low-S. A [Ring] signs with no
+// other, so it is the one place where this is seen to.
+type lowS struct{ Signer }
+
+// Sign implements [Signer].
+func (l lowS) Sign(ctx context.Context, signingInput []byte) ([]byte, error) {
+	signature, err := l.Signer.Sign(ctx, signingInput)
+	if err == nil {
+		jwk.NormalizeS(signature)
+	}
+	return signature, err
+}
 
 var errDER = errors.New("signature is not the DER form of two 256-bit numbers")
 

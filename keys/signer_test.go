@@ -15,6 +15,7 @@ import (
 	"errors"
 	"math/big"
 	"testing"
+	"time"
 
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
@@ -284,4 +285,80 @@ func BenchmarkSign(b *testing.B) {
 			})
 		}
 	}
+}
+
+// TestLowS signs with a key of the manifest, and with devices that always
+// return one of the two spellings.
+func TestLowS(t *testing.T) {
+	t.Parallel()
+	private, err := keys.GenerateKey(jwk.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := keys.Init(keys.DefaultPolicy(), time.Now(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Remote{Signer: "kms:1", Public: private.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		manifest *keys.Manifest
+		open     keys.OpenSigner
+	}{
+		"in the manifest":       {local, nil},
+		"device that is high-S": {remote, func(string, *jwk.Key) (keys.Signer, error) { return oneSpelling{private, true}, nil }},
+		"device that is low-S":  {remote, func(string, *jwk.Key) (keys.Signer, error) { return oneSpelling{private, false}, nil }},
+		"device that is back": {remote, func() keys.OpenSigner {
+			away := true
+			return func(string, *jwk.Key) (keys.Signer, error) {
+				if away {
+					away = false
+					return nil, keys.ErrSignerAway
+				}
+				return oneSpelling{private, true}, nil
+			}
+		}()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ring, err := keys.NewRing(tc.manifest, tc.open)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, err := ring.SigningKey(time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key.Local != (tc.open == nil) {
+				t.Errorf("Local is %v", key.Local)
+			}
+			for i := range byte(64) {
+				input := []byte{i}
+				signature, err := key.Signer.Sign(t.Context(), input)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !jwk.IsLowS(signature) || !verified(t, key.Public.Public(), input, signature) {
+					t.Fatalf("signature %x is high-S or does not verify", signature)
+				}
+			}
+		})
+	}
+}
+
+// oneSpelling is a device that makes only high-S or only low-S signatures.
+type oneSpelling struct {
+	private *keys.PrivateKey
+	high    bool
+}
+
+func (o oneSpelling) Sign(ctx context.Context, input []byte) ([]byte, error) {
+	signature, err := o.private.Sign(ctx, input)
+	if err == nil && jwk.IsLowS(signature) == o.high {
+		s := new(big.Int).SetBytes(signature[32:])
+		s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
+	}
+	return signature, err
 }

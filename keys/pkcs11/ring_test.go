@@ -50,6 +50,13 @@ func TestSoftHSMManifest(t *testing.T) {
 		if err != nil || session.KeyID != public.ID() {
 			t.Errorf("%s: got %+v, %v", algorithm, session, err)
 		}
+		for i := range byte(32) {
+			signature, err := key.Signer.Sign(t.Context(), []byte{i})
+			must(t, err)
+			if algorithm == jwk.ES256 && !jwk.IsLowS(signature) {
+				t.Errorf("signature %x is high-S", signature)
+			}
+		}
 		// The other key of the manifest is not in the device.
 		m.Keys[0].Public = m.Keys[1].Public
 		m.Keys = m.Keys[:1]
