@@ -172,13 +172,7 @@ func (r *rotation) rollback() error {
 	if current == nil {
 		return errors.New("no key signs, so there is nothing to go back from; rotate instead")
 	}
-	var before *Key
-	for _, k := range r.m.Keys {
-		older := r.usable(k) && !r.retired(k) && newestFirst(current, k) < 0
-		if older && (before == nil || newestFirst(k, before) < 0) {
-			before = k
-		}
-	}
+	before := r.m.newest(func(k *Key) bool { return r.usable(k) && !r.retired(k) && newestFirst(current, k) < 0 })
 	if before == nil {
 		return errors.New("no earlier key is left that consumers still hold; activate a next key instead")
 	}

@@ -36,7 +36,7 @@ func Example() {
 		return
 	}
 	// What a consumer sees: the key by its ID, out of the JWK Set.
-	public := ring.PublishedKey(key.Public.ID(), time.Now())
+	public := manifest.PublishedKey(key.Public.ID(), time.Now())
 	fmt.Println(ed25519.Verify(public.Public().(ed25519.PublicKey), input, signature))
 	for _, k := range ring.Manifest().Keys {
 		fmt.Println(ring.Manifest().StateAt(k, time.Now()), k.Private)

@@ -3,7 +3,6 @@ package keys
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,8 +18,8 @@ var ErrNoSigningKey = errors.New("no key may sign now")
 // safe for concurrent use; a new manifest is a new Ring.
 type Ring struct {
 	manifest *Manifest
-	signing  []signing // the newest first
-	byID     map[string]*Key
+	signers  map[*Key]*SigningKey // of the keys of the manifest that can sign
+	late     []*lateSigner
 	document atomic.Pointer[segment]
 }
 
@@ -38,13 +37,6 @@ type SigningKey struct {
 	LatestExpiry time.Time
 }
 
-// signing is a key and when it may sign: from, and before until.
-type signing struct {
-	SigningKey
-	from, until time.Time
-	late        *lateSigner // nil unless it was away when the ring was made
-}
-
 // NewRing validates the manifest and makes it ready. Keys whose private part
 // is elsewhere are opened now, except those that ceased to sign before now.
 // One that is away is opened when it is to sign; see [Ring.Away]. With a nil
@@ -59,38 +51,39 @@ func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 // newRing takes over a manifest that is valid.
 func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	now := time.Now()
-	r := &Ring{manifest: m, byID: make(map[string]*Key, len(m.Keys))}
-	for _, k := range slices.SortedFunc(slices.Values(m.Keys), newestFirst) {
-		r.byID[k.ID()] = k
-		s := signing{
-			SigningKey: SigningKey{Public: k.Public, LatestExpiry: k.LatestExpiry(m.Policy)},
-			from:       k.ActivateAt,
-			until:      k.signsUntil(),
-		}
+	r := &Ring{manifest: m, signers: make(map[*Key]*SigningKey, len(m.Keys))}
+	for _, k := range m.Keys {
+		var signer Signer
+		var err error
 		switch {
 		case k.Private != nil:
-			s.Signer, s.Local = k.Private, true
-		case k.Signer == "" || !now.Before(s.until):
+			signer = k.Private
+		case k.Signer == "" || !now.Before(k.signsUntil()):
 			continue
-		case open == nil:
-			scheme, _, _ := strings.Cut(k.Signer, ":")
-			return nil, fmt.Errorf("key %q: this program has no support for signers of the kind %q", k.ID(), scheme)
 		default:
-			var err error
-			if s.Signer, s.late, err = openSigner(open, k); err != nil {
-				return nil, err
-			}
+			signer, err = r.open(open, k)
+		}
+		if err != nil {
+			return nil, err
 		}
 		if k.Public.Algorithm() == jwk.ES256 {
-			s.Signer = lowS{s.Signer}
+			signer = lowS{signer}
 		}
-		r.signing = append(r.signing, s)
+		r.signers[k] = &SigningKey{
+			Public: k.Public, Signer: signer, Local: k.Private != nil, LatestExpiry: k.LatestExpiry(m.Policy),
+		}
 	}
 	return r, nil
 }
 
-//nolint:ireturn // what opened it knows
-func openSigner(open OpenSigner, k *Key) (Signer, *lateSigner, error) {
+// open opens the signer of a key whose private part is elsewhere.
+//
+//nolint:ireturn // which one it is, only open knows
+func (r *Ring) open(open OpenSigner, k *Key) (Signer, error) {
+	if open == nil {
+		scheme, _, _ := strings.Cut(k.Signer, ":")
+		return nil, fmt.Errorf("key %q: this program has no support for signers of the kind %q", k.ID(), scheme)
+	}
 	named := func() (Signer, error) {
 		signer, err := open(k.Signer, k.Public)
 		if err != nil {
@@ -101,9 +94,10 @@ func openSigner(open OpenSigner, k *Key) (Signer, *lateSigner, error) {
 	signer, err := named()
 	if errors.Is(err, ErrSignerAway) {
 		late := &lateSigner{open: named, err: err, asked: time.Now()}
-		return late, late, nil
+		r.late = append(r.late, late)
+		return late, nil
 	}
-	return signer, nil, err
+	return signer, err
 }
 
 // Away returns why the signers that were away when the ring was made are so
@@ -112,11 +106,9 @@ func openSigner(open OpenSigner, k *Key) (Signer, *lateSigner, error) {
 // and without waiting for the answer.
 func (r *Ring) Away() []error {
 	var away []error
-	for i := range r.signing {
-		if late := r.signing[i].late; late != nil {
-			if err := late.away(); err != nil {
-				away = append(away, err)
-			}
+	for _, late := range r.late {
+		if err := late.away(); err != nil {
+			away = append(away, err)
 		}
 	}
 	return away
@@ -128,45 +120,36 @@ func (r *Ring) Manifest() *Manifest { return r.manifest }
 // SigningKey returns the key that signs at t, that of [Manifest.CurrentAt]. It
 // allocates nothing. The error wraps [ErrNoSigningKey].
 func (r *Ring) SigningKey(t time.Time) (*SigningKey, error) {
-	for i := range r.signing {
-		if s := &r.signing[i]; !t.Before(s.from) && t.Before(s.until) {
-			return &s.SigningKey, nil
-		}
+	if key := r.signers[r.manifest.CurrentAt(t)]; key != nil {
+		return key, nil
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNoSigningKey, r.whyNot(t))
 }
 
 // whyNot says why no key signs at t: what is to come, or else what was last.
 func (r *Ring) whyNot(t time.Time) string {
-	if len(r.signing) == 0 {
-		return "the manifest has no private part of a key that may still sign; is it a public copy?"
-	}
-	// The newest first, so the last one that is still to come is the nearest.
-	var coming, last *signing
-	for i := range r.signing {
-		s := &r.signing[i]
-		if t.Before(s.from) && s.from.Before(s.until) {
-			coming = s
-		} else if last == nil || s.until.After(last.until) {
-			last = s
+	var coming, last *Key
+	for _, k := range r.manifest.Keys {
+		switch until := k.signsUntil(); {
+		case r.signers[k] == nil:
+		case t.Before(k.ActivateAt) && k.ActivateAt.Before(until):
+			if coming == nil || newestFirst(coming, k) < 0 {
+				coming = k
+			}
+		case last == nil || until.After(last.signsUntil()):
+			last = k
 		}
 	}
-	if coming != nil {
-		return fmt.Sprintf("key %q starts signing at %s", coming.Public.ID(), formatTime(coming.from))
-	}
-	if k := r.byID[last.Public.ID()]; k.revokedAt(t) {
+	switch {
+	case coming != nil:
+		return fmt.Sprintf("key %q starts signing at %s", coming.ID(), formatTime(coming.ActivateAt))
+	case last == nil:
+		return "the manifest has no private part of a key that may still sign; is it a public copy?"
+	case last.revokedAt(t):
 		return fmt.Sprintf("key %q was revoked at %s and no other is ready; activate or publish another key",
-			k.ID(), formatTime(k.RevokedAt))
+			last.ID(), formatTime(last.RevokedAt))
+	default:
+		return fmt.Sprintf("the lease of key %q ended at %s; rotate the keys, and see why no newer manifest came",
+			last.ID(), formatTime(last.signsUntil()))
 	}
-	return fmt.Sprintf("the lease of key %q ended at %s; rotate the keys, and see why no newer manifest came",
-		last.Public.ID(), formatTime(last.until))
-}
-
-// PublishedKey returns the key with that ID when it is in the JWK Set at t,
-// nil otherwise.
-func (r *Ring) PublishedKey(id string, t time.Time) *jwk.Key {
-	if k := r.byID[id]; k != nil && k.publishedAt(t) {
-		return k.Public
-	}
-	return nil
 }

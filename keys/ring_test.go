@@ -267,18 +267,17 @@ func TestAwayAsksAgain(t *testing.T) {
 
 func TestPublishedKey(t *testing.T) {
 	t.Parallel()
-	ring := mustRing(t)
-	m := ring.Manifest()
+	m := parse(t, golden(t))
 	for event := m.NextEvent(time.Time{}); !event.IsZero(); event = m.NextEvent(event) {
 		for _, now := range []time.Time{event.Add(-time.Second), event} {
 			for _, k := range m.Keys {
-				if got, want := ring.PublishedKey(k.ID(), now), m.PublishedAt(now).Key(k.ID()); got != want {
+				if got, want := m.PublishedKey(k.ID(), now), m.PublishedAt(now).Key(k.ID()); got != want {
 					t.Errorf("%v: got %v, want %v", now, got, want)
 				}
 			}
 		}
 	}
-	if ring.PublishedKey("other", m.CreatedAt) != nil {
+	if m.PublishedKey("other", m.CreatedAt) != nil {
 		t.Error("a key that does not exist is published")
 	}
 }
@@ -337,7 +336,8 @@ func TestJWKSetConcurrently(t *testing.T) {
 func TestHotPathAllocatesNothing(t *testing.T) {
 	ring := mustRing(t)
 	now := ring.Manifest().CreatedAt
-	id := ring.Manifest().Keys[next].ID()
+	m := ring.Manifest()
+	id := m.Keys[next].ID()
 	ring.JWKSet(now)
 	for name, f := range map[string]func(){
 		"SigningKey": func() {
@@ -345,7 +345,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"PublishedKey": func() { ring.PublishedKey(id, now) },
+		"PublishedKey": func() { m.PublishedKey(id, now) },
 		"JWKSet":       func() { ring.JWKSet(now) },
 	} {
 		if got := testing.AllocsPerRun(100, f); got != 0 {
@@ -366,11 +366,11 @@ func BenchmarkSigningKey(b *testing.B) {
 }
 
 func BenchmarkPublishedKey(b *testing.B) {
-	ring := mustRing(b)
-	now, id := ring.Manifest().CreatedAt, ring.Manifest().Keys[retired].ID()
+	m := mustRing(b).Manifest()
+	now, id := m.CreatedAt, m.Keys[retired].ID()
 	b.ReportAllocs()
 	for b.Loop() {
-		if ring.PublishedKey(id, now) == nil {
+		if m.PublishedKey(id, now) == nil {
 			b.Fatal("not published")
 		}
 	}

@@ -57,8 +57,7 @@ func advance(m *Manifest, now time.Time, generate generator, change func(*rotati
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	own := func(k *Key) bool { return !k.Imported }
-	if slices.ContainsFunc(m.Keys, own) && !slices.ContainsFunc(m.Keys, (*Key).signable) {
+	if own := func(k *Key) bool { return !k.Imported }; m.isPublic() && slices.ContainsFunc(m.Keys, own) {
 		return nil, errPublicCopy
 	}
 	r := rotation{m: m.Clone(), now: now.UTC(), generate: generate}
@@ -123,18 +122,11 @@ func (r *rotation) retired(k *Key) bool {
 // current returns the key that signs or, when its lease has ended, should. One
 // that was retired is the last resort.
 func (r *rotation) current() *Key {
-	var current, retired *Key
-	for _, k := range r.m.Keys {
-		best := &current
-		if r.retired(k) {
-			best = &retired
-		}
-		active := r.usable(k) && !r.now.Before(k.ActivateAt)
-		if active && (*best == nil || newestFirst(k, *best) < 0) {
-			*best = k
-		}
-	}
-	return cmp.Or(current, retired)
+	active := func(k *Key) bool { return r.usable(k) && !r.now.Before(k.ActivateAt) }
+	return cmp.Or(
+		r.m.newest(func(k *Key) bool { return active(k) && !r.retired(k) }),
+		r.m.newest(active),
+	)
 }
 
 // upcoming returns the keys that are still to sign, the first one first.

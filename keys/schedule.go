@@ -50,8 +50,8 @@ func (s State) String() string {
 	}
 }
 
-// StateAt returns what k, one of m.Keys, is at t. Where m is a public copy,
-// without a private part of any key, the current key is told as well.
+// StateAt returns what k, one of m.Keys, is at t. In a public copy, without any
+// private part, a key is current as it is in the original.
 func (m *Manifest) StateAt(k *Key, t time.Time) State {
 	switch {
 	case k.revokedAt(t):
@@ -62,12 +62,15 @@ func (m *Manifest) StateAt(k *Key, t time.Time) State {
 		return Scheduled
 	case !k.Imported && t.Before(k.ActivateAt):
 		return Next
-	case k == m.newest(t, slices.ContainsFunc(m.Keys, (*Key).signable)):
+	case k == m.CurrentAt(t), m.isPublic() && k == m.newest(func(k *Key) bool { return k.inForce(t) }):
 		return Current
 	default:
 		return Retired
 	}
 }
+
+// isPublic reports whether no key can sign, as in a public copy.
+func (m *Manifest) isPublic() bool { return !slices.ContainsFunc(m.Keys, (*Key).signable) }
 
 func (k *Key) revokedAt(t time.Time) bool {
 	return !k.RevokedAt.IsZero() && !t.Before(k.RevokedAt)
@@ -94,17 +97,24 @@ func (k *Key) signsUntil() time.Time {
 	return k.SignUntil
 }
 
+// inForce reports whether the lease of the key covers t.
+func (k *Key) inForce(t time.Time) bool {
+	return !k.Imported && !t.Before(k.ActivateAt) && t.Before(k.signsUntil())
+}
+
 // CurrentAt returns the key that signs at t, or nil: of the keys that have a
 // private part and may sign, the one that was activated last. Every replica
-// with the same manifest comes to the same one.
-func (m *Manifest) CurrentAt(t time.Time) *Key { return m.newest(t, true) }
+// with the same manifest selects the same key.
+func (m *Manifest) CurrentAt(t time.Time) *Key {
+	return m.newest(func(k *Key) bool { return k.signable() && k.inForce(t) })
+}
 
-func (m *Manifest) newest(t time.Time, signable bool) *Key {
+// newest returns the key that was activated last of those that qualify, or nil.
+// Whatever selects a key to sign selects it here.
+func (m *Manifest) newest(qualifies func(*Key) bool) *Key {
 	var newest *Key
 	for _, k := range m.Keys {
-		switch {
-		case k.Imported, signable && !k.signable(), t.Before(k.ActivateAt), !t.Before(k.signsUntil()):
-		case newest == nil, newestFirst(k, newest) < 0:
+		if qualifies(k) && (newest == nil || newestFirst(k, newest) < 0) {
 			newest = k
 		}
 	}
@@ -152,8 +162,7 @@ func (m *Manifest) PublishedAt(t time.Time) *jwk.Set {
 }
 
 // PublishedKey returns the key with that ID when it is in the JWK Set at t,
-// nil otherwise. It compares the IDs of at most 64 keys; [Ring.PublishedKey]
-// is for every request.
+// and nil otherwise.
 func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	for _, k := range m.Keys {
 		if k.ID() == id && k.publishedAt(t) {
