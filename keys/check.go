@@ -50,7 +50,7 @@ import (
 // private part: it is made of [jwk.Key], which has none.
 func Check(old, next *Manifest, now time.Time) Verdict {
 	c := check{old: old, next: next, now: now, policy: next.Policy}
-	for _, err := range next.find(false) {
+	for _, err := range next.problems() {
 		c.add(Finding{Rule: "manifest", Message: err.Error(), Fix: "correct the manifest; nothing else was checked"})
 	}
 	if len(c.verdict) > 0 {
@@ -88,19 +88,7 @@ type check struct {
 	verdict   Verdict
 }
 
-func (c *check) add(f Finding) { c.verdict = append(c.verdict, f) }
-
-// late adds a finding when got is before earliest. The texts may refer to
-// both: %[1]s is got, %[2]s is earliest.
-func (c *check) late(rule string, k *Key, got, earliest time.Time, message, fix string) {
-	if !got.Before(earliest) {
-		return
-	}
-	c.add(Finding{
-		Rule: rule, KeyID: k.ID(), By: earliest.Sub(got),
-		Message: fmt.Sprintf(message, formatTime(got), formatTime(earliest)), Fix: fix,
-	})
-}
+func (c *check) add(findings ...Finding) { c.verdict = append(c.verdict, findings...) }
 
 // direct reports whether nothing was published between old and next.
 func (c *check) direct() bool {
@@ -185,8 +173,8 @@ func (c *check) dropped() {
 		if !k.RevokedAt.IsZero() {
 			why = "a file that still has it could bring it back until %[2]s"
 		}
-		c.late("dropped", k, c.now, k.RemoveAt, "it is left out at %[1]s: "+why,
-			"keep the key in the manifest until its remove_at; rotating drops it then")
+		c.add(k.tooEarly("dropped", c.now, k.RemoveAt, "it is left out at %[1]s: "+why,
+			"keep the key in the manifest until its remove_at; rotating drops it then")...)
 	}
 }
 
@@ -229,24 +217,24 @@ func (c *check) unchanged(before, k *Key) {
 // renewal checks that remove_at never moves to an earlier instant, and that
 // the news of a later one arrives in time.
 func (c *check) renewal(before, k *Key) {
-	c.late("rule-3", k, k.RemoveAt, before.RemoveAt,
+	c.add(k.tooEarly("rule-3", k.RemoveAt, before.RemoveAt,
 		"remove_at is %[1]s, but tokens were signed for as long as the key stays until %[2]s",
-		"put remove_at back; it may only move to a later instant")
+		"put remove_at back; it may only move to a later instant")...)
 	if !c.direct() || !k.RemoveAt.After(before.RemoveAt) || !c.now.Before(k.signsUntil()) {
 		return
 	}
-	c.late("renewal", k, before.RemoveAt, c.now.Add(c.policy.Propagation+c.policy.Skew),
+	c.add(k.tooEarly("renewal", before.RemoveAt, c.now.Add(c.policy.Propagation+c.policy.Skew),
 		"its remove_at is put off, but a replica that has not heard of that takes it out of the JWK Set at %[1]s; the last one hears at %[2]s",
-		"let the key go, and publish a new one")
+		"let the key go, and publish a new one")...)
 }
 
 // published checks rule 1 for when the key is really published. Where nothing
 // of that changed, it is what the policy of next says.
 func (c *check) published(before, k *Key) {
-	lead, published := c.policy.lead(), k.PublishAt
+	policy, published := c.policy, k.PublishAt
 	switch isNew := before == nil || before.PublishAt.After(c.now); {
 	case !isNew && !k.ActivateAt.Before(before.ActivateAt):
-		lead = c.next.Policy.lead()
+		policy = c.next.Policy
 	case !isNew, c.old == nil && !c.direct():
 	case c.old == nil:
 		if !c.anyBootstrap() {
@@ -257,12 +245,7 @@ func (c *check) published(before, k *Key) {
 	default:
 		published = later(published, c.now)
 	}
-	if k.Bootstrap {
-		return
-	}
-	c.late("rule-1", k, k.ActivateAt, published.Add(lead),
-		"it starts signing at %[1]s, but a consumer's cache may lack it until %[2]s (publication + propagation + cache + skew): its tokens would be refused",
-		"set activate_at to the later instant")
+	c.add(k.rule1(published, policy)...)
 }
 
 // anyBootstrap reports whether no consumer exists yet.
@@ -289,22 +272,20 @@ func (c *check) brought(k *Key) time.Time {
 	if c.direct() {
 		since, published = c.next.CreatedAt, later(published, c.now)
 	}
-	c.late("rule-1", k, k.PublishAt, since,
+	c.add(k.tooEarly("rule-1", k.PublishAt, since,
 		"publish_at is %[1]s, but nobody saw the key before %[2]s",
-		"set publish_at to created_at or later")
+		"set publish_at to created_at or later")...)
 	return published
 }
 
 // promises checks rule 2, and that no promise is forgotten.
 func (c *check) promises(before, k *Key) {
 	if before != nil {
-		c.late("lease", k, k.PromisedUntil, later(before.PromisedUntil, before.SignUntil),
+		c.add(k.tooEarly("lease", k.PromisedUntil, later(before.PromisedUntil, before.SignUntil),
 			"promised_until is %[1]s, but a replica that was cut off may sign until %[2]s, as the version before said",
-			"set promised_until to the later instant; only sign_until may be cut short")
+			"set promised_until to the later instant; only sign_until may be cut short")...)
 	}
-	c.late("rule-2", k, k.RemoveAt, k.PromisedUntil.Add(c.policy.linger()),
-		"it leaves the JWK Set at %[1]s, but its last token may live until %[2]s (promised_until + max_lifetime + 2 * skew): it would be refused",
-		"set remove_at to the later instant")
+	c.add(k.rule2(c.policy)...)
 }
 
 func (c *check) signing() {

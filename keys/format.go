@@ -65,11 +65,11 @@ func ParseManifest(data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("reading manifest: %w", err)
 	}
 	m, problems := f.manifest()
-	if len(problems) == 0 {
-		problems = m.problems()
-	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
+	}
+	if err := m.Validate(); err != nil {
+		return nil, err
 	}
 	return m, nil
 }

@@ -49,12 +49,6 @@ func DefaultPolicy() Policy {
 	}
 }
 
-// lead is how long a key is published before it may sign: rule 1.
-func (p Policy) lead() time.Duration { return p.Propagation + p.Cache + p.Skew }
-
-// linger is how long a key is published after it may sign: rule 2.
-func (p Policy) linger() time.Duration { return p.MaxLifetime + 2*p.Skew }
-
 func (p Policy) problems() []error {
 	var problems []error
 	add := func(format string, args ...any) {

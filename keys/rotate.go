@@ -98,7 +98,7 @@ func (p Policy) period() time.Duration {
 // stay is how long a key is published after its lease: what rule 2 demands,
 // and long enough that a renewal at the last moment still reaches all replicas
 // before they take the key out.
-func (p Policy) stay() time.Duration { return max(p.linger(), p.Propagation+p.Skew) }
+func (p Policy) stay() time.Duration { return max(p.retention(), p.Propagation+p.Skew) }
 
 // drop leaves removed keys out.
 func (r *rotation) drop() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -19,15 +20,25 @@ var errNoPublic = errors.New("jwk, the public key, is missing")
 
 // Validate checks m by itself: that it is complete, that its policy is within
 // bounds, that its keys are sound, different and in order, and that they obey
-// rules 1 and 2. The error tells all that is wrong, one problem a line: which
-// key, which rule, by how much, and what would be right. Whether m may follow
-// another manifest is another question.
-func (m *Manifest) Validate() error { return errors.Join(m.problems()...) }
+// rules 1 and 2. The error lists all problems, one a line: which key, which
+// rule, by how much, and what would be right. Whether m may follow another
+// manifest is for [Check] to say.
+func (m *Manifest) Validate() error {
+	problems := m.problems()
+	if len(m.Policy.problems()) > 0 {
+		return errors.Join(problems...) // the rules depend on the policy
+	}
+	for _, k := range m.Keys {
+		if k == nil || k.Public == nil || k.Imported || len(k.problems()) > 0 {
+			continue
+		}
+		problems = append(problems, slices.Concat(k.rule1(k.PublishAt, m.Policy), k.rule2(m.Policy)).errors()...)
+	}
+	return errors.Join(problems...)
+}
 
-func (m *Manifest) problems() []error { return m.find(true) }
-
-// find leaves rules 1 and 2 out when a caller checks more than those itself.
-func (m *Manifest) find(rules bool) []error {
+// problems returns all that is wrong with m but for the rules.
+func (m *Manifest) problems() []error {
 	var problems []error
 	add := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf(format, args...))
@@ -35,33 +46,29 @@ func (m *Manifest) find(rules bool) []error {
 	if m.Version < 1 {
 		add("version is %d; the first one is 1", m.Version)
 	}
-	for _, err := range timeProblems("created_at", m.CreatedAt, true) {
-		add("%w", err)
-	}
-	policyProblems := m.Policy.problems()
-	problems = append(problems, policyProblems...)
+	problems = append(problems, timeProblems("created_at", m.CreatedAt, true)...)
+	problems = append(problems, m.Policy.problems()...)
 	if len(m.Keys) == 0 {
 		add("manifest holds no key")
 	}
 	if len(m.Keys) > maxKeys {
 		add("manifest holds %d keys; at most %d are allowed, so drop those that are removed", len(m.Keys), maxKeys)
 	}
-	problems = append(problems, m.doubles()...)
+	problems = append(problems, m.duplicates()...)
 	for i, k := range m.Keys {
 		if k == nil || k.Public == nil {
 			add("key number %d: %w", i+1, errNoPublic)
 			continue
 		}
-		name := fmt.Sprintf("key %q", k.ID())
-		for _, err := range k.problems(m.Policy, rules && len(policyProblems) == 0) {
-			add("%s: %w", name, err)
+		for _, err := range k.problems() {
+			add("key %q: %w", k.ID(), err)
 		}
 	}
 	return problems
 }
 
-// doubles finds what may only be there once.
-func (m *Manifest) doubles() []error {
+// duplicates finds what may be there only once.
+func (m *Manifest) duplicates() []error {
 	var problems []error
 	ids, publics, bootstrap := map[string]bool{}, map[string]string{}, ""
 	for _, k := range m.Keys {
@@ -87,15 +94,7 @@ func (m *Manifest) doubles() []error {
 	return problems
 }
 
-// problems checks one key. The rules are about the policy, and to be left out
-// when that is not sound itself.
-func (k *Key) problems(p Policy, rules bool) []error {
-	problems := append(k.identityProblems(), k.scheduleProblems()...)
-	if len(problems) > 0 || !rules {
-		return problems
-	}
-	return k.ruleProblems(p)
-}
+func (k *Key) problems() []error { return append(k.identityProblems(), k.scheduleProblems()...) }
 
 func (k *Key) identityProblems() []error {
 	var problems []error
@@ -194,22 +193,4 @@ func timeProblems(name string, t time.Time, required bool) []error {
 	default:
 		return nil
 	}
-}
-
-func (k *Key) ruleProblems(p Policy) []error {
-	if k.Imported {
-		return nil
-	}
-	var problems []error
-	if earliest := k.PublishAt.Add(p.lead()); k.ActivateAt.Before(earliest) && !k.Bootstrap {
-		problems = append(problems, fmt.Errorf(
-			"rule 1: activate_at is %v too early: it is %s, but caches may lack the key until %s (publish_at + propagation + cache + skew); set activate_at to that or later",
-			earliest.Sub(k.ActivateAt), formatTime(k.ActivateAt), formatTime(earliest)))
-	}
-	if earliest := k.PromisedUntil.Add(p.linger()); k.RemoveAt.Before(earliest) {
-		problems = append(problems, fmt.Errorf(
-			"rule 2: remove_at is %v too early: it is %s, but tokens of the key may live until %s (promised_until + max_lifetime + 2 * skew); set remove_at to that or later",
-			earliest.Sub(k.RemoveAt), formatTime(k.RemoveAt), formatTime(earliest)))
-	}
-	return problems
 }

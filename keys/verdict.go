@@ -42,14 +42,16 @@ func (v Verdict) Safe() bool {
 
 // Err returns all findings that are not warnings as one error, a line each,
 // or nil when there is none.
-func (v Verdict) Err() error {
+func (v Verdict) Err() error { return errors.Join(v.errors()...) }
+
+func (v Verdict) errors() []error {
 	var problems []error
 	for _, f := range v {
 		if !f.Warning {
 			problems = append(problems, errors.New(f.line()))
 		}
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // String returns two lines a finding, what is wrong and what to do, and "safe"
