@@ -186,17 +186,11 @@ func (r *rotation) rollback() error {
 
 func (r *rotation) addKey(remote *Remote) error {
 	k := &Key{}
-	if remote == nil {
-		private, err := r.generate(r.m.Policy.Algorithm)
-		if err != nil {
-			return err
-		}
-		k.Public, k.Private = private.Public(), private
-	} else {
+	if remote != nil {
 		k.Public, k.Signer = remote.Public, remote.Signer
-	}
-	if k.Public == nil {
-		return errNoPublic
+		if k.Public == nil {
+			return errNoPublic
+		}
 	}
 	if r.m.key(k.ID()) != nil {
 		return fmt.Errorf("key %q is there already", k.ID())

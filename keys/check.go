@@ -100,7 +100,7 @@ func (c *check) direct() bool {
 
 // key returns the key with that ID, or nil. m may be nil.
 func (m *Manifest) key(id string) *Key {
-	if m == nil {
+	if m == nil || id == "" {
 		return nil
 	}
 	for _, k := range m.Keys {
@@ -166,7 +166,7 @@ func (c *check) created() {
 
 func (c *check) dropped() {
 	for _, k := range c.old.Keys {
-		if c.next.key(k.ID()) != nil {
+		if k.Public == nil || c.next.key(k.ID()) != nil {
 			continue
 		}
 		why := "tokens of it may be alive until %[2]s"

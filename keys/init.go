@@ -19,6 +19,8 @@ type Remote struct {
 // Both leases end one lease after that, so that a set that nobody rotates has
 // a known end. Both keys are generated, unless there are remote ones: then
 // those are the first and the next one, or, where there is only one, the first.
+// A zero Remote plans a key, and the manifest is a draft as of
+// [Manifest.Draft].
 //
 // With bootstrap, the first key signs at once: right for an installation that
 // has no consumer yet, and wrong for any other. Without it, nothing signs
@@ -41,25 +43,28 @@ func Init(p Policy, now time.Time, bootstrap bool, remotes ...Remote) (*Manifest
 		activate = start.Add(p.lead())
 	}
 	takeOver := activate.Add(p.RotationPeriod)
-	m := &Manifest{Version: 1, CreatedAt: start, Policy: p}
+	m := &Manifest{Version: 1, CreatedAt: start, Policy: p, draft: true}
+	keep := false // the draft
 	for i, from := range []time.Time{activate, takeOver} {
-		var k *Key
+		k := &Key{Bootstrap: bootstrap && i == 0, PublishAt: start, ActivateAt: from}
 		switch {
 		case i < len(remotes):
-			k = &Key{Public: remotes[i].Public, Signer: remotes[i].Signer}
+			k.Public, k.Signer = remotes[i].Public, remotes[i].Signer
+			if k.Public == nil && k.Signer != "" {
+				return nil, errNoPublic
+			}
+			keep = keep || k.Public == nil
 		case len(remotes) > 0:
 			continue
-		default:
-			private, err := GenerateKey(p.Algorithm)
-			if err != nil {
-				return nil, err
-			}
-			k = &Key{Public: private.Public(), Private: private}
 		}
-		k.Bootstrap = bootstrap && i == 0
-		k.PublishAt, k.ActivateAt = start, from
 		k.lease(p, takeOver.Add(p.Lease))
 		m.Keys = append(m.Keys, k)
+	}
+	if keep {
+		return m, nil
+	}
+	if err := m.generate(GenerateKey); err != nil {
+		return nil, err
 	}
 	return m, m.Validate()
 }

@@ -18,13 +18,16 @@ type Manifest struct {
 	Policy    Policy
 	// Keys holds 1 to 64 keys, in any order.
 	Keys []*Key
+
+	draft bool
 }
 
 // A Key is a key and its schedule; doc.go draws it. All times are whole
 // seconds; the zero time means that there is none.
 type Key struct {
 	// Public is the public half; its ID is the key ID of tokens and, except
-	// for an imported key, the thumbprint.
+	// for an imported key, the thumbprint. It is nil in a draft, for a key that
+	// is yet to be generated.
 	Public *jwk.Key
 	// Private is the private half, nil when it is elsewhere or unknown.
 	Private *PrivateKey
@@ -54,15 +57,20 @@ type Key struct {
 	Imported bool
 }
 
-// ID returns the key ID.
-func (k *Key) ID() string { return k.Public.ID() }
+// ID returns the key ID, empty for a key that is yet to be generated.
+func (k *Key) ID() string {
+	if k.Public == nil {
+		return ""
+	}
+	return k.Public.ID()
+}
 
 // LatestExpiry returns the latest exp that a token of the key may have: rule 3.
 func (k *Key) LatestExpiry(p Policy) time.Time { return k.RemoveAt.Add(-p.Skew) }
 
-// signable reports whether there is a way to sign with the key.
+// signable reports whether there is a way to sign with the key, or will be.
 func (k *Key) signable() bool {
-	return !k.Imported && (k.Private != nil || k.Signer != "")
+	return !k.Imported && (k.Private != nil || k.Signer != "" || k.Public == nil)
 }
 
 // Clone returns a copy that shares nothing with m that can change.
@@ -74,6 +82,32 @@ func (m *Manifest) Clone() *Manifest {
 		c.Keys[i] = &key
 	}
 	return &c
+}
+
+// Draft returns a copy for planning: what [Rotate] and the other changes make of
+// it shows what they would do, and when, without generating a key. A new key is
+// for the policy's algorithm and has a schedule, but neither an ID nor a public
+// half. [Check] judges a draft; it cannot be encoded or signed with.
+func (m *Manifest) Draft() *Manifest {
+	draft := m.Clone()
+	draft.draft = true
+	return draft
+}
+
+// generate makes the keys that a draft lacks, after which it is none.
+func (m *Manifest) generate(key generator) error {
+	for _, k := range m.Keys {
+		if k.Public != nil {
+			continue
+		}
+		private, err := key(m.Policy.Algorithm)
+		if err != nil {
+			return err
+		}
+		k.Public, k.Private = private.Public(), private
+	}
+	m.draft = false
+	return nil
 }
 
 // Public returns a copy without any private part, and without references to

@@ -51,24 +51,39 @@ func rotate(m *Manifest, now time.Time, generate generator) (*Manifest, error) {
 	return next, nil
 }
 
-// advance makes the version that follows m: with what change does to it, and
-// then with all that rotating would do.
+// advance makes the version that follows m: it plans it, and then generates the
+// keys that are new.
 func advance(m *Manifest, now time.Time, generate generator, change func(*rotation) error) (*Manifest, error) {
+	next, err := plan(m, now, change)
+	if err != nil {
+		return nil, err
+	}
+	if next == m || m.draft {
+		return next, nil
+	}
+	if err := next.generate(generate); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// plan returns a draft of the version that follows m: with what change does to
+// it, and then with all that rotating would do. It is a function of its
+// arguments alone, and has checked the step.
+func plan(m *Manifest, now time.Time, change func(*rotation) error) (*Manifest, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
 	if own := func(k *Key) bool { return !k.Imported }; m.isPublic() && slices.ContainsFunc(m.Keys, own) {
 		return nil, errPublicCopy
 	}
-	r := rotation{m: m.Clone(), now: now.UTC(), generate: generate}
+	r := rotation{m: m.Draft(), now: now.UTC()}
 	if err := change(&r); err != nil {
 		return nil, err
 	}
 	r.drop()
 	r.renew()
-	if err := r.publish(); err != nil {
-		return nil, err
-	}
+	r.publish()
 	if !r.due {
 		return m, nil
 	}
@@ -81,10 +96,9 @@ func advance(m *Manifest, now time.Time, generate generator, change func(*rotati
 }
 
 type rotation struct {
-	m        *Manifest
-	now      time.Time
-	generate generator
-	due      bool // whether anything was changed
+	m   *Manifest // a draft
+	now time.Time
+	due bool // whether anything was changed
 }
 
 // period is how long a key is the current one. It is longer than asked for
@@ -198,22 +212,17 @@ func (r *rotation) start() time.Time {
 
 // publish adds the next key, and the one after it so early that it is ready
 // when that takes over, however late the run before then is.
-func (r *rotation) publish() error {
-	p := r.m.Policy
-	soon := r.now.Add(p.lead() + p.Lease/2)
+func (r *rotation) publish() {
+	soon := r.now.Add(r.m.Policy.lead() + r.m.Policy.Lease/2)
 	for {
 		upcoming := r.upcoming()
 		wanted := len(upcoming) == 0 ||
 			len(upcoming) == 1 && upcoming[0].ActivateAt.Before(soon) && r.alive() < steadySize
 		newest := r.newest(upcoming)
 		if !wanted || newest != nil && newest.Signer != "" {
-			return nil
+			return
 		}
-		private, err := r.generate(p.Algorithm)
-		if err != nil {
-			return err
-		}
-		r.add(&Key{Public: private.Public(), Private: private})
+		r.add(&Key{})
 	}
 }
 

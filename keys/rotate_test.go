@@ -275,3 +275,80 @@ func ExampleRotate() {
 	// day 1: version 1, 2 keys, safe
 	// day 30: version 2, 3 keys, safe
 }
+
+// TestDraft plans what the same change of the manifest itself does, without
+// generating a key.
+func TestDraft(t *testing.T) {
+	t.Parallel()
+	source := newPool(t)
+	none := func(jwk.Algorithm) (*keys.PrivateKey, error) {
+		t.Error("a key was generated")
+		return source.generate("")
+	}
+	m, now := installation(t, 45)
+	now = now.AddDate(0, 0, 16)
+	id := m.CurrentAt(now).ID()
+	for name, change := range map[string]func(*keys.Manifest, func(jwk.Algorithm) (*keys.PrivateKey, error)) (*keys.Manifest, error){
+		"rotate": func(m *keys.Manifest, generate func(jwk.Algorithm) (*keys.PrivateKey, error)) (*keys.Manifest, error) {
+			return keys.RotateWith(m, now, generate)
+		},
+		"add": func(m *keys.Manifest, generate func(jwk.Algorithm) (*keys.PrivateKey, error)) (*keys.Manifest, error) {
+			return keys.AddWith(m, now, generate)
+		},
+		"revoke": func(m *keys.Manifest, generate func(jwk.Algorithm) (*keys.PrivateKey, error)) (*keys.Manifest, error) {
+			return keys.RevokeWith(m, now, id, generate)
+		},
+	} {
+		made := must(t)(change(m, source.generate))
+		draft := must(t)(change(m.Draft(), none))
+		if got, want := fmt.Sprint(keys.Check(m, draft, now)), fmt.Sprint(keys.Check(m, made, now)); got != want {
+			t.Errorf("%s: the draft is judged as %s, want %s", name, got, want)
+		}
+		planned := 0
+		for i, k := range draft.Keys {
+			want := *made.Keys[i]
+			if k.Public == nil {
+				planned++
+				want.Public, want.Private = nil, nil
+			}
+			if *k != want {
+				t.Errorf("%s: planned %+v, want %+v", name, *k, want)
+			}
+		}
+		if planned == 0 {
+			t.Errorf("%s: no new key is planned", name)
+		}
+		if err := draft.Validate(); err == nil || !strings.Contains(err.Error(), "is a draft") {
+			t.Errorf("%s: the draft is valid: %v", name, err)
+		}
+		if _, err := keys.NewRing(draft, nil); err == nil {
+			t.Errorf("%s: the draft can sign", name)
+		}
+	}
+	if draft := m.Draft(); must(t)(keys.Rotate(draft, m.CreatedAt)) != draft {
+		t.Error("a draft of which nothing is due is not returned as it is")
+	}
+}
+
+func TestInitDraft(t *testing.T) {
+	t.Parallel()
+	now := at(t, "2026-11-23T02:00:00Z")
+	made := initial(t, keys.DefaultPolicy(), now, true)
+	draft := must(t)(keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{}, keys.Remote{}))
+	if len(draft.Keys) != len(made.Keys) {
+		t.Fatalf("%d keys are planned, want %d", len(draft.Keys), len(made.Keys))
+	}
+	for i, k := range draft.Keys {
+		want := *made.Keys[i]
+		want.Public, want.Private = nil, nil
+		if *k != want {
+			t.Errorf("planned %+v, want %+v", *k, want)
+		}
+	}
+	if v := keys.Check(nil, draft, now); !v.Safe() {
+		t.Errorf("the draft is judged as %v", v)
+	}
+	if draft.Validate() == nil {
+		t.Error("the draft is valid")
+	}
+}

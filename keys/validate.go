@@ -16,7 +16,10 @@ const (
 	maxKeyID = 255
 )
 
-var errNoPublic = errors.New("jwk, the public key, is missing")
+var (
+	errNoPublic = errors.New("jwk, the public key, is missing")
+	errDraft    = errors.New("manifest is a draft, of which keys are yet to be generated")
+)
 
 // Validate checks m by itself: that it is complete, that its policy is within
 // bounds, that its keys are sound, different and in order, and that they obey
@@ -25,6 +28,9 @@ var errNoPublic = errors.New("jwk, the public key, is missing")
 // manifest is for [Check] to say.
 func (m *Manifest) Validate() error {
 	problems := m.problems()
+	if m.draft && slices.ContainsFunc(m.Keys, func(k *Key) bool { return k.Public == nil }) {
+		problems = append(problems, errDraft)
+	}
 	if len(m.Policy.problems()) > 0 {
 		return errors.Join(problems...) // the rules depend on the policy
 	}
@@ -56,7 +62,7 @@ func (m *Manifest) problems() []error {
 	}
 	problems = append(problems, m.duplicates()...)
 	for i, k := range m.Keys {
-		if k == nil || k.Public == nil {
+		if k == nil || k.Public == nil && !m.draft {
 			add("key number %d: %w", i+1, errNoPublic)
 			continue
 		}
@@ -102,6 +108,7 @@ func (k *Key) identityProblems() []error {
 		problems = append(problems, fmt.Errorf(format, args...))
 	}
 	switch id := k.ID(); {
+	case k.Public == nil: // in a draft
 	case id == "" || len(id) > maxKeyID || strings.ContainsFunc(id, unicode.IsControl):
 		add("kid must have 1 to %d bytes and no control characters", maxKeyID)
 	case !k.Imported && id != k.Public.Thumbprint():

@@ -52,6 +52,9 @@ func (w *writer) change(ctx context.Context, next step, notes func(old, next *ke
 		if err != nil {
 			return err
 		}
+		if w.dryRun {
+			old = old.Draft()
+		}
 		now := time.Now()
 		made, err := next(old, now)
 		if err != nil {

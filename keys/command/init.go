@@ -35,6 +35,9 @@ func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) e
 	if err != nil {
 		return err
 	}
+	if w.dryRun && len(remotes) == 0 {
+		remotes = make([]keys.Remote, 2) // no keys to throw away
+	}
 	now := time.Now()
 	m, err := keys.Init(policy, now, *bootstrap, remotes...)
 	if err != nil {
@@ -46,7 +49,7 @@ func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) e
 		}
 	}
 	r := newReport(store.String(), nil, m, now, w.dryRun)
-	if len(remotes) == 0 {
+	if len(device.signers) == 0 {
 		r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a copy where nobody else gets at it")
 	}
 	return w.print(r)

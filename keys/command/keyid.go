@@ -13,6 +13,9 @@ const (
 	shownID    = 8 // that is shown
 )
 
+// newKey names a key of a draft, which has no ID yet.
+const newKey = "a new key"
+
 // resolve returns the ID of the key that text begins, when it is only one.
 func resolve(m *keys.Manifest, text string) (string, error) {
 	var found []string
@@ -50,6 +53,9 @@ func resolveAll(m *keys.Manifest, texts []string) ([]string, error) {
 // short returns how the key's ID is shown: as much of it as tells it from the
 // others.
 func short(m *keys.Manifest, id string) string {
+	if id == "" {
+		return newKey
+	}
 	n := min(shownID, len(id))
 	for _, k := range m.Keys {
 		for other := k.ID(); other != id && n < len(id) && strings.HasPrefix(other, id[:n]); {

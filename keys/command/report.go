@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ type report struct {
 
 // A change is what happened to one key.
 type change struct {
-	KeyID     string `json:"kid"`
+	KeyID     string `json:"kid,omitempty"` // empty in a dry run, for a new key
 	Algorithm string `json:"alg"`
 	// What is published, imported, prolonged, dropped, revoked, renewed,
 	// retired, or brought forward.
@@ -71,7 +72,12 @@ func changes(old, next *keys.Manifest, now time.Time) []change {
 	var all []change
 	before := byID(old)
 	for _, k := range next.Keys {
-		all = append(all, changesOf(before[k.ID()], k)...)
+		for _, c := range changesOf(before[k.ID()], k) {
+			if c.Algorithm == "" {
+				c.Algorithm = string(next.Policy.Algorithm)
+			}
+			all = append(all, c)
+		}
 	}
 	after := byID(next)
 	if old == nil {
@@ -100,10 +106,11 @@ func newChange(k *keys.Key, what string, at time.Time, format string, times ...t
 	for i, t := range times {
 		args[i] = formatTime(t)
 	}
-	return change{
-		KeyID: k.ID(), Algorithm: string(k.Public.Algorithm()), What: what,
-		At: at.UTC().Truncate(time.Second), text: fmt.Sprintf(format, args...),
+	c := change{KeyID: k.ID(), What: what, At: at.UTC().Truncate(time.Second), text: fmt.Sprintf(format, args...)}
+	if k.Public != nil {
+		c.Algorithm = string(k.Public.Algorithm())
 	}
+	return c
 }
 
 // changesOf compares two versions of a key; before is nil for a new one.
@@ -150,7 +157,7 @@ func (r *report) String() string {
 		fmt.Fprintf(&b, "%s: wrote version %d, which follows %d\n", r.Manifest, r.To, r.From)
 	}
 	for _, c := range r.Changes {
-		fmt.Fprintf(&b, "  %s %s: %s\n", c.KeyID, c.Algorithm, c.text)
+		fmt.Fprintf(&b, "  %s %s: %s\n", cmp.Or(c.KeyID, newKey), c.Algorithm, c.text)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "%s\n", note)

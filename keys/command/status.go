@@ -136,13 +136,18 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 	if !standby(m, now) {
 		add("no next key is there: if the current one had to be revoked, nothing could sign. Run keys rotate, or keys add for a key in a device")
 	}
-	next, err := keys.Rotate(m, now)
+	draft := m.Draft()
+	next, err := keys.Rotate(draft, now)
 	switch {
 	case err != nil:
 		add("keys rotate would fail: %v", err)
-	case next != m && len(all) == 0:
+	case next != draft && len(all) == 0:
 		for _, c := range changes(m, next, now) {
-			add("keys rotate is due: key %s would be %s", short(next, c.KeyID), c.What)
+			name := newKey
+			if c.KeyID != "" {
+				name = "key " + short(next, c.KeyID)
+			}
+			add("keys rotate is due: %s would be %s", name, c.What)
 		}
 	}
 	return all
