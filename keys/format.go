@@ -165,13 +165,17 @@ func (f *keyFile) key() (*Key, []error) {
 }
 
 func (f *keyFile) public() (public *jwk.Key, err error) {
+	private := false
 	switch {
 	case f.Public == nil:
 		return nil, errNoPublic
 	case f.Imported:
-		public, err = parseImported(f.Public)
+		public, private, err = jwk.ParseForeign(f.Public)
 	default:
 		public, err = jwk.Parse(f.Public)
+	}
+	if private {
+		err = jwk.ErrPrivate
 	}
 	switch {
 	case err != nil:

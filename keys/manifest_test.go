@@ -119,6 +119,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"imported, kid differs", `"kid": "2011-04-29"`, `"kid": "2011"`, `key "2011": "kid" of the key is "2011", that of its jwk "2011-04-29"`},
 		{"imported, alg differs", `"alg": "RS256",` + "\n" + `        "kid": "2011`, `"alg": "ES256",` + "\n" + `        "kid": "2011`, `key "2011-04-29": public key: jwk: "alg" does not fit the key`},
 		{"imported, kid no string", `"kid": "2011-04-29",` + "\n" + `        "use"`, `"kid": 1,` + "\n" + `        "use"`, `key "2011-04-29": public key: jwk: a member is missing`},
+		{"imported, private", `"kid": "2011-04-29",` + "\n" + `        "use"`, `"d": "AA", "kid": "2011-04-29",` + "\n" + `        "use"`, `key "2011-04-29": public key: jwk: private or symmetric key`},
 		{"not imported", `"imported": true`, `"imported": false`, `"kid" is not the thumbprint`},
 		{"private of another", ecPrivate, `"d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"`, "private key does not belong to the public one"},
 		{"private Ed25519 of another", okpPrivate, `"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2B"`, "private key is not a JWK"},

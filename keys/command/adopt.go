@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/internal/foreign"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -50,7 +51,7 @@ func readPublics(env Env, files []string) ([]*jwk.Key, error) {
 		if err != nil {
 			return nil, err
 		}
-		found, err := keys.ParsePublic(data)
+		found, err := foreign.Parse(data)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

@@ -348,3 +348,31 @@ func FuzzParseSet(f *testing.F) {
 		}
 	})
 }
+
+func TestParseForeign(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text, id string
+		private        bool
+		want           error
+	}{
+		{"other kid", rfc7515EC + `,"kid":"2024"`, "2024", false, nil},
+		{"escaped kid", rfc7515EC + `,"kid":"\u0032024"`, "2024", false, nil},
+		{"no kid", rfc8037OKP, rfc8037Thumbprint, false, nil},
+		{"empty kid", rfc8037OKP + `,"kid":""`, rfc8037Thumbprint, false, nil},
+		{"RSA", rfc7638RSA + `,"kid":"a","alg":"RS256","use":"sig","key_ops":["verify"]`, "a", false, nil},
+		{"private", rfc7515EC + `,"kid":"a","d":"AA","key_ops":["sign"]`, "a", true, nil},
+		{"private for encryption", rfc7515EC + `,"kid":"a","d":"AA","use":"enc"`, "", true, jwk.ErrNotForVerify},
+		{"only signs", rfc7515EC + `,"key_ops":["sign"]`, "", false, jwk.ErrNotForVerify},
+		{"symmetric", `"kty":"oct","k":"AAAA","kid":"x"`, "", true, jwk.ErrPrivate},
+		{"kid not a string", rfc7515EC + `,"kid":1`, "", false, jwk.ErrMalformed},
+		{"member twice", rfc7515EC + `,"kid":"a","kid":"b"`, "", false, ijson.ErrDuplicate},
+		{"alg of another key", rfc7515EC + `,"alg":"RS256"`, "", false, jwk.ErrContradiction},
+		{"off the curve", strings.Replace(rfc7515EC, "f83O", "f83P", 1), "", false, jwk.ErrPoint},
+	} {
+		k, private, err := jwk.ParseForeign([]byte(`{` + tc.text + `}`))
+		if !errors.Is(err, tc.want) || private != tc.private || (err == nil) != (k != nil) || k != nil && k.ID() != tc.id {
+			t.Errorf("%s: got %+v, private %v, error %v", tc.name, k, private, err)
+		}
+	}
+}

@@ -25,6 +25,31 @@ func Parse(data []byte) (*Key, error) {
 	return m.key()
 }
 
+// ParseForeign reads the JWK of another issuer. It demands what [Parse] does, but
+// for two things: the key has whatever "kid" the other issuer chose, or its
+// thumbprint without one, and data may be a private JWK, which private reports
+// and of which the public half is read. No private part is in the key or the
+// error.
+func ParseForeign(data []byte) (k *Key, private bool, err error) {
+	var m members
+	if err := m.read(data); err != nil {
+		return nil, false, err
+	}
+	if m.private {
+		m.cannotVerify = false // its "key_ops" are about the private half
+	}
+	if m.kty == "oct" {
+		return nil, true, ErrPrivate
+	}
+	if k, err = m.unnamed(); err != nil {
+		return nil, m.private, err
+	}
+	if m.kid != "" {
+		k.id = m.kid
+	}
+	return k, m.private, nil
+}
+
 // members are the ones of a JWK that matter here (RFC 7517, Section 4, RFC
 // 7518, Section 6, RFC 8037, Section 2).
 type members struct {
@@ -96,9 +121,19 @@ func cannotVerify(v ijson.Value) (cannot, ok bool) {
 // key makes the key, in the order from what the key claims to be to what it
 // is.
 func (m *members) key() (*Key, error) {
-	switch {
-	case m.private || m.kty == "oct":
+	if m.private || m.kty == "oct" {
 		return nil, ErrPrivate
+	}
+	k, err := m.unnamed()
+	if err == nil && m.kid != k.id {
+		return nil, ErrThumbprint
+	}
+	return k, err
+}
+
+// unnamed makes the key under its thumbprint, whatever its "kid" is.
+func (m *members) unnamed() (*Key, error) {
+	switch {
 	case m.hasUse && m.use != "sig", m.cannotVerify:
 		return nil, ErrNotForVerify
 	case m.hasAlg && !Algorithm(m.alg).Known():
@@ -109,15 +144,10 @@ func (m *members) key() (*Key, error) {
 		return nil, err
 	}
 	k, err := New(public)
-	switch {
-	case err != nil:
-		return nil, err
-	case m.hasAlg && Algorithm(m.alg) != k.algorithm:
+	if err == nil && m.hasAlg && Algorithm(m.alg) != k.algorithm {
 		return nil, ErrContradiction
-	case m.kid != k.id:
-		return nil, ErrThumbprint
 	}
-	return k, nil
+	return k, err
 }
 
 func (m *members) public() (crypto.PublicKey, error) {

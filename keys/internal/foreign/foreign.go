@@ -1,4 +1,6 @@
-package keys
+// Package foreign reads the keys of another issuer, in the formats in which they
+// come.
+package foreign
 
 import (
 	"bytes"
@@ -12,19 +14,19 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// ParsePublic reads the public halves of the keys in data: a JWK, a JWK Set, or
-// PEM blocks (public keys, certificates, private keys in PKCS #8 or in the
-// older forms). Private parts are left where they are. A key has the "kid" that
-// it has in data, and its thumbprint where it has none. The error says which
-// key is not one that [Import] can publish; it holds nothing of the key.
-func ParsePublic(data []byte) ([]*jwk.Key, error) {
+// Parse reads the public halves of the keys in data: a JWK, a JWK Set, or PEM
+// blocks (public keys, certificates, private keys in PKCS #8 or in the older
+// forms). Private parts are ignored. A key has the "kid" that it has in data,
+// and its thumbprint without one. The error says which key cannot be read; it
+// holds nothing of the key.
+func Parse(data []byte) ([]*jwk.Key, error) {
 	if text := bytes.TrimSpace(data); len(text) > 0 && text[0] == '{' {
-		return parsePublicJSON(text)
+		return parseJSON(text)
 	}
-	return parsePublicPEM(data)
+	return parsePEM(data)
 }
 
-func parsePublicJSON(data []byte) ([]*jwk.Key, error) {
+func parseJSON(data []byte) ([]*jwk.Key, error) {
 	list, isSet, err := keysOf(data)
 	if err != nil {
 		return nil, fmt.Errorf("reading JWK: %w", err)
@@ -34,7 +36,7 @@ func parsePublicJSON(data []byte) ([]*jwk.Key, error) {
 	}
 	var found []*jwk.Key
 	for i, text := range list {
-		k, err := parseForeign(text)
+		k, _, err := jwk.ParseForeign(text)
 		if err != nil {
 			return nil, fmt.Errorf("key number %d: %w", i+1, err)
 		}
@@ -64,7 +66,7 @@ func keysOf(data []byte) (list []ijson.Value, isSet bool, err error) {
 	return list, isSet, err
 }
 
-func parsePublicPEM(data []byte) ([]*jwk.Key, error) {
+func parsePEM(data []byte) ([]*jwk.Key, error) {
 	var found []*jwk.Key
 	for {
 		var block *pem.Block
