@@ -61,7 +61,8 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 		IDTokenAlgorithms: algorithms,
 		Claims: []string{
 			wire.ClaimIssuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID,
-			wire.ClaimOrganizationID, wire.ClaimIssuedAt, wire.ClaimExpiresAt, wire.ClaimReturnURL, wire.ClaimScope,
+			wire.ClaimOrganizationID, wire.ClaimIssuedAt, wire.ClaimExpiresAt,
+			wire.ClaimClientID, wire.ClaimReturnURL, wire.ClaimScope,
 		},
 	})
 }

@@ -15,7 +15,7 @@ func SignForTest(ctx context.Context, key *keys.SigningKey, now time.Time) (stri
 	id := uuid.MustParse("992fae2a-2a17-4b7a-8d9e-e287cf90131b")
 	return signToken(ctx, key, &claimSet{
 		issuer: "https://sessions.example.com", audience: DefaultAudience,
-		sessionID: id, customerID: id, organizationID: id,
+		sessionID: id, customerID: id, organizationID: id, clientID: "PhZvuTYM",
 		issuedAt: now, expiresAt: now.Add(time.Hour), returnURL: "https://shop.example.com/",
 	})
 }

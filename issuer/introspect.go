@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"encoding/base64"
 	"mime"
 	"net/http"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // introspection is the answer of RFC 7662, Section 2.2. Of a token that is not
@@ -24,6 +27,7 @@ type introspection struct {
 	OrganizationID string `json:"org,omitempty"`
 	IssuedAt       int64  `json:"iat,omitempty"`
 	ExpiresAt      int64  `json:"exp,omitempty"`
+	ClientID       string `json:"client_id,omitempty"`
 	ReturnURL      string `json:"return_url,omitempty"`
 }
 
@@ -51,8 +55,27 @@ func (s *Server) introspectToken(c *call) error {
 		Active: true, TokenType: "Bearer", Scope: strings.Join(session.Scopes, " "),
 		Issuer: session.Issuer, Audience: s.audience,
 		CustomerID: session.CustomerID, SessionID: session.ID, OrganizationID: session.OrganizationID,
-		IssuedAt: session.IssuedAt.Unix(), ExpiresAt: session.ExpiresAt.Unix(), ReturnURL: session.ReturnURL,
+		IssuedAt: session.IssuedAt.Unix(), ExpiresAt: session.ExpiresAt.Unix(),
+		ClientID: clientID(token), ReturnURL: session.ReturnURL,
 	})
+}
+
+// clientID returns the client_id of a verified token. Tokens of earlier versions
+// have none.
+func clientID(token string) string {
+	claims, _, _ := strings.Cut(token[strings.IndexByte(token, '.')+1:], ".")
+	text, err := base64.RawURLEncoding.DecodeString(claims)
+	if err != nil {
+		return ""
+	}
+	var id string
+	_, _ = ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
+		if value, ok := v.Text(); ok && string(name) == wire.ClaimClientID {
+			id = string(value)
+		}
+		return nil
+	})
+	return id
 }
 
 // formToken reads the parameter "token" of the body. A token in the query

@@ -26,7 +26,7 @@ func TestIntrospectActive(t *testing.T) {
 	want := map[string]any{
 		"active": true, "token_type": "Bearer", "scope": "customer_portal:write", "iss": f.base, "aud": "customer-portal",
 		"sub": customerID, "sid": session.text(t, "id"), "org": orgID, "iat": seconds("created_at"), "exp": seconds("expires_at"),
-		"return_url": "https://shop.example.com/",
+		"client_id": clientID(f.secret), "return_url": "https://shop.example.com/",
 	}
 	for name, form := range map[string]string{
 		"token":              "token=" + token,

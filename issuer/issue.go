@@ -21,10 +21,11 @@ type session struct {
 	customer  *customers.Customer
 }
 
-// issue makes a session for a customer of the organization. The error is an
+// issue makes a session for a customer of the organization whose API key asks. The error is an
 // *invalidBodyError, an *invalidValueError, or wraps customers.ErrUnavailable,
 // keys.ErrNoSigningKey or errSigner.
-func (s *Server) issue(ctx context.Context, organization *organizations.Organization, r *createRequest) (*session, error) {
+func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, r *createRequest) (*session, error) {
+	organization := caller.Organization
 	customer, err := s.findCustomer(ctx, customers.Query{
 		OrganizationID: organization.ID, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated,
 	})
@@ -48,7 +49,7 @@ func (s *Server) issue(ctx context.Context, organization *organizations.Organiza
 	result := &session{
 		claimSet: claimSet{
 			issuer: s.issuer, audience: s.audience,
-			sessionID: id, customerID: customer.ID, organizationID: organization.ID,
+			sessionID: id, customerID: customer.ID, organizationID: organization.ID, clientID: caller.ClientID,
 			issuedAt: issuedAt, expiresAt: expiresAt, returnURL: r.returnURL,
 		},
 		keyID:    key.Public.ID(),

@@ -95,7 +95,8 @@ func TestAuditLog(t *testing.T) {
 		t.Fatalf("there are %d events, want one", len(events))
 	}
 	checkLine(t, events[0], map[string]any{
-		"level": "INFO", "request_id": id, "organization_id": orgID, "api_key": "all", "session_id": a.text(t, "id"),
+		"level": "INFO", "request_id": id, "organization_id": orgID, "api_key": "all", "client_id": clientID(f.secret),
+		"session_id":  a.text(t, "id"),
 		"customer_id": customerID, "key_id": segment(t, a.text(t, "token"), 0)["kid"], "expires_at": a.text(t, "expires_at"),
 	})
 	checkLine(t, f.requestLine(t, id), map[string]any{

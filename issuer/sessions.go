@@ -28,7 +28,7 @@ func (s *Server) createSession(c *call) error {
 	if err != nil {
 		return err
 	}
-	session, err := s.issue(c.Request().Context(), key.Organization, request)
+	session, err := s.issue(c.Request().Context(), key, request)
 	if err != nil {
 		return err
 	}
@@ -47,6 +47,7 @@ func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 		slog.String("request_id", c.requestID),
 		slog.String("organization_id", key.Organization.ID.String()),
 		slog.String("api_key", key.Name),
+		slog.String("client_id", key.ClientID),
 		slog.String("session_id", session.sessionID.String()),
 		slog.String("customer_id", session.customerID.String()),
 		slog.String("key_id", session.keyID),

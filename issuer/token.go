@@ -27,6 +27,7 @@ type claimSet struct {
 	sessionID           uuid.UUID
 	customerID          uuid.UUID
 	organizationID      uuid.UUID
+	clientID            string    // of the API key: base64url, nothing to escape
 	issuedAt, expiresAt time.Time // whole seconds
 	returnURL           string    // may be empty
 }
@@ -98,6 +99,9 @@ func (c *claimSet) append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, c.issuedAt.Unix(), 10)
 	dst = append(dst, `,"`+wire.ClaimExpiresAt+`":`...)
 	dst = strconv.AppendInt(dst, c.expiresAt.Unix(), 10)
+	dst = append(dst, `,"`+wire.ClaimClientID+`":"`...)
+	dst = append(dst, c.clientID...)
+	dst = append(dst, '"')
 	if c.returnURL != "" {
 		dst = append(dst, `,"`+wire.ClaimReturnURL+`":`...)
 		dst = ijson.AppendString(dst, c.returnURL)

@@ -1,6 +1,8 @@
 package issuer_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -38,6 +40,7 @@ func TestToken(t *testing.T) {
 				"iss": f.base, "aud": "customer-portal", "sub": customerID, "sid": session.text(t, "id"), "org": orgID,
 				"iat": json.Number(strconv.FormatInt(issuedAt, 10)), "exp": json.Number(strconv.FormatInt(issuedAt+3600, 10)),
 				"return_url": session.text(t, "return_url"), "scope": "customer_portal:write",
+				"client_id": clientID(f.secret),
 			}
 			if got := claims(t, token); !reflect.DeepEqual(got, wantClaims) {
 				t.Errorf("the claims are %v, want %v", got, wantClaims)
@@ -47,6 +50,14 @@ func TestToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// clientID is the client_id of a session that the API key with this secret
+// created.
+func clientID(secret string) string {
+	hash := sha256.Sum256([]byte(secret))
+	sum := sha256.Sum256([]byte("customersession client_id\x00" + string(hash[:])))
+	return base64.RawURLEncoding.EncodeToString(sum[:])[:8]
 }
 
 // publishedKey reads the first key of the JWK Set: the one that signs.
@@ -121,7 +132,7 @@ func TestTokenHoldsNoPersonalData(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.create(t, `{"external_customer_id":"full"}`).text(t, "token")
-	allowed := []string{"aud", "exp", "iat", "iss", "org", "scope", "sid", "sub"}
+	allowed := []string{"aud", "client_id", "exp", "iat", "iss", "org", "scope", "sid", "sub"}
 	if got := names(claims(t, token)); !slices.Equal(got, allowed) {
 		t.Errorf("the claims are %q, want %q", got, allowed)
 	}

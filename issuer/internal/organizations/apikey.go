@@ -2,6 +2,7 @@ package organizations
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"time"
 )
@@ -27,6 +28,10 @@ func (s Scope) known() bool {
 type APIKey struct {
 	// Name tells an organization's keys apart, in logs and metrics.
 	Name string
+	// ClientID names the key in tokens: 8 characters of base64url, derived from
+	// the secret's hash. It stays when the key is renamed, and does not help to
+	// find the secret.
+	ClientID string
 	// Organization is whom the key belongs to.
 	Organization *Organization
 	// ExpiresAt is the first instant at which the key is refused; zero: never.
@@ -39,6 +44,13 @@ type APIKey struct {
 // Has reports whether the key has the scope.
 func (k *APIKey) Has(scope Scope) bool {
 	return slices.Contains(k.scopes, scope)
+}
+
+// clientID derives a key's ClientID from the hash of its secret. It hashes once
+// more, under a label, so that tokens show no part of what the file holds.
+func clientID(hash [sha256.Size]byte) string {
+	sum := sha256.Sum256(append([]byte("customersession client_id\x00"), hash[:]...))
+	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }
 
 // expired reports whether the key is refused at now.

@@ -42,6 +42,11 @@
 // [WellFormed]: a hash that someone made of a password in the file would be
 // open to guessing, so it never authenticates.
 //
+// Tokens name the key that asked for them by its [APIKey.ClientID]: the first 8
+// characters of
+//
+//	base64url(SHA-256("customersession client_id" || 0x00 || SHA-256(secret)))
+//
 // # Portal links
 //
 // portal_url is a URI template (RFC 6570) with the variables slug and

@@ -181,6 +181,7 @@ func (p *parser) apiKey(at string, value any, owner *Organization, names map[str
 			p.problems.add(o.path("secret_sha256"), "must be 64 hexadecimal digits")
 		} else {
 			key.hash = [sha256.Size]byte(hash)
+			key.ClientID = clientID(key.hash)
 			unique(&p.problems, p.hashes, key.hash, o.path("secret_sha256"))
 		}
 	}

@@ -3,6 +3,7 @@ package organizations_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,27 @@ func withSecrets(tb testing.TB, expires string, secrets ...string) *organization
 		tb.Fatal(err)
 	}
 	return registry
+}
+
+// A client ID is what design and documentation say, because the tokens of one
+// version must go on naming the same key in the next.
+func TestClientID(t *testing.T) {
+	t.Parallel()
+	const hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // SHA-256("test")
+	registry, err := organizations.Parse(strings.NewReader(file(acme(
+		key("a", hash, ""), key("b", organizations.HashSecret("other"), ",\"expires_at\":\"2027-01-01T00:00:00Z\"")))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for organization := range registry.Organizations() {
+		for key := range organization.APIKeys() {
+			got = append(got, key.ClientID)
+		}
+	}
+	if want := []string{"pRZKbBA9", "8FTApI4a"}; !slices.Equal(got, want) {
+		t.Errorf("the client IDs are %q, want %q", got, want)
+	}
 }
 
 func TestAuthenticate(t *testing.T) {

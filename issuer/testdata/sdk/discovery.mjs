@@ -66,9 +66,10 @@ function compareClaims(payload, target, session) {
   assert.equal(payload.aud, target.audience);
   assert.equal(payload.return_url ?? null, session.return_url);
   assert.equal(payload.scope, "customer_portal:write");
+  assert.match(payload.client_id, /^[A-Za-z0-9_-]{8}$/);
   assert.equal(payload.exp * 1000, Date.parse(session.expires_at));
   assert.equal(payload.iat * 1000, Date.parse(session.created_at));
-  const known = ["aud", "exp", "iat", "iss", "org", "return_url", "scope", "sid", "sub"];
+  const known = ["aud", "client_id", "exp", "iat", "iss", "org", "return_url", "scope", "sid", "sub"];
   const besides = Object.keys(payload).filter((name) => !known.includes(name));
   assert.deepEqual(besides, [], "the token holds more than it should");
 }
