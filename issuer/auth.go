@@ -78,7 +78,7 @@ func (s *Server) portalSession(c *call) (verify.Session, error) {
 // refuseStranger counts a request without valid credentials against its
 // address, and returns err or that there were too many.
 func (s *Server) refuseStranger(c *call, err error) error {
-	s.metrics.refused.WithLabelValues(reason(err)).Inc()
+	s.metrics.refused.WithLabelValues(credentialsReason(err)).Inc()
 	addr, parseErr := netip.ParseAddr(c.RealIP())
 	if parseErr != nil {
 		// A peer without an address shares one bucket with its like.

@@ -16,180 +16,164 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// statusClientGone is what nginx calls it; HTTP has no number for it.
+// statusClientGone is nginx's status for a client that hung up. HTTP has none.
 const statusClientGone = 499
 
 const realm = `Bearer realm="customersession"`
 
-// Errors of the edge, which have no other home.
-var (
-	errTooLarge    = errors.New("request body is too large")
-	errSlowBody    = errors.New("request body did not arrive in time")
-	errBrokenBody  = errors.New("request body could not be read")
-	errContentType = errors.New("content type is not application/json")
-	errNoTokenForm = errors.New(`form has no parameter "token", or several`)
-	errNoCustomers = errors.New("this server has no customers of its own")
-)
-
-// A refusal is an answer that is not what the client asked for. Its zero
-// fields are left out.
+// A refusal is what the client sees of an error: status, body and headers.
+// Fields that are zero are left out.
 type refusal struct {
 	status int
-	// The body: "error" with either "detail", a text or a list, or with
-	// "error_description", depending on which specification it comes from.
+	// The body has the member "error" and either "detail", a text or a list of
+	// problems, or "error_description", depending on the specification.
 	code, detail, description string
 	problems                  []problem
-	// challenge is the WWW-Authenticate header.
-	challenge  string
-	retryAfter int // seconds
+	challenge                 string // the WWW-Authenticate header
+	retryAfter                int    // seconds
 	// internal means that the cause goes into the log and nowhere else.
 	internal bool
 }
 
-// refuse is the table: what an error looks like to the client. Unknown errors
-// are our fault and say nothing.
-func refuse(err error) refusal {
-	var body *invalidBodyError
-	var value *invalidValueError
-	var scope *missingScopeError
-	var many *tooManyError
-	var framework *echo.HTTPError
-	switch {
-	case errors.As(err, &body):
-		return refusal{status: http.StatusUnprocessableEntity, code: "RequestValidationError", problems: body.problems}
-	case errors.As(err, &value):
-		return refusal{status: http.StatusUnprocessableEntity, code: "PolarRequestValidationError", problems: []problem{value.problem}}
-	case errors.As(err, &many):
+// refusals is the table of errors and answers. The first row that matches
+// counts. Errors that carry data have their answers in refuse.
+type refusals []struct {
+	err    error
+	answer refusal
+}
+
+func newRefusals() refusals {
+	badToken := invalidToken("The session token is expired or not valid here")
+	return refusals{
+		// Credentials. The answer to a bad session token is always the same.
+		{verify.ErrNoToken, refusal{status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", challenge: realm}},
+		{errCustomerToken, refusal{status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", challenge: realm}},
+		{verify.ErrInvalidRequest, bearer(http.StatusBadRequest, "invalid_request", "The Authorization header cannot be read", "")},
+		{organizations.ErrUnknownKey, invalidToken("The API key is unknown")},
+		{organizations.ErrExpiredKey, invalidToken("The API key has expired")},
+		{verify.ErrMalformed, badToken},
+		{verify.ErrAlgorithm, badToken},
+		{verify.ErrUnknownKey, badToken},
+		{verify.ErrSignature, badToken},
+		{verify.ErrType, badToken},
+		{verify.ErrClaims, badToken},
+		{verify.ErrExpired, badToken},
+		{verify.ErrNotYetValid, badToken},
+		{verify.ErrIssuer, badToken},
+		{verify.ErrAudience, badToken},
+		{verify.ErrRevoked, badToken},
+
+		// The request as a whole.
+		{errTooLarge, refusal{status: http.StatusRequestEntityTooLarge, code: "PayloadTooLarge", detail: "The body may have 64 KiB"}},
+		{errSlowBody, refusal{status: http.StatusRequestTimeout, code: "RequestTimeout", detail: "The body did not arrive in time"}},
+		{errBrokenBody, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The body could not be read to its end"}},
+		{errContentType, refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send application/json"}},
+		{errNoTokenForm, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "Send the form parameter token, once"}},
+		{errNoCustomers, refusal{status: http.StatusNotFound, code: "ResourceNotFound", detail: "This server does not know its customers"}},
+		// A client that hung up does not read this. It must not look like an
+		// outage in logs and metrics.
+		{context.Canceled, refusal{status: statusClientGone, code: "ClientClosedRequest", detail: "The request was given up"}},
+
+		// One member of a request for a session. Where it is not named here, it
+		// is the one by which the request names the customer.
+		{customers.ErrNotFound, invalidValue("", "Customer does not exist.")},
+		{customers.ErrMismatch, invalidValue("", "The two identifiers name different customers.")},
+		{customers.ErrStated, invalidValue("customer", "This server looks customers up; leave this out.")},
+		{customers.ErrStatedMissing, invalidValue("customer", "This server has no customers of its own; state the customer here.")},
+		{customers.ErrStatedID, invalidValue("customer_id", "A stated customer needs an ID.")},
+		{errTooLong, invalidValue("return_url", "URL is too long for a token; use a shorter one")},
+
+		// What may work when it is tried again.
+		{customers.ErrUnavailable, unavailable("The customer directory is unavailable")},
+		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},
+		{errSigner, unavailable("No session can be signed at the moment")},
+		{verify.ErrKeysUnavailable, unavailable("Tokens cannot be verified at the moment")},
+	}
+}
+
+// refuse returns the answer to an error. An error that is not known is ours,
+// and the client learns nothing about it.
+func (t refusals) refuse(err error) refusal {
+	if body, ok := errors.AsType[*invalidBodyError](err); ok {
+		return invalidBody(body.problems)
+	}
+	if stated, ok := errors.AsType[*customers.ValidationError](err); ok {
+		return invalidCustomer(stated)
+	}
+	if many, ok := errors.AsType[*tooManyError](err); ok {
 		return refusal{status: http.StatusTooManyRequests, retryAfter: ratelimit.RetryAfterSeconds(many.wait)}
-	case errors.As(err, &scope):
-		return refuseBearer(http.StatusForbidden, "insufficient_scope",
-			"The API key needs the scope "+string(scope.scope), `, scope="`+string(scope.scope)+`"`)
-	case errors.As(err, &framework):
+	}
+	if missing, ok := errors.AsType[*missingScopeError](err); ok {
+		scope := string(missing.scope)
+		return bearer(http.StatusForbidden, "insufficient_scope", "The API key needs the scope "+scope, `, scope="`+scope+`"`)
+	}
+	if framework, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return refusal{status: framework.Code, detail: http.StatusText(framework.Code)}
 	}
-	if r, ok := refuseCredentials(err); ok {
-		return r
-	}
-	if r, ok := refuseRequest(err); ok {
-		return r
-	}
-	if r, ok := refuseForNow(err); ok {
-		return r
+	for _, row := range t {
+		if errors.Is(err, row.err) {
+			return row.answer.about(err)
+		}
 	}
 	return refusal{
 		status: http.StatusInternalServerError, code: "InternalServerError", detail: "Internal Server Error", internal: true,
 	}
 }
 
-// refuseCredentials has the answers of RFC 6750, Section 3.
-func refuseCredentials(err error) (refusal, bool) {
-	switch {
-	case errors.Is(err, verify.ErrNoToken), errors.Is(err, errCustomerToken):
-		return refusal{
-			status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", challenge: realm,
-		}, true
-	case errors.Is(err, verify.ErrInvalidRequest):
-		return refuseBearer(http.StatusBadRequest, "invalid_request", "The Authorization header cannot be read", ""), true
-	case errors.Is(err, organizations.ErrExpiredKey):
-		return refuseBearer(http.StatusUnauthorized, "invalid_token", "The API key has expired", ""), true
-	case errors.Is(err, organizations.ErrUnknownKey):
-		return refuseBearer(http.StatusUnauthorized, "invalid_token", "The API key is unknown", ""), true
-	case isBadToken(err):
-		// One answer for every reason: why is nobody's business.
-		return refuseBearer(http.StatusUnauthorized, "invalid_token", "The session token is expired or not valid here", ""), true
-	default:
-		return refusal{}, false
-	}
-}
-
-// isBadToken reports whether err is a verifier's "no" rather than its "cannot
-// tell".
-func isBadToken(err error) bool {
-	for _, bad := range []error{
-		verify.ErrMalformed, verify.ErrAlgorithm, verify.ErrUnknownKey, verify.ErrSignature, verify.ErrType,
-		verify.ErrClaims, verify.ErrExpired, verify.ErrNotYetValid, verify.ErrIssuer, verify.ErrAudience, verify.ErrRevoked,
-	} {
-		if errors.Is(err, bad) {
-			return true
-		}
-	}
-	return false
-}
-
-func refuseBearer(status int, code, description, parameters string) refusal {
+// bearer is an answer of RFC 6750, Section 3.
+func bearer(status int, code, description, parameters string) refusal {
 	return refusal{
 		status: status, code: code, description: description,
 		challenge: realm + `, error="` + code + `", error_description="` + description + `"` + parameters,
 	}
 }
 
-func refuseRequest(err error) (refusal, bool) {
-	switch {
-	case errors.Is(err, errTooLarge):
-		return refusal{status: http.StatusRequestEntityTooLarge, code: "PayloadTooLarge", detail: "The body may have 64 KiB"}, true
-	case errors.Is(err, errSlowBody):
-		return refusal{status: http.StatusRequestTimeout, code: "RequestTimeout", detail: "The body did not arrive in time"}, true
-	case errors.Is(err, errBrokenBody):
-		return refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The body could not be read to its end"}, true
-	case errors.Is(err, errContentType):
-		return refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send application/json"}, true
-	case errors.Is(err, errNoTokenForm):
-		return refusal{status: http.StatusBadRequest, code: "invalid_request", description: "Send the form parameter token, once"}, true
-	case errors.Is(err, errNoCustomers):
-		return refusal{status: http.StatusNotFound, code: "ResourceNotFound", detail: "This server does not know its customers"}, true
-	default:
-		return refusal{}, false
+func invalidToken(description string) refusal {
+	return bearer(http.StatusUnauthorized, "invalid_token", description, "")
+}
+
+func unavailable(detail string) refusal {
+	return refusal{status: http.StatusServiceUnavailable, code: "ServiceUnavailable", detail: detail, retryAfter: 5, internal: true}
+}
+
+// invalidValue is the answer to a well-formed request that cannot be fulfilled
+// because of one of its members.
+func invalidValue(member, msg string) refusal {
+	return refusal{
+		status: http.StatusUnprocessableEntity, code: "PolarRequestValidationError",
+		problems: []problem{{Type: "value_error", Loc: []any{"body", member}, Msg: msg}},
 	}
 }
 
-// refuseForNow has what may work when it is tried again.
-func refuseForNow(err error) (refusal, bool) {
-	unavailable := refusal{status: http.StatusServiceUnavailable, code: "ServiceUnavailable", retryAfter: 5, internal: true}
-	switch {
-	case errors.Is(err, context.Canceled):
-		// Nobody reads this: it keeps a client that hung up from looking like
-		// an outage in logs and metrics.
-		return refusal{status: statusClientGone, code: "ClientClosedRequest", detail: "The request was given up"}, true
-	case errors.Is(err, customers.ErrUnavailable):
-		unavailable.detail = "The customer directory is unavailable"
-	case errors.Is(err, keys.ErrNoSigningKey), errors.Is(err, errSigner):
-		unavailable.detail = "No session can be signed at the moment"
-	case errors.Is(err, verify.ErrKeysUnavailable):
-		unavailable.detail = "Tokens cannot be verified at the moment"
-	default:
-		return refusal{}, false
-	}
-	return unavailable, true
+// invalidBody is the answer to a request that breaks the schema.
+func invalidBody(problems []problem) refusal {
+	return refusal{status: http.StatusUnprocessableEntity, code: "RequestValidationError", problems: problems}
 }
 
-// reason is an error's name in metrics: a closed list, never a text of a
-// client's.
-func reason(err error) string {
-	switch {
-	case errors.Is(err, verify.ErrNoToken):
-		return "no_credentials"
-	case errors.Is(err, verify.ErrInvalidRequest):
-		return "ambiguous_header"
-	case errors.Is(err, errCustomerToken):
-		return "customer_token"
-	case errors.Is(err, organizations.ErrUnknownKey):
-		return "unknown_key"
-	case errors.Is(err, organizations.ErrExpiredKey):
-		return "expired_key"
-	case errors.Is(err, verify.ErrExpired):
-		return "expired_token"
-	case errors.Is(err, verify.ErrKeysUnavailable):
-		return "keys_unavailable"
-	default:
-		return "bad_token"
+func invalidCustomer(err *customers.ValidationError) refusal {
+	var problems []problem
+	for _, p := range err.Problems {
+		problems = append(problems, problem{Type: p.Type, Loc: append([]any{"body", "customer"}, p.Loc...), Msg: p.Msg})
 	}
+	return invalidBody(problems)
 }
 
-// handleError is for what goes wrong before a request is on its way; the rest
-// is observe's.
-func handleError(err error, c echo.Context) {
+// about names the customer's member of the request where the row leaves it
+// open, with its value.
+func (r refusal) about(err error) refusal {
+	create, ok := errors.AsType[*createError](err)
+	if ok && len(r.problems) == 1 && r.problems[0].Loc[1] == "" {
+		member, value := create.request.identifier()
+		r.problems = []problem{{Type: r.problems[0].Type, Loc: []any{"body", member}, Msg: r.problems[0].Msg, Input: value}}
+	}
+	return r
+}
+
+// handleError answers what goes wrong outside of observe, which answers all
+// else.
+func (s *Server) handleError(err error, c echo.Context) {
 	if !c.Response().Committed {
-		refuse(err).write(c.Response())
+		s.refusals.refuse(err).write(c.Response())
 	}
 }
 
@@ -209,7 +193,7 @@ func (r refusal) write(w http.ResponseWriter) {
 	}
 	header.Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
 	w.WriteHeader(r.status)
-	// The client is gone when this fails; there is nobody left to tell.
+	// It fails when the client is gone. Then there is nothing to do.
 	_, _ = w.Write(body)
 }
 
@@ -235,4 +219,42 @@ func (r refusal) body() []byte {
 		return nil
 	}
 	return body
+}
+
+// text is what the log says about the error: for errors of ours their text,
+// otherwise a kind of problem, which holds nothing from the client.
+func (r refusal) text(err error) string {
+	switch {
+	case r.internal:
+		return err.Error()
+	case r.problems != nil:
+		return r.code + ": " + r.problems[0].Type
+	case r.code != "":
+		return r.code
+	default:
+		return http.StatusText(r.status)
+	}
+}
+
+// credentialsReason is the reason for which credentials were refused, for the
+// metric: one of a closed list.
+func credentialsReason(err error) string {
+	switch {
+	case errors.Is(err, verify.ErrNoToken):
+		return "no_credentials"
+	case errors.Is(err, verify.ErrInvalidRequest):
+		return "ambiguous_header"
+	case errors.Is(err, errCustomerToken):
+		return "customer_token"
+	case errors.Is(err, organizations.ErrUnknownKey):
+		return "unknown_key"
+	case errors.Is(err, organizations.ErrExpiredKey):
+		return "expired_key"
+	case errors.Is(err, verify.ErrExpired):
+		return "expired_token"
+	case errors.Is(err, verify.ErrKeysUnavailable):
+		return "keys_unavailable"
+	default:
+		return "bad_token"
+	}
 }

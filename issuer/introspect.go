@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"encoding/base64"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -13,6 +14,8 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify/wire"
 )
+
+var errNoTokenForm = errors.New(`form has no parameter "token", or several`)
 
 // introspection is the answer of RFC 7662, Section 2.2. Of a token that is not
 // active nothing is told but that.
@@ -43,8 +46,8 @@ func (s *Server) introspectToken(c *call) error {
 		return err
 	}
 	session, err := s.verifier.Verify(c.Request().Context(), token)
-	if err != nil && !isBadToken(err) {
-		return err
+	if err != nil && s.refusals.refuse(err).status != http.StatusUnauthorized {
+		return err // not the token's fault
 	}
 	noStore(c)
 	// Customers of one organization do not exist for another.

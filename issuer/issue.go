@@ -21,17 +21,15 @@ type session struct {
 	customer  *customers.Customer
 }
 
-// issue makes a session for a customer of the organization whose API key asks. The error is an
-// *invalidBodyError, an *invalidValueError, or wraps customers.ErrUnavailable,
-// keys.ErrNoSigningKey or errSigner.
-func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, r *createRequest) (*session, error) {
-	organization := caller.Organization
-	customer, err := s.findCustomer(ctx, customers.Query{
-		OrganizationID: organization.ID, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated,
-	})
-	if err != nil {
-		return nil, customerProblem(err, r)
-	}
+// terms are what a client may choose about a session.
+type terms struct {
+	lifetime  time.Duration
+	returnURL string // may be empty
+}
+
+// issue makes a session of a customer for the API key that asks. The error
+// wraps errTooLong, errSigner or [keys.ErrNoSigningKey].
+func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, customer *customers.Customer, t terms) (*session, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return nil, err
@@ -42,27 +40,24 @@ func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, r *cre
 		return nil, err
 	}
 	issuedAt := now.UTC().Truncate(time.Second)
-	expiresAt, err := expiry(issuedAt, r.lifetime, key)
+	expiresAt, err := expiry(issuedAt, t.lifetime, key)
 	if err != nil {
 		return nil, err
 	}
 	result := &session{
 		claimSet: claimSet{
 			issuer: s.issuer, audience: s.audience,
-			sessionID: id, customerID: customer.ID, organizationID: organization.ID, clientID: caller.ClientID,
-			issuedAt: issuedAt, expiresAt: expiresAt, returnURL: r.returnURL,
+			sessionID: id, customerID: customer.ID, organizationID: caller.Organization.ID, clientID: caller.ClientID,
+			issuedAt: issuedAt, expiresAt: expiresAt, returnURL: t.returnURL,
 		},
 		keyID:    key.Public.ID(),
 		customer: customer,
 	}
 	result.token, err = s.sign(ctx, key, &result.claimSet)
-	if errors.Is(err, errTooLong) {
-		return nil, refuseMember("return_url", "URL is too long for a token; use a shorter one", "")
-	}
 	if err != nil {
 		return nil, err
 	}
-	result.portalURL = organization.PortalLink(result.token, email(customer))
+	result.portalURL = caller.Organization.PortalLink(result.token, email(customer))
 	return result, nil
 }
 
@@ -127,58 +122,4 @@ func (s *Server) remember(err error) {
 	case err == nil && s.signFailure.Load() != nil:
 		s.signFailure.Store(nil)
 	}
-}
-
-// customerProblem says what was wrong with the customer in terms of the
-// request; an outage stays what it is.
-func customerProblem(err error, r *createRequest) error {
-	member, value := r.identifier()
-	var stated *customers.ValidationError
-	switch {
-	case errors.Is(err, customers.ErrNotFound):
-		return refuseMember(member, "Customer does not exist.", value)
-	case errors.Is(err, customers.ErrMismatch):
-		return refuseMember(member, "The two identifiers name different customers.", value)
-	case errors.Is(err, customers.ErrStated):
-		return refuseMember("customer", "This server looks customers up; leave this out.", "")
-	case errors.Is(err, customers.ErrStatedMissing):
-		return refuseMember("customer", "This server has no customers of its own; state the customer here.", "")
-	case errors.Is(err, customers.ErrStatedID):
-		return refuseMember("customer_id", "A stated customer needs an ID.", "")
-	case errors.As(err, &stated):
-		return statedProblems(stated)
-	default:
-		return err
-	}
-}
-
-func statedProblems(err *customers.ValidationError) error {
-	result := &invalidBodyError{}
-	for _, p := range err.Problems {
-		loc := append([]any{"body", "customer"}, p.Loc...)
-		result.problems = append(result.problems, problem{Type: p.Type, Loc: loc, Msg: p.Msg})
-	}
-	return result
-}
-
-// append appends the session as the API shows it: every member, null where
-// there is no value.
-func (s *session) append(dst []byte) []byte {
-	dst = append(dst, `{"created_at":`...)
-	dst = appendTime(dst, s.issuedAt)
-	dst = append(dst, `,"modified_at":null,"id":`...)
-	dst = appendUUID(dst, s.sessionID)
-	dst = append(dst, `,"token":"`...)
-	dst = append(dst, s.token...)
-	dst = append(dst, `","expires_at":`...)
-	dst = appendTime(dst, s.expiresAt)
-	dst = append(dst, `,"return_url":`...)
-	dst = appendNullable(dst, s.returnURL)
-	dst = append(dst, `,"customer_portal_url":`...)
-	dst = appendNullable(dst, s.portalURL)
-	dst = append(dst, `,"customer_id":`...)
-	dst = appendUUID(dst, s.customerID)
-	dst = append(dst, `,"customer":`...)
-	dst = s.customer.AppendJSON(dst)
-	return append(dst, '}')
 }

@@ -20,7 +20,7 @@ type call struct {
 
 	requestID string
 	caller    *organizations.APIKey // nil: nobody we know
-	failure   error                 // nil: the answer is what was asked for
+	failure   string                // why the answer is not what the client asked for, for the log
 }
 
 // handle makes an Echo handler of one of ours.
@@ -39,8 +39,12 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		request, span := s.tracer.StartRequest(context.Request(), method(c), context.Path())
 		context.SetRequest(request)
 		context.Response().Header().Set(echo.HeaderXRequestID, c.requestID)
-		if c.failure = next(c); c.failure != nil && !c.Response().Committed {
-			refuse(c.failure).write(c.Response())
+		if err := next(c); err != nil {
+			refusal := s.refusals.refuse(err)
+			c.failure = refusal.text(err)
+			if !c.Response().Committed {
+				refusal.write(c.Response())
+			}
 		}
 		took := time.Since(start)
 		span.EndRequest(c.Response().Status)
@@ -90,8 +94,8 @@ func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	if c.caller != nil {
 		attrs = append(attrs, slog.String("organization", c.caller.Organization.Slug), slog.String("api_key", c.caller.Name))
 	}
-	if c.failure != nil {
-		attrs = append(attrs, slog.String("error", failureText(c.failure)))
+	if c.failure != "" {
+		attrs = append(attrs, slog.String("error", c.failure))
 	}
 	if traceID != "" {
 		attrs = append(attrs, slog.String("trace_id", traceID))
@@ -110,21 +114,6 @@ func (s *Server) log(ctx context.Context, level slog.Level, message string, attr
 	record.AddAttrs(attrs...)
 	// Where a log cannot be written there is nowhere to say so.
 	_ = handler.Handle(ctx, record)
-}
-
-// failureText is what a failure may say in a log: our own errors, whose texts
-// hold nothing of the client's but a kind of problem.
-func failureText(err error) string {
-	switch r := refuse(err); {
-	case r.internal:
-		return err.Error()
-	case r.problems != nil:
-		return r.code + ": " + r.problems[0].Type
-	case r.code != "":
-		return r.code
-	default:
-		return http.StatusText(r.status)
-	}
 }
 
 // logPanic writes the stack of a handler that panicked; Echo makes an error of

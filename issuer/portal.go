@@ -10,6 +10,8 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
+var errNoCustomers = errors.New("this server has no customers of its own")
+
 // introspectPortal tells the holder of a token how long it lasts.
 func (s *Server) introspectPortal(c *call) error {
 	session, err := s.portalSession(c)

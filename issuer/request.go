@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify/wire"
 )
@@ -41,26 +42,12 @@ func (e *invalidBodyError) Error() string {
 	return "request body is invalid: " + e.problems[0].Type
 }
 
-// invalidValueError is a well-formed request that cannot be fulfilled.
-type invalidValueError struct{ problem problem }
-
-func (e *invalidValueError) Error() string { return "request is refused: " + e.problem.Msg }
-
-// refuseMember makes the error for a member whose value cannot be fulfilled.
-func refuseMember(member, msg, input string) error {
-	p := problem{Type: "value_error", Loc: []any{"body", member}, Msg: msg}
-	if input != "" {
-		p.Input = input
-	}
-	return &invalidValueError{p}
-}
-
 // A createRequest is the body of a request for a session, checked.
 type createRequest struct {
+	terms
+
 	customerID uuid.UUID // uuid.Nil: not given
 	externalID string    // empty: not given
-	returnURL  string    // empty: not given
-	lifetime   time.Duration
 	// stated is the JSON object of the member "customer", or nil.
 	stated []byte
 	// externalMember is the name under which the external ID was sent.
@@ -73,6 +60,11 @@ func (r *createRequest) identifier() (member, value string) {
 		return "customer_id", r.customerID.String()
 	}
 	return r.externalMember, r.externalID
+}
+
+// query returns the question for the customer directory.
+func (r *createRequest) query(organization uuid.UUID) customers.Query {
+	return customers.Query{OrganizationID: organization, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated}
 }
 
 // A decoder reads one body into a createRequest.

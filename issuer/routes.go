@@ -15,7 +15,7 @@ import (
 // routes is the whole public surface on one screen.
 func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e := echo.New()
-	e.HTTPErrorHandler = handleError
+	e.HTTPErrorHandler = s.handleError
 	e.IPExtractor = clientAddress(trusted)
 	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: true, LogErrorFunc: s.logPanic,

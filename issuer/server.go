@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -92,8 +91,8 @@ type Server struct {
 	logger   *slog.Logger
 	tracer   *tracing.Tracer // nil: off
 	metrics  *metrics
+	refusals refusals
 	router   *echo.Echo
-	buffers  sync.Pool // of *[]byte
 	draining atomic.Bool
 }
 
@@ -112,6 +111,7 @@ func New(config Config) (*Server, error) {
 		logger:        config.Logger,
 		tracer:        config.Tracer,
 		metrics:       newMetrics(config.Keys),
+		refusals:      newRefusals(),
 	}
 	s.metrics.traces(config.Tracer)
 	var err error

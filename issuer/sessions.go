@@ -1,46 +1,56 @@
 package issuer
 
 import (
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"os"
-	"strconv"
-
-	"github.com/labstack/echo/v4"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
 )
 
 // createSession answers POST /v1/customer-sessions/.
 func (s *Server) createSession(c *call) error {
+	ctx := c.Request().Context()
 	key, err := s.authorize(c, organizations.ScopeWrite)
 	if err != nil {
 		return err
 	}
-	body, err := readJSON(c.Response(), c.Request())
+	request, err := s.readCreate(c)
 	if err != nil {
 		return err
 	}
-	request, err := decodeCreate(body, s.lifetime, s.maxLifetime)
+	customer, err := s.findCustomer(ctx, request.query(key.Organization.ID))
 	if err != nil {
-		return err
+		return &createError{request, err}
 	}
-	session, err := s.issue(c.Request().Context(), key, request)
+	session, err := s.issue(ctx, key, customer, request.terms)
 	if err != nil {
-		return err
+		return &createError{request, err}
 	}
 	s.audit(c, key, session)
 	noStore(c)
-	buffer := s.takeBuffer()
-	defer s.giveBuffer(buffer)
-	*buffer = session.append((*buffer)[:0])
-	return writeJSON(c, http.StatusCreated, *buffer)
+	return writeJSON(c, http.StatusCreated, session.encode())
 }
 
-// audit records who asked for which session: one event for each.
+// readCreate reads and checks the body of a request for a session.
+func (s *Server) readCreate(c *call) (*createRequest, error) {
+	body, err := readJSON(c.Response(), c.Request())
+	if err != nil {
+		return nil, err
+	}
+	return decodeCreate(body, s.lifetime, s.maxLifetime)
+}
+
+// createError is why a well-formed request for a session is not fulfilled.
+type createError struct {
+	request *createRequest
+	err     error
+}
+
+func (e *createError) Error() string { return e.err.Error() }
+
+func (e *createError) Unwrap() error { return e.err }
+
+// audit records who asked for which session, one event for each.
 func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 	s.metrics.issued.WithLabelValues(key.Organization.Slug).Inc()
 	s.log(c.Request().Context(), slog.LevelInfo, "session issued",
@@ -55,83 +65,26 @@ func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 	)
 }
 
-// takeBuffer returns a buffer for an answer, which is written at once and not
-// kept: most of a session's garbage would be the answer.
-func (s *Server) takeBuffer() *[]byte {
-	buffer, ok := s.buffers.Get().(*[]byte)
-	if !ok {
-		buffer = new([]byte)
-	}
-	return buffer
-}
-
-// giveBuffer takes a buffer back, unless one customer's metadata made it huge.
-func (s *Server) giveBuffer(buffer *[]byte) {
-	const most = 16 << 10
-	if cap(*buffer) <= most {
-		s.buffers.Put(buffer)
-	}
-}
-
-// noStore keeps an answer with a token, or about one, out of caches (RFC 6749,
-// Section 5.1).
-func noStore(c *call) {
-	c.Response().Header().Set("Cache-Control", "no-store")
-}
-
-// writeJSON sends a body that is JSON already, with its length: without it a
-// body of over 2 KiB would go out in chunks.
-func writeJSON(c *call, status int, body []byte) error {
-	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
-	return c.Blob(status, echo.MIMEApplicationJSON, body)
-}
-
-// readJSON reads a body that is JSON by its Content-Type, or has none.
-func readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	contentType := r.Header.Get(echo.HeaderContentType)
-	if contentType != "" && contentType != echo.MIMEApplicationJSON {
-		mediaType, _, err := mime.ParseMediaType(contentType)
-		if err != nil || mediaType != echo.MIMEApplicationJSON {
-			return nil, errContentType
-		}
-	}
-	return readBody(w, r)
-}
-
-// readBody reads a body of a bounded length. Chunked bodies are read up to the
-// same limit.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return nil, errTooLarge
-	}
-	// One byte more than announced, so that the end is seen without growing.
-	body := make([]byte, 0, max(r.ContentLength, 511)+1)
-	limited := http.MaxBytesReader(w, r.Body, maxBody)
-	for {
-		n, err := limited.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		switch {
-		case errors.Is(err, io.EOF):
-			return body, nil
-		case err != nil:
-			return nil, bodyError(err)
-		case len(body) == cap(body):
-			body = append(body, 0)[:len(body)]
-		}
-	}
-}
-
-// bodyError names what went wrong while reading a body.
-func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return errTooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errSlowBody
-	default:
-		// Shorter than announced, or not the chunks it says it is: whatever
-		// it was, it was the client's.
-		return errBrokenBody
-	}
+// encode returns the session as the API shows it: every member, null where
+// there is no value.
+func (s *session) encode() []byte {
+	// The token is there twice; all else is about a kilobyte.
+	dst := make([]byte, 0, 2*len(s.token)+len(s.returnURL)+1024)
+	dst = append(dst, `{"created_at":`...)
+	dst = appendTime(dst, s.issuedAt)
+	dst = append(dst, `,"modified_at":null,"id":`...)
+	dst = appendUUID(dst, s.sessionID)
+	dst = append(dst, `,"token":"`...)
+	dst = append(dst, s.token...)
+	dst = append(dst, `","expires_at":`...)
+	dst = appendTime(dst, s.expiresAt)
+	dst = append(dst, `,"return_url":`...)
+	dst = appendNullable(dst, s.returnURL)
+	dst = append(dst, `,"customer_portal_url":`...)
+	dst = appendNullable(dst, s.portalURL)
+	dst = append(dst, `,"customer_id":`...)
+	dst = appendUUID(dst, s.customerID)
+	dst = append(dst, `,"customer":`...)
+	dst = s.customer.AppendJSON(dst)
+	return append(dst, '}')
 }
