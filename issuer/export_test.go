@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,13 +21,16 @@ func SignForTest(ctx context.Context, key *keys.SigningKey, now time.Time) (stri
 	})
 }
 
-// ExpiryForTest tells when a session ends.
+// Operations returns the handler for operators.
+func (s *Server) Operations() http.Handler { return s.operations() }
+
+// ExpiryForTest returns when a session ends.
 func ExpiryForTest(issuedAt time.Time, lifetime time.Duration, key *keys.SigningKey) (time.Time, error) {
 	return expiry(issuedAt, lifetime, key)
 }
 
 // DecodeForTest runs the decoder of request bodies.
 func DecodeForTest(body []byte) error {
-	_, err := decodeCreate(body, DefaultLifetime, DefaultMaxLifetime)
+	_, err := decodeCreate(body, defaultLifetime, longestLifetime)
 	return err
 }

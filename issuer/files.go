@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/customersession/customersession/issuer/internal/reload"
 )
 
@@ -26,15 +24,17 @@ type followedFile struct {
 	status func() reload.Status
 }
 
-// followedFiles collects the files of a server that is being made.
+// followedFiles are the files of a server. What happens to one is logged and
+// counted.
 type followedFiles struct {
-	poll   time.Duration
-	report func(name string, e reload.Event)
-	all    []followedFile
+	poll    time.Duration
+	metrics *metrics
+	logger  *slog.Logger
+	all     []followedFile
 }
 
-// openFile loads a file, which is followed from when the server runs. Poll and
-// OnReload of config are set here.
+// openFile loads a file, which is followed as soon as the server runs. It sets
+// Poll and OnReload of config.
 func openFile[T any](files *followedFiles, name string, config reload.Config[T]) (*reload.File[T], error) {
 	config.Poll = files.poll
 	config.OnReload = func(e reload.Event) { files.report(name, e) }
@@ -42,29 +42,25 @@ func openFile[T any](files *followedFiles, name string, config reload.Config[T])
 	if err != nil {
 		return nil, err
 	}
-	files.all = append(files.all, followedFile{name, file.Run, file.Status})
+	files.add(followedFile{name, file.Run, file.Status})
 	return file, nil
 }
 
-// report tells operators what became of a new version of a file.
-func (s *Server) report(ctx context.Context, name string, e reload.Event) {
-	s.metrics.reload(name, e)
+func (f *followedFiles) add(file followedFile) {
+	f.all = append(f.all, file)
+	f.metrics.followFile(file)
+}
+
+// report logs and counts what happened to a file.
+func (f *followedFiles) report(name string, e reload.Event) {
+	f.metrics.reload(name, e)
 	attrs := []slog.Attr{slog.String("file", name), slog.String("path", e.Path), slog.String("outcome", e.Kind.String())}
 	level := slog.LevelInfo
 	if e.Err != nil {
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
-	s.logger.LogAttrs(ctx, level, "file reloaded", attrs...)
-}
-
-// follow takes over the files that readiness and metrics tell of.
-func (s *Server) follow(files []followedFile) {
-	s.files = files
-	s.metrics.registry.MustRegister(newFilesCollector(files))
-	for _, f := range files {
-		s.metrics.expectReloads(f.name)
-	}
+	f.logger.LogAttrs(context.Background(), level, "file reloaded", attrs...)
 }
 
 // refusedFiles returns a sentence for each file that is refused as it is now.
@@ -98,37 +94,4 @@ func (s *Server) inUse(name string, status reload.Status) string {
 		return fmt.Sprintf("version %d", s.keys().Manifest().Version)
 	}
 	return "the version loaded at " + status.LoadedAt.UTC().Format(time.RFC3339)
-}
-
-// A filesCollector reads how the files stand when it is asked.
-type filesCollector struct {
-	files             []followedFile
-	refused, loadedAt *prometheus.Desc
-}
-
-func newFilesCollector(files []followedFile) *filesCollector {
-	labels := []string{"file"}
-	return &filesCollector{
-		files:    files,
-		refused:  describe("file_refused", "1 if the file as it is now is refused, and an earlier version stays in use.", labels...),
-		loadedAt: describe("file_loaded_timestamp_seconds", "Since when the version of a file is in use.", labels...),
-	}
-}
-
-// Describe implements [prometheus.Collector].
-func (c *filesCollector) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- c.refused
-	descriptions <- c.loadedAt
-}
-
-// Collect implements [prometheus.Collector].
-func (c *filesCollector) Collect(metrics chan<- prometheus.Metric) {
-	for _, f := range c.files {
-		status, refused := f.status(), 0.0
-		if status.Err != nil {
-			refused = 1
-		}
-		metrics <- gauge(c.refused, refused, f.name)
-		metrics <- gauge(c.loadedAt, float64(status.LoadedAt.Unix()), f.name)
-	}
 }

@@ -39,7 +39,7 @@ func newFiles(t testing.TB, manifest *keys.Manifest) *opened {
 		Issuer: "https://sessions.example.com", Audience: issuer.DefaultAudience,
 		KeysFile: path("keys.json"), OrganizationsFile: path("organizations.json"),
 		Customers: "file", CustomersFile: path("customers.jsonl"),
-		SessionLifetime: issuer.DefaultLifetime, MaxSessionLifetime: issuer.DefaultMaxLifetime,
+		SessionLifetime: time.Hour, MaxSessionLifetime: 24 * time.Hour,
 		ReloadInterval: time.Second,
 	}
 	write(t, o.settings.KeysFile, string(manifest.Encode()))
@@ -49,14 +49,14 @@ func newFiles(t testing.TB, manifest *keys.Manifest) *opened {
 }
 
 // open makes the server.
-func (o *opened) open(t testing.TB, signers keys.OpenSigner) *issuer.Production {
+func (o *opened) open(t testing.TB, signers keys.OpenSigner) *issuer.Server {
 	t.Helper()
 	logger := slog.New(slog.NewJSONHandler(io.MultiWriter(o.log, o.logs), nil))
 	p, err := issuer.Open(t.Context(), o.settings, signers, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.server, o.ring = p.Server, ringOf(t, o.manifest, signers)
+	o.server, o.ring = p, ringOf(t, o.manifest, signers)
 	return p
 }
 

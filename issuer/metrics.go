@@ -11,7 +11,6 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/reload"
 	"github.com/customersession/customersession/issuer/internal/tracing"
-	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -42,7 +41,7 @@ func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metri
 	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 }
 
-func newMetrics(ring func() *keys.Ring) *metrics {
+func newMetrics() *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "customersession_" + name, Help: help}, labels)
 	}
@@ -65,7 +64,6 @@ func newMetrics(ring func() *keys.Ring) *metrics {
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
 	}
 	m.registry.MustRegister(
-		newKeysCollector(ring),
 		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -129,10 +127,24 @@ func (m *metrics) reload(file string, e reload.Event) {
 	m.reloads.WithLabelValues(file, e.Kind.String()).Inc()
 }
 
-// expectReloads shows the counts of a file before there is anything to count,
-// so that the first refusal is an increase.
-func (m *metrics) expectReloads(file string) {
+// followFile shows how a file stands. Its counts begin at zero, so that the
+// first refusal is an increase.
+func (m *metrics) followFile(f followedFile) {
+	show := func(name, help string, value func(reload.Status) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "customersession_" + name, Help: help, ConstLabels: prometheus.Labels{"file": f.name},
+		}, func() float64 { return value(f.status()) }))
+	}
+	show("file_refused", "1 if the file as it is now is refused, and an earlier version stays in use.", func(s reload.Status) float64 {
+		if s.Err != nil {
+			return 1
+		}
+		return 0
+	})
+	show("file_loaded_timestamp_seconds", "Since when the version of a file is in use.", func(s reload.Status) float64 {
+		return float64(s.LoadedAt.Unix())
+	})
 	for _, kind := range []reload.Kind{reload.Replaced, reload.Refused, reload.Restored, reload.Unwatched} {
-		m.reloads.WithLabelValues(file, kind.String())
+		m.reloads.WithLabelValues(f.name, kind.String())
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/reload"
@@ -26,30 +24,21 @@ const maxSecretFile = 16 << 10
 // maxKeysFile is more than [keys.ParseManifest] accepts.
 const maxKeysFile = 2 << 20
 
-// Production is a server with the files and connections that it lives on.
-type Production struct {
-	*Server
-	close func()
-}
-
-// Open makes the production server: it reads every file, and reports all that
-// is wrong with them at once. Signers finds the private parts of keys that are
-// not in the manifest; with nil, a manifest with such a key is refused. Call
+// Open makes the production server: metrics, then the files that report to
+// them, then the server that lives on the files. The error names everything
+// that is wrong with any file. Signers finds the private parts of keys that are
+// not in the manifest; without it, a manifest with such a key is refused. Call
 // Run, which also follows the files.
-func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logger *slog.Logger) (*Production, error) {
-	p := &Production{close: func() {}}
-	files := &followedFiles{
-		poll: settings.ReloadInterval,
-		// The server, which counts reloads, is made after the files it reads.
-		report: func(name string, e reload.Event) { p.report(ctx, name, e) },
-	}
+func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logger *slog.Logger) (*Server, error) {
+	metrics := newMetrics()
+	files := &followedFiles{poll: settings.ReloadInterval, metrics: metrics, logger: logger}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 	})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 	})
-	directory, customersErr := p.openDirectory(ctx, settings, files)
+	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files)
 	tracer, tracesErr := openTracer(settings, logger)
 	err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
@@ -58,22 +47,23 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	if err == nil {
 		err = fits(keySets.Current().manifest, settings)
 	}
+	var server *Server
 	if err == nil {
-		p.Server, err = New(Config{
+		server, err = newServer(Config{
 			Issuer: settings.Issuer, Audience: settings.Audience,
 			Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
 			Keys: func() *keys.Ring { return keySets.Current().ring }, Organizations: registry.Current, Customers: directory,
 			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
 			StrangerRate: settings.StrangerRate, StrangerBurst: settings.StrangerBurst,
 			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
-		})
+		}, metrics)
 	}
 	if err != nil {
-		p.close()
+		closeDirectory()
 		return nil, errors.Join(err, tracer.Shutdown(ctx))
 	}
-	p.follow(files.all)
-	return p, nil
+	server.files, server.closeDirectory = files.all, closeDirectory
+	return server, nil
 }
 
 // fits checks the settings against the policy of the keys: no session may be
@@ -156,44 +146,43 @@ func openKeys(open keys.OpenSigner) func(*keySet) error {
 	}
 }
 
-// openDirectory makes the customer directory that was chosen.
+// openDirectory makes the customer directory of the settings, and what closes
+// it, which is never nil.
 //
-//nolint:ireturn // which of the four it is, only the settings know
-func (p *Production) openDirectory(ctx context.Context, settings Settings, files *followedFiles) (customers.Directory, error) {
+//nolint:ireturn // the settings choose one of four
+func openDirectory(ctx context.Context, settings Settings, files *followedFiles) (directory customers.Directory, closeDirectory func(), err error) {
+	closeDirectory = func() {}
 	switch settings.Customers {
 	case "file":
 		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
 			Path: settings.CustomersFile, Load: customers.LoadFile,
 		})
-		if err != nil {
-			return nil, err
-		}
-		return liveFile{file}, nil
+		return liveFile{file}, closeDirectory, err
 	case "http":
 		token, err := readSecret(settings.CustomersTokenFile)
 		if err != nil {
-			return nil, err
+			return nil, closeDirectory, err
 		}
-		return customers.NewHTTP(customers.HTTPConfig{
+		directory, err = customers.NewHTTP(customers.HTTPConfig{
 			BaseURL: settings.CustomersURL, Token: token, Timeout: settings.CustomersTimeout,
 			Headers: tracing.Inject,
 		})
+		return directory, closeDirectory, err
 	case "postgres":
 		dsn, err := readSecret(settings.CustomersDSNFile)
 		if err != nil {
-			return nil, err
+			return nil, closeDirectory, err
 		}
 		postgres, err := customers.NewPostgres(ctx, customers.PostgresConfig{
 			DSN: dsn, ByID: settings.CustomersQueryID, ByExternalID: settings.CustomersQueryExternalID,
 			Timeout: settings.CustomersTimeout,
 		})
 		if err != nil {
-			return nil, err
+			return nil, closeDirectory, err
 		}
-		p.close = postgres.Close
-		return postgres, nil
+		return postgres, postgres.Close, nil
 	default:
-		return customers.Request{}, nil
+		return customers.Request{}, closeDirectory, nil
 	}
 }
 
@@ -246,20 +235,4 @@ func readSecret(path string) (customers.Secret, error) {
 		return "", fmt.Errorf("%s is empty", path)
 	}
 	return customers.Secret(secret), nil
-}
-
-// Run serves like [Server.Run] and follows the files meanwhile.
-func (p *Production) Run(ctx context.Context, config RunConfig) error {
-	defer p.close()
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	group, following := errgroup.WithContext(following)
-	for _, file := range p.files {
-		group.Go(func() error { return file.run(following) })
-	}
-	group.Go(func() error {
-		defer stop()
-		return p.Server.Run(following, config)
-	})
-	return group.Wait()
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Operations returns the handler for operators: /livez, /readyz and /metrics.
+// operations returns the handler for operators: /livez, /readyz and /metrics.
 // It needs no credentials, so it belongs on a listener of its own.
-func (s *Server) Operations() http.Handler {
+func (s *Server) operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeHealth(w, nil, nil)

@@ -19,9 +19,7 @@ const (
 	writeTimeout  = 20 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 32 << 10
-
-	// DefaultDrainTimeout is how long requests in flight may take to finish.
-	DefaultDrainTimeout = 20 * time.Second
+	drainTimeout  = 20 * time.Second
 )
 
 // RunConfig says where and how a server runs.
@@ -34,23 +32,24 @@ type RunConfig struct {
 	// DrainDelay is how long the server goes on taking requests after it said
 	// that it is not ready, so that load balancers notice. Default: none.
 	DrainDelay time.Duration
-	// DrainTimeout is for the requests in flight after that. Default:
-	// [DefaultDrainTimeout].
+	// DrainTimeout is for the requests in flight after that. Default: 20
+	// seconds.
 	DrainTimeout time.Duration
 	// ReadTimeout is for a request with its body. Default: 10 seconds.
 	ReadTimeout time.Duration
 }
 
-// Run serves until ctx is done, and then stops in order: not ready and each
-// answer the last one on its connection, no new connections, requests in flight
-// finished, what was traced of them exported. It returns nil after that, or the
-// error that made it stop early.
+// Run serves and follows the files until ctx is done. Then it stops in order:
+// not ready and each answer the last one on its connection, no new connections,
+// requests in flight finished, their traces exported. It returns nil after
+// that, or the error that made it stop early.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
+	defer s.closeDirectory()
 	if config.Handler == nil {
 		config.Handler = s.Handler()
 	}
 	if config.DrainTimeout == 0 {
-		config.DrainTimeout = DefaultDrainTimeout
+		config.DrainTimeout = drainTimeout
 	}
 	if config.ReadTimeout == 0 {
 		config.ReadTimeout = readTimeout
@@ -58,11 +57,14 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	group, failed := errgroup.WithContext(ctx)
 	public := s.newHTTPServer(s.partWhileDraining(config.Handler), config.ReadTimeout)
 	group.Go(serve(public, config.Public))
-	operations := s.newHTTPServer(s.Operations(), readTimeout)
+	operations := s.newHTTPServer(s.operations(), readTimeout)
 	if config.Operations != nil {
 		group.Go(serve(operations, config.Operations))
 	}
-	// Also when one listener failed: the other one must not go on alone.
+	for _, file := range s.files {
+		group.Go(func() error { return file.run(failed) })
+	}
+	// Also when one part failed: the others must not go on alone.
 	<-failed.Done()
 	err := s.drain(ctx, config, public, operations)
 	return errors.Join(group.Wait(), err)

@@ -25,11 +25,12 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// Defaults of [Config].
+// DefaultAudience is the audience of tokens where none is configured.
+const DefaultAudience = "customer-portal"
+
 const (
-	DefaultAudience    = "customer-portal"
-	DefaultLifetime    = time.Hour
-	DefaultMaxLifetime = 24 * time.Hour
+	defaultLifetime = time.Hour
+	longestLifetime = 24 * time.Hour
 
 	// maxAddresses bounds the memory of the limit for each client address.
 	maxAddresses = 65_536
@@ -44,10 +45,10 @@ type Config struct {
 	// Audience is the "aud" of every token. Default: [DefaultAudience].
 	Audience string
 	// Lifetime is how long a session lasts when the request does not say.
-	// Default: [DefaultLifetime].
+	// Default: an hour.
 	Lifetime time.Duration
-	// MaxLifetime is the longest session one may ask for. Default:
-	// [DefaultMaxLifetime], which is also the most that is allowed.
+	// MaxLifetime is the longest session that a client may ask for. Default
+	// and maximum: 24 hours.
 	MaxLifetime time.Duration
 
 	// Keys and Organizations return what is in force now; they are asked for
@@ -81,7 +82,9 @@ type Server struct {
 	organizations func() *organizations.Registry
 	customers     customers.Directory
 	verifier      *verify.Verifier
-	files         []followedFile // none but of a Production
+	// Only a server made by Open follows files and closes its directory.
+	files          []followedFile
+	closeDirectory func()
 	// signFailure is why the last signature failed, nil when it did not.
 	signFailure atomic.Pointer[error]
 
@@ -98,30 +101,36 @@ type Server struct {
 
 // New makes a server of its parts, or returns all that is wrong with config.
 func New(config Config) (*Server, error) {
+	return newServer(config, newMetrics())
+}
+
+func newServer(config Config, metrics *metrics) (*Server, error) {
 	config.setDefaults()
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	s := &Server{
-		issuer: config.Issuer, audience: config.Audience,
-		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,
-		keys: config.Keys, organizations: config.Organizations, customers: config.Customers,
-		keyLimit:      ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
-		strangerLimit: ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
-		logger:        config.Logger,
-		tracer:        config.Tracer,
-		metrics:       newMetrics(config.Keys),
-		refusals:      newRefusals(),
-	}
-	s.metrics.traces(config.Tracer)
-	var err error
-	s.verifier, err = verify.New(verify.Config{
-		Issuer: config.Issuer, Audience: config.Audience, KeySource: s,
+	verifier, err := verify.New(verify.Config{
+		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys(config.Keys),
 		// What this server signs it also reads.
 		Algorithms: jwk.Algorithms(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	metrics.registry.MustRegister(newKeysCollector(config.Keys))
+	metrics.traces(config.Tracer)
+	s := &Server{
+		issuer: config.Issuer, audience: config.Audience,
+		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,
+		keys: config.Keys, organizations: config.Organizations, customers: config.Customers,
+		closeDirectory: func() {},
+		verifier:       verifier,
+		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
+		strangerLimit:  ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
+		logger:         config.Logger,
+		tracer:         config.Tracer,
+		metrics:        metrics,
+		refusals:       newRefusals(),
 	}
 	s.router = s.routes(config.TrustedProxies)
 	return s, nil
@@ -132,10 +141,10 @@ func (c *Config) setDefaults() {
 		c.Audience = DefaultAudience
 	}
 	if c.Lifetime == 0 {
-		c.Lifetime = DefaultLifetime
+		c.Lifetime = defaultLifetime
 	}
 	if c.MaxLifetime == 0 {
-		c.MaxLifetime = DefaultMaxLifetime
+		c.MaxLifetime = longestLifetime
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -154,7 +163,7 @@ func (c *Config) validate() error {
 		problems = append(problems, err)
 	}
 	problem(len(c.Audience) > wire.MaxStringLength, "audience is longer than 255 bytes")
-	problem(c.MaxLifetime < minLifetime || c.MaxLifetime > DefaultMaxLifetime,
+	problem(c.MaxLifetime < minLifetime || c.MaxLifetime > longestLifetime,
 		"longest session lifetime is not between 1m and 24h")
 	problem(c.Lifetime < minLifetime || c.Lifetime > c.MaxLifetime,
 		"session lifetime is not between 1m and the longest one")
@@ -191,10 +200,13 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Key implements [verify.KeySource] with the keys this server publishes right
-// now, so that it need not fetch them from itself.
-func (s *Server) Key(_ context.Context, keyID string) (*jwk.Key, error) {
-	if key := s.keys().Manifest().PublishedKey(keyID, time.Now()); key != nil {
+// publishedKeys is the key source of the server's own verifier: it need not
+// fetch its keys from itself.
+type publishedKeys func() *keys.Ring
+
+// Key implements [verify.KeySource].
+func (p publishedKeys) Key(_ context.Context, keyID string) (*jwk.Key, error) {
+	if key := p().Manifest().PublishedKey(keyID, time.Now()); key != nil {
 		return key, nil
 	}
 	return nil, verify.ErrUnknownKey

@@ -163,7 +163,7 @@ func (s *Settings) problems() []error {
 	problem(!isAddr(s.OperationsAddr), "OPERATIONS_ADDR is not host:port")
 	problem(s.Addr == s.OperationsAddr && isAddr(s.Addr), "OPERATIONS_ADDR is the same as ADDR; health and metrics need a listener of their own")
 	problem(s.PKCS11PINFile != "" && s.PKCS11Module == "", "PKCS11_PIN_FILE is set, but "+settingsPrefix+"_PKCS11_MODULE is missing")
-	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > DefaultMaxLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
+	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > longestLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
 	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
 	problem(s.KeyRate < 0 || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is negative, or KEY_BURST less than 1")
