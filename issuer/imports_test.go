@@ -42,7 +42,8 @@ func TestImports(t *testing.T) {
 		})
 	}
 	for _, imported := range dependencies(t, "issuer") {
-		if imported == module || strings.HasPrefix(imported, module+"/verify/") && imported != module+"/verify/wire" {
+		if imported == module || strings.HasPrefix(imported, module+"/verify/") &&
+			!hasAnyPrefix(imported, []string{module + "/verify/wire", module + "/verify/internal/"}) {
 			t.Errorf("issuer brings along %s", imported)
 		}
 	}

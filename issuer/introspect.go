@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"encoding/base64"
 	"errors"
 	"mime"
 	"net/http"
@@ -11,8 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
-	"github.com/customersession/customersession/keys/jwk/ijson"
-	"github.com/customersession/customersession/verify/wire"
 )
 
 var errNoTokenForm = errors.New(`form has no parameter "token", or several`)
@@ -59,26 +56,8 @@ func (s *Server) introspectToken(c *call) error {
 		Issuer: session.Issuer, Audience: s.audience,
 		CustomerID: session.CustomerID, SessionID: session.ID, OrganizationID: session.OrganizationID,
 		IssuedAt: session.IssuedAt.Unix(), ExpiresAt: session.ExpiresAt.Unix(),
-		ClientID: clientID(token), ReturnURL: session.ReturnURL,
+		ClientID: session.ClientID, ReturnURL: session.ReturnURL,
 	})
-}
-
-// clientID returns the client_id of a verified token. Tokens of earlier versions
-// have none.
-func clientID(token string) string {
-	claims, _, _ := strings.Cut(token[strings.IndexByte(token, '.')+1:], ".")
-	text, err := base64.RawURLEncoding.DecodeString(claims)
-	if err != nil {
-		return ""
-	}
-	var id string
-	_, _ = ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
-		if value, ok := v.Text(); ok && string(name) == wire.ClaimClientID {
-			id = string(value)
-		}
-		return nil
-	})
-	return id
 }
 
 // formToken reads the parameter "token" of the body. A token in the query

@@ -102,6 +102,10 @@ func TestTokenVerifies(t *testing.T) {
 				IssuedAt: issuedAt, ExpiresAt: issuedAt.Add(time.Hour), KeyID: f.publishedKey(t).ID(), ReturnURL: longest,
 				Scopes: []string{"customer_portal:write"},
 			}
+			if len(got.ClientID) != 8 {
+				t.Errorf("the client ID is %q, want 8 characters", got.ClientID)
+			}
+			want.ClientID = got.ClientID
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("the session is %+v, want %+v", got, want)
 			}

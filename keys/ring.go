@@ -136,7 +136,7 @@ func (r *Ring) whyNot(t time.Time) string {
 			if coming == nil || newestFirst(coming, k) < 0 {
 				coming = k
 			}
-		case last == nil || until.After(last.signsUntil()):
+		case last == nil || until.After(last.signsUntil()) || until.Equal(last.signsUntil()) && newestFirst(k, last) < 0:
 			last = k
 		}
 	}
