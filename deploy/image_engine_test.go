@@ -118,7 +118,7 @@ func (e *containerEngine) buildGoImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := e.write(t, "go/Containerfile", goImage, 0o600)
-	if _, err := e.podman("build", "--tag=docker.io/library/golang:1.26", "--file="+file, filepath.Dir(file)); err != nil {
+	if _, err := e.podman("build", "--tag=docker.io/library/golang:1.26.11", "--file="+file, filepath.Dir(file)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -74,6 +75,9 @@ func TestBuild(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds the program several times")
+	}
+	if want := "go" + toolchain(t); runtime.Version() != want {
+		needs.Missing(t, want, "run this with GOTOOLCHAIN="+want)
 	}
 	first, out := checkout(t), t.TempDir()
 	inFolder(t, first, "git", "tag", "v1.2.3")

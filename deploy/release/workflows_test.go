@@ -184,16 +184,31 @@ func TestStrangersAreKeptOut(t *testing.T) {
 	}
 }
 
-// Every job has the line of Go that go.mod asks for, in its newest patch.
-func TestGoVersion(t *testing.T) {
-	t.Parallel()
+// toolchain returns the version of Go that go.mod says to build with, without
+// the leading "go".
+func toolchain(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile(`(?m)^go (\d+\.\d+)\.\d+$`).FindStringSubmatch(string(text))
+	found := regexp.MustCompile(`(?m)^toolchain go(\d+\.\d+\.\d+)$`).FindStringSubmatch(string(text))
 	if found == nil {
-		t.Fatal("go.mod names no version of Go")
+		t.Fatal("go.mod has no toolchain line")
+	}
+	return found[1]
+}
+
+// Every job and the image build with the version of Go that go.mod names.
+func TestGoVersion(t *testing.T) {
+	t.Parallel()
+	want := toolchain(t)
+	text, err := os.ReadFile("../container/Containerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image := "/golang:" + want + " AS build\n"; !strings.Contains(string(text), image) {
+		t.Errorf("the Containerfile does not build in %q", image)
 	}
 	for name, w := range allWorkflows(t) {
 		t.Run(name, func(t *testing.T) {
@@ -203,7 +218,7 @@ func TestGoVersion(t *testing.T) {
 					if !strings.HasPrefix(step.Uses.Value, "actions/setup-go@") {
 						continue
 					}
-					if got, want := step.With["go-version"], found[1]+".x"; got != want {
+					if got := step.With["go-version"]; got != want {
 						t.Errorf("%s: Go version: got %q, want %q", name, got, want)
 					}
 				}
