@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	verifyingPage = "verifying.md"
+	verifyingPage = "../verify/verifying.md"
 	verifyingData = "testdata/verifying"
 	// pageIssuer stands for the issuer on the page.
 	pageIssuer = "https://sessions.example.com"
