@@ -42,10 +42,6 @@ const (
 	uncachedName = "uncached"
 )
 
-func (c *contestant) isPeer() bool {
-	return c.name != rawName && c.name != oursName && c.name != uncachedName
-}
-
 // peers returns the other libraries, ready to verify tokens of the course.
 func (c *course) peers(t testing.TB, algorithm jwk.Algorithm) []contestant {
 	t.Helper()

@@ -70,8 +70,9 @@ func (r race) renew(b *testing.B) {
 	}
 }
 
-// report states, for each contestant, the time for a token, its share of the
-// primitive's if that took part, and the allocations for a token.
+// report makes one result for each contestant, named lib=NAME: the time for a
+// token, its percentage of the primitive's if that took part, and the
+// allocations for a token.
 func (r race) report(b *testing.B, tokens []token) {
 	b.Helper()
 	var raw *lane
@@ -81,29 +82,16 @@ func (r race) report(b *testing.B, tokens []token) {
 		}
 	}
 	for _, l := range r {
-		b.ReportMetric(median(l.times), l.name+"-ns/token")
-		b.ReportMetric(l.allocations(b.Context(), tokens), l.name+"-allocs/token")
-		if raw != nil && l != raw {
-			b.ReportMetric(100*median(ratios(l.times, raw.times)), l.name+"-%-of-raw")
-		}
+		allocations := l.allocations(b.Context(), tokens)
+		b.Run("lib="+l.name, func(b *testing.B) {
+			b.ReportMetric(median(l.times), "ns/token")
+			b.ReportMetric(allocations, "allocs/token")
+			if raw != nil {
+				b.ReportMetric(100*median(ratios(l.times, raw.times)), "%-of-raw")
+			}
+			b.ReportMetric(0, "ns/op") // nothing runs here
+		})
 	}
-	b.ReportMetric(0, "ns/op") // of a whole round: of no use to anybody
-}
-
-// reportLead states how many times faster ours is than the peer that is the
-// fastest in the median.
-func (r race) reportLead(b *testing.B) {
-	b.Helper()
-	var ours, best *lane
-	for _, l := range r {
-		switch {
-		case l.name == oursName:
-			ours = l
-		case l.isPeer() && (best == nil || median(l.times) < median(best.times)):
-			best = l
-		}
-	}
-	b.ReportMetric(median(ratios(best.times, ours.times)), "x-fastest-peer")
 }
 
 // allocations counts them for one token, in the whole program: what a

@@ -18,7 +18,7 @@ const batch = 8
 // BenchmarkFirst is a token that is seen for the first time.
 func BenchmarkFirst(b *testing.B) {
 	for _, algorithm := range jwk.Algorithms() {
-		b.Run(string(algorithm), func(b *testing.B) {
+		b.Run("alg="+string(algorithm), func(b *testing.B) {
 			c := newCourse(b, algorithm, poolSize)
 			r := newRace(c.all(b, algorithm))
 			next := 0
@@ -43,7 +43,7 @@ func BenchmarkFirst(b *testing.B) {
 func BenchmarkAgain(b *testing.B) {
 	const known, laps = 4096, 16
 	for _, algorithm := range jwk.Algorithms() {
-		b.Run(string(algorithm), func(b *testing.B) {
+		b.Run("alg="+string(algorithm), func(b *testing.B) {
 			c := newCourse(b, algorithm, known)
 			ours := c.ours(b, 0)
 			r := newRace(append([]contestant{ours}, c.peers(b, algorithm)...))
@@ -57,7 +57,6 @@ func BenchmarkAgain(b *testing.B) {
 				next = (next + batch) % known
 			}
 			r.report(b, c.tokens[:batch])
-			r.reportLead(b)
 		})
 	}
 }
@@ -115,7 +114,7 @@ func (l *lane) sprint(b *testing.B, tokens []token, workers int) float64 {
 func BenchmarkGarbage(b *testing.B) {
 	c := newCourse(b, jwk.ES256, 1)
 	for _, g := range garbage(c.tokens[0].text) {
-		b.Run(g.name, func(b *testing.B) {
+		b.Run("token="+g.name, func(b *testing.B) {
 			r := newRace(append([]contestant{c.ours(b, 0)}, c.peers(b, jwk.ES256)...))
 			for _, l := range r {
 				l.laps, l.wantError = g.laps, true
