@@ -1,5 +1,5 @@
-// Package echoverify lets only requests with a customer session through to
-// the handlers of an Echo application.
+// Package echoverify is Echo middleware that passes on only requests with a
+// customer session.
 //
 //	e := echo.New()
 //	e.Use(echoverify.New(v))
@@ -8,9 +8,9 @@
 //		…
 //	})
 //
-// The answers to other requests are those of [verify.Verifier.Middleware];
-// they do not pass through Echo's HTTPErrorHandler, so that an error handler
-// cannot turn one into a success.
+// Other requests are answered as by [verify.Verifier.Middleware]. The answers
+// bypass Echo's HTTPErrorHandler, so an error handler cannot turn one into a
+// success.
 package echoverify
 
 import (
@@ -19,21 +19,21 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// New returns a middleware that lets requests with a valid bearer token
-// through; see [verify.Verifier.Middleware].
+// New returns middleware that passes on requests with a valid bearer token; see
+// [verify.Verifier.Middleware].
 func New(v *verify.Verifier) echo.MiddlewareFunc {
 	return echo.WrapMiddleware(v.Middleware)
 }
 
-// NewWithConfig returns a middleware that lets those through whom config
-// allows, e.g. only with certain scopes, or also without a session; see
+// NewWithConfig returns middleware that passes on the requests that config
+// allows: for example, only with certain scopes, or also without a session. See
 // [verify.Verifier.NewMiddleware].
 func NewWithConfig(v *verify.Verifier, config verify.MiddlewareConfig) echo.MiddlewareFunc {
 	return echo.WrapMiddleware(v.NewMiddleware(config))
 }
 
 // FromContext returns the session of the request; ok is false when the
-// middleware let it through without one, or is not there.
+// middleware passed the request on without a session, or did not run.
 func FromContext(c echo.Context) (session verify.Session, ok bool) {
 	return verify.FromContext(c.Request().Context())
 }

@@ -1,21 +1,21 @@
-// Package grpcverify lets only calls with a customer session through to the
-// methods of a gRPC server.
+// Package grpcverify provides gRPC server interceptors that pass on only calls
+// with a customer session.
 //
 //	server := grpc.NewServer(
 //		grpc.UnaryInterceptor(grpcverify.UnaryServerInterceptor(v)),
 //		grpc.StreamInterceptor(grpcverify.StreamServerInterceptor(v)),
 //	)
 //
-// Methods find the session with [verify.FromContext]. A client sends its token
-// as it would over HTTP, in the metadata "authorization: Bearer …", once.
+// Methods get the session from [verify.FromContext]. A client sends exactly one
+// token, as over HTTP: in the metadata "authorization: Bearer …".
 //
-// Both interceptors are needed: gRPC gives a unary one no streams, and the
-// other way round. Calls that are not let through end with
+// Install both interceptors: gRPC calls one for unary calls and the other for
+// streams. Calls that are not passed on fail with
 //
-//   - Unauthenticated: no token, more than one, or one that is not valid. The
-//     reason is nobody's business but the operator's;
+//   - Unauthenticated: no token, more than one, or an invalid one. The client
+//     does not learn why a token is invalid;
 //   - PermissionDenied: the session lacks a required scope;
-//   - Unavailable: keys are unavailable, so nobody can tell. Try again.
+//   - Unavailable: without keys, the token cannot be verified. Try again.
 //
 // A stream does not outlive its session: see [StreamServerInterceptor].
 package grpcverify
@@ -34,8 +34,8 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// UnaryServerInterceptor returns an interceptor for calls that are not
-// streams. The session must have all of scopes.
+// UnaryServerInterceptor returns an interceptor for unary calls. The session
+// must have all the given scopes.
 func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		session, err := authenticate(ctx, v, scopes)
@@ -50,12 +50,11 @@ func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServ
 const leeway = 30 * time.Second
 
 // StreamServerInterceptor returns an interceptor for streams. The session must
-// have all of scopes.
+// have all the given scopes.
 //
-// When the session ends, the context of the stream does, and messages are
-// neither sent nor received any more: a client that has signed out for long
-// should not go on listening. The verifier's default leeway is added, for a
-// clock that is ahead.
+// When the session expires, plus [verify.DefaultLeeway] for a clock that is
+// ahead, the stream's context is done, and the stream no longer sends or
+// receives messages.
 func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		session, err := authenticate(stream.Context(), v, scopes)
@@ -69,9 +68,9 @@ func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamSe
 	}
 }
 
-// authenticate returns the session of a call, or the status to end it with.
+// authenticate returns the session of a call, or a status error.
 func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (verify.Session, error) {
-	// One way to read the value of an Authorization header, whatever brought it.
+	// BearerToken parses the value the same way for HTTP and gRPC.
 	token, err := verify.BearerToken(http.Header{"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization")})
 	if err != nil {
 		return verify.Session{}, status.Error(codes.Unauthenticated, "one bearer token is required")
@@ -91,10 +90,10 @@ func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (ver
 	return session, nil
 }
 
-// A sessionStream is a stream that ends with its session.
+// A sessionStream is a stream that stops when its session expires.
 type sessionStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // grpc.ServerStream hands out its context by a method
+	ctx context.Context //nolint:containedctx // grpc.ServerStream returns its context from a method
 	end time.Time
 }
 
@@ -109,8 +108,8 @@ func (s *sessionStream) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(m)
 }
 
-// RecvMsg receives into m. What arrives after the session has ended is
-// refused.
+// RecvMsg receives into m, and refuses messages that arrive after the session
+// has ended.
 func (s *sessionStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err

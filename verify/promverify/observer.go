@@ -1,6 +1,5 @@
-// Package promverify counts for Prometheus what a [verify.Verifier] does. It
-// is a package of its own so that consumers without Prometheus do not have to
-// build it.
+// Package promverify exports the metrics of a [verify.Verifier] to Prometheus.
+// It is a separate package so that services without Prometheus do not build it.
 //
 //	observer, err := promverify.New(prometheus.DefaultRegisterer)
 //	…
@@ -13,11 +12,11 @@
 //   - customersession_verify_refreshes_total, by result, and
 //     customersession_verify_refresh_seconds: fetches of the issuer's keys;
 //   - customersession_verify_keys, and customersession_verify_skipped_keys by
-//     reason: the keys of the last good answer;
-//   - customersession_verify_last_refresh_timestamp_seconds: when that came.
-//     Alert when it is older than the keys' freshness and a part of MaxStale.
+//     reason: the keys of the last successful fetch;
+//   - customersession_verify_last_refresh_timestamp_seconds: the time of that
+//     fetch. Alert when it is older than the keys' freshness and part of MaxStale.
 //
-// No label ever holds anything out of a token.
+// No label holds anything from a token.
 package promverify
 
 import (
@@ -39,8 +38,8 @@ type Observer struct {
 	keys        prometheus.Gauge
 	skipped     *prometheus.GaugeVec
 	lastRefresh prometheus.Gauge
-	// known are the counters of tokens that are looked up without a lock. The
-	// map is not changed.
+	// known holds the token counters that are looked up without a lock. The map
+	// is never modified.
 	known map[outcome]prometheus.Counter
 }
 
@@ -50,10 +49,10 @@ type outcome struct {
 	cached bool
 }
 
-// New registers the metrics and returns their observer. An error means that
-// the registry has others of the same names. Verifiers that share a registry
-// may share an Observer, and then their counts are added up and the gauges are
-// the last one's; to tell them apart, give each an Observer of its own with
+// New registers the metrics and returns their observer. It returns an error if
+// the registry already has metrics of these names. Verifiers may share an
+// Observer: their counts are then summed, and the gauges show the latest
+// refresh of any of them. To keep them apart, give each its own Observer with
 // [prometheus.WrapRegistererWith] and a label.
 func New(registerer prometheus.Registerer) (*Observer, error) {
 	o := &Observer{
@@ -68,7 +67,7 @@ func New(registerer prometheus.Registerer) (*Observer, error) {
 		durations: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "customersession_verify_refresh_seconds",
 			Help: "How long attempts to fetch the issuer's keys took.",
-			// 5 ms to 5 s, after which an attempt is given up.
+			// 5 ms to 5 s, the timeout of an attempt.
 			Buckets: prometheus.ExponentialBucketsRange(0.005, 5, 10),
 		}),
 		keys: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -85,7 +84,7 @@ func New(registerer prometheus.Registerer) (*Observer, error) {
 		}),
 		known: map[outcome]prometheus.Counter{},
 	}
-	// Series that start at 0 let a rate see the first event, too.
+	// Series start at 0, so that rate sees the first event.
 	for _, result := range verify.Results() {
 		o.known[outcome{result, false}] = o.tokens.WithLabelValues(result, "false")
 	}
@@ -115,7 +114,7 @@ func (o *Observer) Refreshed(r verify.Refresh) {
 	o.refreshes.WithLabelValues(r.Result).Inc()
 	o.durations.Observe(r.Duration.Seconds())
 	if r.Result != verify.ResultOK && r.Result != verify.ResultUnchanged {
-		return // the gauges are about the keys that are still in use
+		return // the gauges describe the keys still in use
 	}
 	o.keys.Set(float64(r.Keys))
 	o.skipped.Reset()
