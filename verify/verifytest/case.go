@@ -6,39 +6,39 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A Verdict is what a verifier should make of a token.
+// A Verdict is the right answer of a verifier to a token.
 type Verdict string
 
 // The verdicts.
 const (
-	// Accept is for good tokens, also unusual ones.
+	// Accept is for good tokens, including unusual ones.
 	Accept Verdict = "accept"
-	// Refuse is for attacks and for what no issuer writes.
+	// Refuse is for attacks, and for tokens that no issuer writes.
 	Refuse Verdict = "refuse"
-	// Either is for tokens about which specifications leave the choice; they
-	// are shown so that one knows.
+	// Either is for tokens that the specifications let a verifier accept or
+	// refuse. They are cases so that the behavior is known.
 	Either Verdict = "either"
 )
 
-// A Case is one token that a verifier should judge in a certain way.
+// A Case is one token and the verdict that a verifier should reach.
 type Case struct {
 	// ID names the case and never changes.
 	ID string
-	// Title is what the token is.
+	// Title describes the token.
 	Title string
-	// Why is what is wrong where the verdict is another one.
+	// Why explains the verdict.
 	Why string
-	// Source is where that was first told or is demanded: a section of an RFC,
-	// a CVE, a paper.
+	// Source is the requirement or the first report: a section of an RFC, a
+	// CVE, a paper.
 	Source string
 	// Want is the right verdict.
 	Want Verdict
-	// Profile marks a case that rests on a rule of customer sessions, such as
-	// UUIDs, required claims or a length limit. A general verifier of JWTs may
-	// judge it otherwise without being wrong.
+	// Profile marks a case that depends on a rule of customer sessions, such as
+	// UUIDs, required claims or a length limit. A general JWT verifier may
+	// answer differently and still be right.
 	Profile bool
-	// Algorithms are those that the issuer must publish keys for; the key for
-	// the first one signs. When it is empty, the issuer's active key does.
+	// Algorithms lists the algorithms for which the issuer must publish keys.
+	// The key for the first one signs. If empty, the issuer's active key signs.
 	Algorithms []jwk.Algorithm
 
 	build builder
@@ -54,8 +54,8 @@ func (c Case) Applies(issuer *Issuer) bool {
 	})
 }
 
-// Token makes the token of the case, dated now. It is another one each time.
-// It panics when the case does not apply to the issuer.
+// Token makes the token of the case, dated now; each call returns a different
+// one. It panics when the case does not apply to the issuer.
 func (c Case) Token(issuer *Issuer) string {
 	if !c.Applies(issuer) {
 		panic("verifytest: the issuer has no key for case " + c.ID)
@@ -63,8 +63,8 @@ func (c Case) Token(issuer *Issuer) string {
 	return c.build(newForge(issuer, c.Algorithms))
 }
 
-// Cases returns the catalogue, in an order that goes from the algorithm over
-// the key, the encoding and the signature to the claims.
+// Cases returns the catalogue, ordered by subject: algorithm, key, encoding,
+// signature, claims.
 func Cases() []Case {
 	return slices.Concat(
 		goodCases(), goodClaimsCases(),
@@ -87,13 +87,13 @@ func refuse(id, title, why, source string, build builder) Case {
 	return Case{ID: id, Title: title, Why: why, Source: source, Want: Refuse, build: build}
 }
 
-// ours marks a case that rests on a rule of customer sessions.
+// ours marks a case that depends on a rule of customer sessions.
 func (c Case) ours() Case {
 	c.Profile = true
 	return c
 }
 
-// on demands keys.
+// on sets the algorithms for which the issuer needs keys.
 func (c Case) on(algorithms ...jwk.Algorithm) Case {
 	c.Algorithms = algorithms
 	return c

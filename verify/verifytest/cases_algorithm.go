@@ -15,7 +15,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// noneCases are tokens that say they need no signature.
+// noneCases are tokens that claim to need no signature.
 func noneCases() []Case {
 	const why, source = "anybody can write it", "RFC 8725, Section 2.1; CVE-2018-1000531"
 	const obfuscated = "RFC 8725, Section 3.1; Knight, JSON Web Token Validation Bypass in Auth0 Authentication API, 2020"
@@ -52,8 +52,7 @@ func noneCases() []Case {
 	}
 }
 
-// algorithmCases have an alg that is not the name of one, over a signature
-// that is good.
+// algorithmCases have a good signature and an alg that names no algorithm.
 func algorithmCases() []Case {
 	const named, source = "alg must be the name of an algorithm", "RFC 7515, Section 4.1.1"
 	const exact = "names of algorithms compare exactly"
@@ -79,7 +78,7 @@ func algorithmCases() []Case {
 	}
 }
 
-// secretCases use what everybody knows as the secret of an HMAC.
+// secretCases use public data about the key as the secret of an HMAC.
 func secretCases() []Case {
 	const public = "a public key is no secret"
 	const source = "CVE-2015-9235; CVE-2016-10555; RFC 8725, Section 2.1"
@@ -109,7 +108,7 @@ func secretCases() []Case {
 	}
 }
 
-// textSecretCases use other texts about the key, and guesses.
+// textSecretCases use other texts about the key, and guesses, as the secret.
 func textSecretCases() []Case {
 	const public = "a public key is no secret"
 	const source = "CVE-2015-9235; CVE-2016-10555; RFC 8725, Section 2.1"
@@ -152,7 +151,7 @@ func hmacOf(newHash func() hash.Hash, secret []byte) signing {
 	}
 }
 
-// hs256 makes a token for which something public about the key is the secret.
+// hs256 makes a token whose HMAC secret is derived from the public key.
 func hs256(secret func(*signer) []byte) builder {
 	return func(f *forge) string {
 		return forged(hmacOf(sha256.New, secret(f.key)), `$alg`, `HS256`)(f)
@@ -165,7 +164,7 @@ func publicPEM(s *signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER(s)})
 }
 
-// confusionCases have the alg of another kind of key.
+// confusionCases have the alg of a different kind of key.
 func confusionCases() []Case {
 	const source = "RFC 8725, Sections 2.1 and 3.1"
 	var cases []Case

@@ -2,7 +2,7 @@ package verifytest
 
 import "strings"
 
-// issuerCases are tokens of somebody who is not quite the issuer.
+// issuerCases are tokens whose iss is not exactly the issuer.
 func issuerCases() []Case {
 	const why, source = "the issuer is another one", "RFC 7519, Section 4.1.1; RFC 8725, Section 3.8"
 	const partly, partlySource = "issuers compare as a whole", "CVE-2024-53861"
@@ -38,7 +38,7 @@ func issuerCases() []Case {
 	}
 }
 
-// audienceCases are tokens for somebody else.
+// audienceCases are tokens for another audience.
 func audienceCases() []Case {
 	const why, source = "the token is for somebody else", "RFC 7519, Section 4.1.3; RFC 8725, Section 3.9"
 	const unsure = "a list of audiences holds strings and nothing else"
@@ -80,7 +80,7 @@ func audienceCases() []Case {
 	}
 }
 
-// identityCases have IDs that are not UUIDs in the one form to write them.
+// identityCases have IDs that are not UUIDs in canonical form.
 func identityCases() []Case {
 	const why, source = "it names nobody, or somebody in two ways", "RFC 9562, Section 4"
 	var cases []Case
@@ -108,7 +108,7 @@ func identityCases() []Case {
 	return cases
 }
 
-// stringCases are about the other strings.
+// stringCases test the other strings.
 func stringCases() []Case {
 	const why, source = "it is not what the issuer writes", "RFC 8725, Section 3.10"
 	const header = "whoever writes it into a header or a page lets others write there"

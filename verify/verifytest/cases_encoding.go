@@ -12,7 +12,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// serializationCases are other forms of JOSE than the compact one.
+// serializationCases are JOSE objects that are not a compact JWS.
 func serializationCases() []Case {
 	const only, source = "a JWT has the compact form only", "RFC 7519, Section 3"
 	const encrypted = "a token that anybody could encrypt says nothing about who wrote it"
@@ -103,7 +103,7 @@ func compactCases() []Case {
 	}
 }
 
-// base64Cases are other spellings of a good token.
+// base64Cases spell a good token differently.
 func base64Cases() []Case {
 	const why, source = "one token has more than one spelling", "RFC 7515, Section 2; RFC 4648, Section 3.3"
 	form := func(id, title string, write func(h, c, s string) string) Case {
@@ -112,10 +112,10 @@ func base64Cases() []Case {
 	middle := func(insert string) func(h, c, s string) string {
 		return func(h, c, s string) string { return h + "." + c + "." + s[:8] + insert + s[8:] }
 	}
-	// The signature is over these spellings, so that nothing else is wrong.
+	// The signature covers these spellings, so nothing else is wrong.
 	encoding := func(e *base64.Encoding) builder {
 		return segments(func(h, c string) (string, string) {
-			// Four tildes hold a character 62 wherever they stand.
+			// Four tildes encode to a character 62 at any alignment.
 			h, c = unaligned(h), unaligned(`{"?":"~~~~",`+c[1:])
 			return e.EncodeToString([]byte(h)), e.EncodeToString([]byte(c))
 		})
@@ -157,7 +157,7 @@ func base64Cases() []Case {
 	}
 }
 
-// withUnusedBits sets the lowest bit of the last character, which belongs to
+// withUnusedBits sets the lowest bit of the last character. The bit belongs to
 // no octet unless the length is a multiple of four.
 func withUnusedBits(segment string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -166,7 +166,7 @@ func withUnusedBits(segment string) string {
 	return segment[:last] + string(alphabet[value|1])
 }
 
-// unaligned makes a JSON text end inside a group of three octets, where
+// unaligned pads a JSON text to end within a group of three octets, where
 // base64 has padding and unused bits.
 func unaligned(text string) string {
 	if len(text)%3 == 0 {
@@ -175,7 +175,8 @@ func unaligned(text string) string {
 	return text
 }
 
-// encrypt makes a JWE (RFC 7516, Section 3.1) for the RSA key, as anybody can.
+// encrypt makes a JWE (RFC 7516, Section 3.1) for the RSA key. It needs no
+// secret.
 func (f *forge) encrypt(text, members string) string {
 	header := encode(f.expand(`{"alg":"RSA-OAEP-256","enc":"A256GCM","kid":"$kid"` + members + `}`))
 	contentKey, nonce := make([]byte, 32), make([]byte, 12)

@@ -7,8 +7,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// goodCases are tokens that a verifier must let pass: one that refuses
-// everything is no good either.
+// goodCases are tokens that a verifier must accept.
 func goodCases() []Case {
 	return []Case{
 		accept("good", "a good token",
@@ -84,7 +83,7 @@ func goodClaimsCases() []Case {
 	}
 }
 
-// numbered returns n members with names of their own.
+// numbered returns n members with distinct names.
 func numbered(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -93,8 +92,8 @@ func numbered(n int) string {
 	return b.String()
 }
 
-// padded makes a good token of exactly the given length, or of one byte more
-// where base64 has no text of that length.
+// padded makes a good token of the given length, or one byte longer if base64
+// has no text of that length.
 func padded(length int) builder {
 	return func(f *forge) string {
 		write := func(padding int) string {

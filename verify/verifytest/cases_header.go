@@ -5,7 +5,7 @@ import (
 	"compress/flate"
 )
 
-// criticalCases are about extensions that a verifier must understand or refuse.
+// criticalCases have extensions that a verifier must understand or refuse.
 func criticalCases() []Case {
 	const crit, why = "RFC 7515, Section 4.1.11", "a critical extension is not understood"
 	const b64 = "RFC 7797, Section 7"
@@ -55,7 +55,7 @@ func deflate(text string) []byte {
 	return packed.Bytes()
 }
 
-// typeCases are tokens of another kind by the same issuer.
+// typeCases are tokens of another type from the same issuer.
 func typeCases() []Case {
 	const why, source = "a token for another purpose passes for a session", "RFC 8725, Section 3.11"
 	typ := func(id, title, value string) Case {
@@ -81,7 +81,7 @@ func typeCases() []Case {
 	}
 }
 
-// memberCases have something in the header that should not be there.
+// memberCases have a header member that should not be there.
 func memberCases() []Case {
 	const extra, source = "the issuer writes no other member", "RFC 8725, Section 3.10"
 	const nested = "what is in it was never judged as a token of its own"

@@ -6,7 +6,7 @@ import (
 	"unicode/utf16"
 )
 
-// jsonCases have claims that are not what RFC 7519 calls a claims set.
+// jsonCases have a payload that is not a claims set as RFC 7519 defines it.
 func jsonCases() []Case {
 	const why, source = "it is not a JSON object", "RFC 7519, Section 7.2"
 	payload := func(id, title, text string) Case { return refuse(id, title, why, source, claimsText(text)) }
@@ -48,7 +48,7 @@ func jsonCases() []Case {
 	}
 }
 
-// textCases are about characters.
+// textCases test characters and escapes.
 func textCases() []Case {
 	const why, source = "it is not JSON in UTF-8", "RFC 7519, Section 7.2; RFC 8259, Section 8.1"
 	const lone, twoWays = "readers take it for different texts", "RFC 7493, Section 2.1"
@@ -94,7 +94,7 @@ func textCases() []Case {
 }
 
 // duplicateCases have a name twice. RFC 7515, Section 4 lets a parser refuse
-// that or take the last one: where the last one is bad, every parser refuses.
+// the text or use the last member. If the last one is bad, every parser refuses.
 func duplicateCases() []Case {
 	const why = "two readers take the token for two different ones"
 	const header4, claims4 = "RFC 7515, Section 4; RFC 8725, Section 2.6", "RFC 7519, Section 4; RFC 8725, Section 2.6"
@@ -128,7 +128,7 @@ func duplicateCases() []Case {
 	}
 }
 
-// foldingCases have names that only a careless reader takes for known ones.
+// foldingCases have names that match known ones only if case is ignored.
 func foldingCases() []Case {
 	const why, source = "names compare exactly, without folding", "RFC 7519, Section 7.3; RFC 8259, Section 8.3"
 	const two = "a careless reader takes it for another session"

@@ -32,7 +32,7 @@ func keyCases() []Case {
 	}
 }
 
-// keyIDCases attack the look-up of the key.
+// keyIDCases attack the lookup of the key.
 func keyIDCases() []Case {
 	const inject = "a key ID reaches a file system, a data base or a shell"
 	const source = "RFC 8725, Section 3.10"
@@ -73,7 +73,7 @@ func keyIDCases() []Case {
 	}
 }
 
-// carriedKeyCases bring their key along, or say where it is.
+// carriedKeyCases carry a key, or point to one.
 func carriedKeyCases() []Case {
 	const why = "a key from a token says nothing about who signed it"
 	const jwkSource = "CVE-2018-0114; RFC 8725, Section 3.10"

@@ -19,7 +19,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// publicOctets returns the bare octets of a public key.
+// publicOctets returns the raw octets of a public key.
 func publicOctets(s *signer) []byte {
 	switch public := s.key.Public().(type) {
 	case *ecdsa.PublicKey:
@@ -33,17 +33,17 @@ func publicOctets(s *signer) []byte {
 	}
 }
 
-// changed makes the octets of a good signature into others.
+// changed applies a change to the octets of a good signature.
 func changed(change func(signature []byte) []byte) signing {
 	return func(f *forge, input string) []byte { return change(f.key.sign(input)) }
 }
 
-// octets is a signature that has nothing to do with the token.
+// octets is a signature that is unrelated to the token.
 func octets(value byte, repeat int) signing {
 	return func(*forge, string) []byte { return slices.Repeat([]byte{value}, repeat) }
 }
 
-// signatureCases are about signatures of any algorithm.
+// signatureCases apply to signatures of any algorithm.
 func signatureCases() []Case {
 	const why, source = "the signature is not one of this token", "RFC 7515, Section 5.2"
 	bad := func(id, title string, by signing) Case { return refuse(id, title, why, source, signed(by)) }
@@ -95,7 +95,7 @@ func signatureCases() []Case {
 	}
 }
 
-// es256Cases are ECDSA signatures that one should not have to think about.
+// es256Cases are malformed and forged ECDSA signatures.
 func es256Cases() []Case {
 	const psychic = "CVE-2022-21449"
 	const outside, source = "r and s are from 1 to n - 1, of 32 octets each", "RFC 7518, Section 3.4; FIPS 186-5, Section 6.4.2"
@@ -148,7 +148,7 @@ func es256Cases() []Case {
 	}
 }
 
-// ecdsaOver signs with another hash than SHA-256.
+// ecdsaOver signs with a hash other than SHA-256.
 func ecdsaOver(newHash func() hash.Hash) signing {
 	return func(f *forge, input string) []byte {
 		h := newHash()
@@ -157,7 +157,7 @@ func ecdsaOver(newHash func() hash.Hash) signing {
 	}
 }
 
-// hashOf tells crypto.Signer what was computed.
+// hashOf returns the identifier of a hash for crypto.Signer.
 func hashOf(h hash.Hash) crypto.Hash {
 	for _, known := range []crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512} {
 		if known.Size() == h.Size() {
@@ -167,8 +167,8 @@ func hashOf(h hash.Hash) crypto.Hash {
 	panic("verifytest: unknown hash")
 }
 
-// eddsaCases are Ed25519 signatures that RFC 8032 does not decode, or of a
-// variant that RFC 8037 does not use.
+// eddsaCases are Ed25519 signatures that RFC 8032 does not decode, or that use
+// a variant outside RFC 8037.
 func eddsaCases() []Case {
 	const why, source = "a token has two spellings", "RFC 8032, Section 5.1.7"
 	const variant = "it is of another variant than RFC 8037 uses"
@@ -207,7 +207,7 @@ func plusOrder(signature []byte) []byte {
 	return append(signature[:32], sum...)
 }
 
-// rs256Cases are RSA signatures with something wrong in their padding.
+// rs256Cases are RSA signatures with bad padding.
 func rs256Cases() []Case {
 	const why, source = "the padding is not the one there can be", "RFC 8017, Section 8.2.2"
 	const other = "the algorithm says SHA-256 and PKCS #1 v1.5"
@@ -245,7 +245,7 @@ func pss(f *forge, input string) []byte {
 	return must(f.key.private.Sign(rand.Reader, sum[:], options))
 }
 
-// pkcs1 signs with another hash than SHA-256.
+// pkcs1 signs with a hash other than SHA-256.
 func pkcs1(newHash func() hash.Hash) signing {
 	return func(f *forge, input string) []byte {
 		h := newHash()
@@ -254,13 +254,13 @@ func pkcs1(newHash func() hash.Hash) signing {
 	}
 }
 
-// cubeRoot computes what passes, under a key with the exponent 3, for a
-// signature whose padding nobody reads to its end.
+// cubeRoot forges a signature for a key with exponent 3. It passes where a
+// verifier does not check the padding to its end.
 func cubeRoot(f *forge, input string) []byte {
 	size := f.key.key.SignatureSize()
 	sum := sha256.Sum256([]byte(input))
-	// RFC 8017, Section 9.2: 00 01 FF … 00, the DigestInfo of SHA-256, hash;
-	// and then room for the rest of the cube.
+	// RFC 8017, Section 9.2: 00 01 FF … 00, the DigestInfo of SHA-256, the hash;
+	// then room for the rest of the cube.
 	prefix := []byte("\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\x00\x30\x31\x30\x0d\x06\x09" +
 		"\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20")
 	block := slices.Concat(prefix, sum[:], slices.Repeat([]byte{0xff}, size-len(prefix)-len(sum)))

@@ -1,6 +1,6 @@
 package verifytest
 
-// expiryCases are tokens whose time is over, or has no end.
+// expiryCases are tokens that have expired, or have no valid exp.
 func expiryCases() []Case {
 	const over, source = "the time is over", "RFC 7519, Section 4.1.4"
 	const endless, always = "a stolen token works for ever", "RFC 9068, Section 2.2"
@@ -40,7 +40,7 @@ func expiryCases() []Case {
 	}
 }
 
-// dateCases are about the other dates, and other ways to write dates.
+// dateCases test the other dates, and other ways to write dates.
 func dateCases() []Case {
 	const early, nbf = "the time has not come", "RFC 7519, Section 4.1.5"
 	const future, iat = "the issuer's clock is wrong, or the token is not the issuer's", "RFC 7519, Section 4.1.6"

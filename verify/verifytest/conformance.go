@@ -15,28 +15,27 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// caseTimeout is how long a verifier may think about one token. Some attacks
-// have no other aim than to make it think.
+// caseTimeout bounds the time a verifier may spend on one token. Some attacks
+// aim only at that time.
 const caseTimeout = 10 * time.Second
 
-// RunConformance shows every case to verify, each as a subtest named after its
-// ID. It must return nil for a token that it accepts, and trust the issuer of
-// [ConformanceIssuer]:
+// RunConformance runs verify on every case, each as a subtest named after its
+// ID. The function verify must trust the issuer of [ConformanceIssuer] and
+// return nil for a token that it accepts:
 //
 //	v, err := verify.New(verifytest.ConformanceIssuer(t).Config())
 //
 // Cases that need an RS256 key are skipped, because that issuer has none. For
-// an issuer of your own, or a verifier of JWTs in general, see
-// [Conformance].
+// an issuer of your own, or a general JWT verifier, see [Conformance].
 func RunConformance(t *testing.T, verify func(ctx context.Context, token string) error) {
 	t.Helper()
 	Conformance{Issuer: ConformanceIssuer(t), Verify: verify}.Run(t)
 }
 
-// ConformanceIssuer returns an issuer with an ES256 and an EdDSA key that are
-// always the same, so that a verifier and [RunConformance], or a verifier in
-// another process that was given its [Issuer.JWKSet] once, agree about it.
-// Everybody can sign with these keys: trust them in no place but a test.
+// ConformanceIssuer returns an issuer whose two keys, ES256 and EdDSA, are
+// always the same. So a verifier may be built before [RunConformance] runs, or
+// in another process from a copy of [Issuer.JWKSet]. The private keys are
+// public: trust them only in tests.
 //
 //nolint:thelper // it begins with Helper where there is a test
 func ConformanceIssuer(t testing.TB) *Issuer {
@@ -55,23 +54,23 @@ func ConformanceIssuer(t testing.TB) *Issuer {
 
 // A Conformance is a run of the catalogue against one verifier.
 type Conformance struct {
-	// Issuer signs the tokens; the verifier must trust it, with a leeway of
+	// Issuer signs the tokens. The verifier must trust it, with a leeway of
 	// 30 seconds. Give it a key for each algorithm that the verifier accepts:
-	// the cases of other algorithms are skipped.
+	// cases for other algorithms are skipped.
 	Issuer *Issuer
 	// Verify returns nil for a token that the verifier accepts.
 	Verify func(ctx context.Context, token string) error
-	// SkipProfile leaves out the cases that rest on rules of customer
-	// sessions; see [Case].
+	// SkipProfile skips the cases that depend on rules of customer sessions;
+	// see [Case].
 	SkipProfile bool
-	// Skip leaves out cases by their ID, each with the reason, which must not
-	// be empty.
+	// Skip maps the IDs of cases to skip to the reason, which must not be
+	// empty.
 	Skip map[string]string
 }
 
-// Run shows every case to the verifier, each as a subtest named after its ID,
-// and one good token after them all: a verifier that has begun to refuse
-// everything has not passed.
+// Run runs the verifier on every case, each as a subtest named after its ID,
+// and then on one good token, which catches a verifier that has started to
+// refuse everything.
 func (c Conformance) Run(t *testing.T) {
 	t.Helper()
 	if c.Issuer == nil || c.Verify == nil {
@@ -99,7 +98,7 @@ func (c Conformance) Run(t *testing.T) {
 	}
 }
 
-// skips returns why a case is left out, or "".
+// skips returns the reason to skip a case, or "".
 func (c Conformance) skips(attack Case) string {
 	switch {
 	case c.Skip[attack.ID] != "":
@@ -113,10 +112,10 @@ func (c Conformance) skips(attack Case) string {
 	}
 }
 
-// Check shows one case to the verifier, for those who report in another way
-// than [Conformance.Run]. It returns what is wrong with the verdict, or nil. A
-// verifier that panics, that cannot tell ([verify.ErrKeysUnavailable]) or that
-// fetches what a token points to is wrong, too.
+// Check runs the verifier on one case and returns an error if the verdict is
+// wrong. Use it to report other than by [Conformance.Run]. A verifier is also
+// wrong if it panics, returns [verify.ErrKeysUnavailable], or fetches a URL from
+// the token.
 func (c Conformance) Check(ctx context.Context, attack Case) error {
 	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
 	defer cancel()
@@ -141,13 +140,14 @@ func (c Conformance) Check(ctx context.Context, attack Case) error {
 	}
 }
 
-// A panicError is what a verifier panicked with.
+// A panicError holds the value of a verifier's panic.
 type panicError struct{ value any }
 
 // Error implements error.
 func (p *panicError) Error() string { return fmt.Sprintf("the verifier panicked: %v", p.value) }
 
-// verdict calls the verifier, whose panic must not hide the cases after it.
+// verdict calls the verifier and turns a panic into an error, so that the
+// remaining cases still run.
 func (c Conformance) verdict(ctx context.Context, token string) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

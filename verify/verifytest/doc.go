@@ -1,11 +1,11 @@
-// Package verifytest is an issuer of customer sessions in memory, for tests of
-// services that verify them, and a catalogue of attacks that any verifier of
-// JSON Web Tokens can be measured with.
+// Package verifytest provides an in-memory issuer, for tests of services that
+// verify customer sessions, and a catalogue of attacks to test any JWT verifier
+// with.
 //
 // # Testing a service
 //
-// [NewIssuer] makes an issuer with fresh keys. Its [Issuer.Config] is all that
-// a verifier needs, and [Issuer.Token] makes a token, good or bad:
+// [NewIssuer] makes an issuer with fresh keys. [Issuer.Config] configures a
+// verifier for it, and [Issuer.Token] makes a token, good or bad:
 //
 //	func TestAccount(t *testing.T) {
 //		issuer := verifytest.NewIssuer(t, verifytest.Config{})
@@ -21,23 +21,22 @@
 //		expired := issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)})
 //
 // No network is involved: the verifier's HTTP client calls the issuer's handler
-// directly. That also works in a bubble of testing/synctest, where hours of
-// key rotation and outage pass in no time. A service in another process is
-// given [Issuer.URL] of an issuer with [Config.Loopback].
+// directly. This also works in a testing/synctest bubble, where hours of key
+// rotation and outage pass in no time. For a service in another process, set
+// [Config.Loopback] and pass it [Issuer.URL].
 //
 // # Rotation and outages
 //
 // [Issuer.Publish], [Issuer.Activate] and [Issuer.Remove] move keys through
-// their life. [Issuer.Fail] breaks the issuer in one of the ways that issuers
-// break: see [Failure].
+// their life. [Issuer.Fail] makes the issuer fail; see [Failure] for the ways.
 //
 // # Conformance
 //
-// [RunConformance] shows every case of [Cases] to a verifier and fails the test
-// for each one that it judges wrongly. The attacks are meant to succeed: a case
-// differs from a good token in one point only, keys that it points to can be
-// fetched, and signatures are the best that an attacker can make. Good tokens
-// are among the cases, so that a verifier cannot pass by refusing everything.
+// [RunConformance] runs a verifier on every case of [Cases] and fails the test
+// for each wrong verdict. The attacks are real: a case differs from a good token
+// in one point only, the keys that it points to can be fetched, and its
+// signature is the best that an attacker can make. Some cases are good tokens,
+// so a verifier cannot pass by refusing everything.
 //
 //	func TestConformance(t *testing.T) {
 //		v, err := verify.New(verifytest.ConformanceIssuer(t).Config())
@@ -51,7 +50,7 @@
 //		})
 //	}
 //
-// A gateway that is not ours is measured with [Conformance], which takes an
-// issuer of one's own and can leave out the cases that rest on rules of
-// customer sessions rather than of JWTs.
+// To test another verifier, such as a gateway, use [Conformance]: it takes any
+// [Issuer] and can skip the cases that depend on rules of customer sessions
+// rather than of JWTs.
 package verifytest

@@ -13,8 +13,7 @@ import (
 	"github.com/customersession/customersession/verify/verifytest"
 )
 
-// A service is tested with an issuer in memory. In a test, the first argument
-// of NewIssuer is t.
+// Test a service with an in-memory issuer. In a test, pass t to NewIssuer.
 func Example() {
 	issuer := verifytest.NewIssuer(nil, verifytest.Config{})
 	v, err := verify.New(issuer.Config())
@@ -64,7 +63,7 @@ func ExampleIssuer_Token() {
 	// verify: token is of another type
 }
 
-// A key is published before it signs, and stays for a while after it has.
+// A key is published before it signs, and stays published after it stops.
 func ExampleIssuer_Activate() {
 	issuer := verifytest.NewIssuer(nil, verifytest.Config{})
 	old, next := issuer.KeyID(), issuer.Publish(jwk.EdDSA)
@@ -79,8 +78,7 @@ func ExampleIssuer_Activate() {
 	// 1
 }
 
-// What a service does while the issuer is down is worth a test: the answer is
-// 503 then, not 401.
+// Test what a service does while the issuer is down: it answers 503, not 401.
 func ExampleIssuer_Fail() {
 	issuer := verifytest.NewIssuer(nil, verifytest.Config{})
 	issuer.Fail(verifytest.Down)
@@ -96,7 +94,7 @@ func ExampleIssuer_Fail() {
 	// true 1
 }
 
-// Outside of a test, cases can be counted rather than run.
+// Outside a test, Check runs one case at a time.
 func ExampleConformance_Check() {
 	issuer := verifytest.ConformanceIssuer(nil)
 	acceptsEverything := verifytest.Conformance{

@@ -15,8 +15,8 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// The good token, as a text with $placeholders that forge.value knows. Cases
-// say what they replace in it.
+// The good token, with the $placeholders of forge.value. Cases replace parts of
+// it.
 const (
 	goodHeader = `{"alg":"$alg","kid":"$kid","typ":"$typ"}`
 	goodClaims = `{"iss":"$iss","aud":"$aud","sub":"$sub","sid":"$sid","org":"$org","iat":$iat,"exp":$exp,` +
@@ -26,10 +26,10 @@ const (
 // A forge makes one token.
 type forge struct {
 	issuer *Issuer
-	// key is the one that the token should be signed with, second the next one
-	// that the case asked for, or nil.
+	// key should sign the token; second is the next key that the case asked
+	// for, or nil.
 	key, second *signer
-	// attacker is a key of the same kind that nobody should trust.
+	// attacker is an untrusted key of the same kind.
 	attacker *signer
 	now      time.Time
 }
@@ -48,8 +48,8 @@ func newForge(issuer *Issuer, algorithms []jwk.Algorithm) *forge {
 	return f
 }
 
-// value is what a placeholder stands for. now is a date, and so is now with an
-// offset in seconds, as in ${now-60}.
+// value returns the value of a placeholder. The placeholder now is a date, as is
+// now with an offset in seconds, such as ${now-60}.
 func (f *forge) value(name string) string {
 	switch name {
 	case "alg":
@@ -83,7 +83,7 @@ func (f *forge) value(name string) string {
 	return f.keyValue(name)
 }
 
-// keyValue is what a placeholder for a key stands for.
+// keyValue returns the value of a placeholder for a key.
 func (f *forge) keyValue(name string) string {
 	switch name {
 	case "jwk":
@@ -117,7 +117,7 @@ func (f *forge) date(offset string) string {
 // expand fills in placeholders.
 func (f *forge) expand(text string) string { return os.Expand(text, f.value) }
 
-// rewrite replaces pairs of old and new in a text with placeholders.
+// rewrite replaces old by new, in pairs, in a text with placeholders.
 func rewrite(text string, oldnew []string) string {
 	for pair := range slices.Chunk(oldnew, 2) {
 		if !strings.Contains(text, pair[0]) {
@@ -128,7 +128,7 @@ func rewrite(text string, oldnew []string) string {
 	return text
 }
 
-// A signing makes the signature segment's octets.
+// A signing returns the octets of the signature.
 type signing func(f *forge, input string) []byte
 
 func byKey(f *forge, input string) []byte { return f.key.sign(input) }
@@ -137,41 +137,41 @@ func byAttacker(f *forge, input string) []byte { return f.attacker.sign(input) }
 
 func byNobody(*forge, string) []byte { return nil }
 
-// sign makes a token of texts that have no placeholders any more.
+// sign makes a token from texts without placeholders.
 func (f *forge) sign(header, claims string, by signing) string {
 	input := encode(header) + "." + encode(claims)
 	return input + "." + encode(by(f, input))
 }
 
-// header makes a token whose header differs from the good one. The key signs
-// it, so that only the difference can be a reason to refuse it.
+// header makes a token whose header differs from the good one. The good key
+// signs it, so the difference is the only reason to refuse it.
 func header(oldnew ...string) builder { return forged(byKey, oldnew...) }
 
-// forged is like header with a signature by somebody else.
+// forged is like header, but signed by the given function.
 func forged(by signing, oldnew ...string) builder {
 	text := rewrite(goodHeader, oldnew)
 	return func(f *forge) string { return f.sign(f.expand(text), f.expand(goodClaims), by) }
 }
 
-// headerText makes a token with a whole header of its own, properly signed.
+// headerText makes a properly signed token with the given header.
 func headerText(text string) builder {
 	return func(f *forge) string { return f.sign(f.expand(text), f.expand(goodClaims), byKey) }
 }
 
-// claims makes a token whose claims differ from the good ones, properly signed.
+// claims makes a properly signed token whose claims differ from the good ones.
 func claims(oldnew ...string) builder {
 	return claimsText(rewrite(goodClaims, oldnew))
 }
 
-// claimsText makes a token with a whole payload of its own, properly signed.
+// claimsText makes a properly signed token with the given payload.
 func claimsText(text string) builder {
 	return func(f *forge) string { return f.sign(f.expand(goodHeader), f.expand(text), byKey) }
 }
 
-// signed makes a token with good texts and a signature of its own.
+// signed makes a token with good header and claims, signed by the given function.
 func signed(by signing) builder { return forged(by) }
 
-// spelled makes a token that is the good one, written in another way.
+// spelled makes the good token, written differently.
 func spelled(write func(header, claims, signature string) string) builder {
 	return func(f *forge) string {
 		h, c := encode(f.expand(goodHeader)), encode(f.expand(goodClaims))
@@ -179,8 +179,8 @@ func spelled(write func(header, claims, signature string) string) builder {
 	}
 }
 
-// segments makes a token of segments that are not what encode makes of a text,
-// properly signed as they stand.
+// segments makes a token from segments that encode would not produce, properly
+// signed as they are.
 func segments(write func(header, claims string) (string, string)) builder {
 	return func(f *forge) string {
 		h, c := write(f.expand(goodHeader), f.expand(goodClaims))
@@ -188,7 +188,7 @@ func segments(write func(header, claims string) (string, string)) builder {
 	}
 }
 
-// certificate returns a certificate that a key has made for itself, in DER.
+// certificate returns a self-signed certificate of the key, in DER.
 func (s *signer) certificate() []byte {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),

@@ -19,25 +19,25 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// Where an issuer has its documents.
+// Paths of an issuer's documents.
 const (
 	jwkSetPath    = "/.well-known/jwks.json"
 	discoveryPath = "/.well-known/openid-configuration"
-	// Forged tokens point to these; nobody else knows of them.
+	// Only forged tokens point to these.
 	lurePath     = "/uploads/jwks.json"
 	lureCertPath = "/uploads/certificate.pem"
 )
 
-// A Failure is a way in which an issuer's JWK Set cannot be had.
+// A Failure is a way in which an issuer fails to serve its JWK Set.
 type Failure int
 
-// The ways to fail. In all but the last two the answer would do for a client
-// that trusts too easily, so that a test tells whether it does.
+// The ways to fail. Where a good set can be part of the bad answer, it is, so
+// that a test catches a client that uses it.
 const (
 	// Healthy is no failure.
 	Healthy Failure = iota
-	// Down refuses connections. Over a real connection it is closed without
-	// an answer.
+	// Down refuses connections. A real connection is closed without an
+	// answer.
 	Down
 	// Hang never answers.
 	Hang
@@ -45,7 +45,7 @@ const (
 	ServerError
 	// Redirect answers 302 to an address that serves the good set.
 	Redirect
-	// Slow answers with the good set, one byte in a second.
+	// Slow answers with the good set, one byte a second.
 	Slow
 	// Huge answers with the good set and a member of 1 MiB.
 	Huge
@@ -56,18 +56,18 @@ const (
 	Ambiguous
 	// Garbage answers 200 with an HTML page.
 	Garbage
-	// Empty answers with a set of no keys.
+	// Empty answers with an empty set.
 	Empty
 )
 
-// Fail makes the issuer fail from now on, or with [Healthy] work again.
+// Fail makes the issuer fail from now on; [Healthy] makes it work again.
 func (i *Issuer) Fail(f Failure) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.failure = f
 }
 
-// Requests returns how often the JWK Set was asked for, in vain or not.
+// Requests returns the number of requests for the JWK Set, failed ones included.
 func (i *Issuer) Requests() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -76,7 +76,7 @@ func (i *Issuer) Requests() int {
 
 // Handler serves the JWK Set, with ETag and Cache-Control, and the discovery
 // document that names it (OpenID Connect Discovery 1.0, Section 3). With
-// [Down] it panics with [http.ErrAbortHandler], as net/http wants it.
+// [Down] it panics with [http.ErrAbortHandler], as net/http expects.
 func (i *Issuer) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := strings.TrimPrefix(path.Clean(r.URL.Path), i.path)
@@ -93,7 +93,7 @@ func (i *Issuer) Handler() http.Handler {
 	})
 }
 
-// arrive counts a request and returns how it is to fail.
+// arrive counts a request and returns its failure.
 func (i *Issuer) arrive() Failure {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -138,13 +138,13 @@ func (i *Issuer) serveSet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ambiguous adds to a set another key under the ID of the active one.
+// ambiguous adds a second key with the ID of the active one to a set.
 func (i *Issuer) ambiguous(set []byte) []byte {
 	other := i.attacker(jwk.EdDSA).key.WithID(i.KeyID())
 	return fmt.Appendf(nil, "%s,%s]}", set[:len(set)-2], other.AppendJSON(nil))
 }
 
-// drip writes one byte in a second until the client has had enough.
+// drip writes one byte a second until the client gives up.
 func drip(ctx context.Context, w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", jwk.MediaType)
 	second := time.NewTicker(time.Second)
@@ -177,7 +177,7 @@ func (i *Issuer) serveDiscovery(w http.ResponseWriter) {
 	})))
 }
 
-// serveLure serves what a verifier gets that follows a token's "jku" or "x5u".
+// serveLure answers a verifier that follows a token's "jku" or "x5u".
 func (i *Issuer) serveLure(w http.ResponseWriter, at string) {
 	var keys []*jwk.Key
 	var certificates []byte
@@ -205,12 +205,12 @@ func (i *Issuer) luredCount() int {
 	return i.lured
 }
 
-// A transport brings requests to an issuer's handler without a network, in the
-// goroutine of the caller.
+// A transport calls an issuer's handler without a network, in the goroutine of
+// the caller.
 type transport struct{ issuer *Issuer }
 
-// RoundTrip implements [http.RoundTripper]. The body of the answer is complete
-// when it returns, which a slow issuer makes take its time.
+// RoundTrip implements [http.RoundTripper]. It returns when the body is
+// complete, which takes a while if the issuer is slow.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		_ = r.Body.Close()

@@ -15,7 +15,7 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// Defaults of [Config], and what a token of [Issuer.Token] says.
+// Defaults of [Config], and the values in a token of [Issuer.Token].
 const (
 	DefaultIssuer   = "https://sessions.example.com"
 	DefaultAudience = "customer-portal"
@@ -27,35 +27,35 @@ const (
 	ReturnURL      = "https://shop.example.com/"
 )
 
-// Config says what kind of issuer to make. The zero value is a good one.
+// Config configures an [Issuer]. The zero value is valid.
 type Config struct {
 	// Issuer is the issuer's URL, the "iss" of its tokens, without a slash at
 	// the end. Default: [DefaultIssuer], or the server's address with Loopback.
 	Issuer string
 	// Audience is the "aud" of its tokens. Default: [DefaultAudience].
 	Audience string
-	// Algorithms are those of the keys that the issuer begins with, one key
-	// for each; the first one signs. Default: ES256.
+	// Algorithms are the algorithms of the issuer's first keys, one key for
+	// each. The first key signs. Default: ES256.
 	Algorithms []jwk.Algorithm
-	// Keys are keys to begin with instead of new ones: P-256, Ed25519 or RSA.
-	// The first one signs. Algorithms must then be empty.
+	// Keys are the issuer's first keys, instead of new ones: P-256, Ed25519 or
+	// RSA. The first one signs. Algorithms must then be empty.
 	Keys []crypto.Signer
-	// MaxAge is how long the JWK Set may be cached; verifiers have bounds of
-	// their own. Default: [DefaultMaxAge].
+	// MaxAge is the max-age of the JWK Set; verifiers add bounds of their own.
+	// Default: [DefaultMaxAge].
 	MaxAge time.Duration
 	// Loopback starts an HTTP server on a loopback address, for verifiers in
-	// other processes. It runs until the test ends. Real connections are not
-	// for bubbles of testing/synctest.
+	// other processes. It runs until the test ends. Real connections do not
+	// work in testing/synctest bubbles.
 	Loopback bool
 }
 
 // An Issuer signs tokens and publishes its keys. It is safe for concurrent use.
 //
-// Its methods panic when they are asked for a key that the issuer never had:
-// that is a mistake in the test.
+// Its methods panic if the issuer never had the key they are given, which is a
+// mistake in the test.
 type Issuer struct {
 	url, audience string
-	// path is the one of url, without a slash at the end.
+	// path is the path of url, without a trailing slash.
 	path       string
 	algorithms []jwk.Algorithm
 	maxAge     time.Duration
@@ -63,20 +63,20 @@ type Issuer struct {
 	server *httptest.Server
 
 	mu sync.Mutex
-	// signers are all keys there ever were, in the order they came.
+	// signers holds every key, removed ones too, oldest first.
 	signers []*signer
 	active  *signer
-	// attackers are keys that nobody should trust, made when a case asks.
+	// attackers holds untrusted keys, made on demand.
 	attackers map[jwk.Algorithm]*signer
 	failure   Failure
-	// requests counts those for the JWK Set, lured those for what only a
-	// forged token points to.
+	// requests counts requests for the JWK Set, lured those for paths that
+	// only forged tokens contain.
 	requests, lured int
 }
 
-// NewIssuer returns an issuer that ends with the test. A config that makes no
-// sense fails the test. Outside a test, as in an example, t may be nil: then
-// a bad config panics, and a server runs until the program ends.
+// NewIssuer returns an issuer that stops when the test ends. An invalid config
+// fails the test. Outside a test, such as in an example, t may be nil: then an
+// invalid config panics, and a server runs until the program exits.
 //
 //nolint:thelper // it begins with Helper where there is a test
 func NewIssuer(t testing.TB, config Config) *Issuer {
@@ -95,7 +95,7 @@ func NewIssuer(t testing.TB, config Config) *Issuer {
 	}
 	if i.server != nil && t != nil {
 		t.Cleanup(func() {
-			// A client may still be waiting for an issuer that hangs.
+			// A client may still wait for an issuer that hangs.
 			i.server.CloseClientConnections()
 			i.server.Close()
 		})
@@ -103,7 +103,7 @@ func NewIssuer(t testing.TB, config Config) *Issuer {
 	return i
 }
 
-// init returns what is wrong with config, or "".
+// init returns the problem with config, or "".
 func (i *Issuer) init(config Config) string {
 	if i.audience == "" {
 		i.audience = DefaultAudience
@@ -169,11 +169,11 @@ func (i *Issuer) URL() string { return i.url }
 // Audience returns the "aud" of its tokens.
 func (i *Issuer) Audience() string { return i.audience }
 
-// JWKSetURL returns where the issuer's keys are: on the server on loopback if
-// there is one, else below [Issuer.URL] for [Issuer.Client].
+// JWKSetURL returns the URL of the issuer's keys: on the loopback server if there
+// is one, otherwise below [Issuer.URL], for [Issuer.Client].
 func (i *Issuer) JWKSetURL() string { return i.base() + jwkSetPath }
 
-// base returns the URL below which [Issuer.Handler] can be reached.
+// base returns the base URL of [Issuer.Handler].
 func (i *Issuer) base() string {
 	if i.server != nil {
 		return i.server.URL + i.path
@@ -181,15 +181,15 @@ func (i *Issuer) base() string {
 	return i.url
 }
 
-// Client returns an HTTP client that reaches this issuer, and nothing else,
-// without a network: requests go straight to [Issuer.Handler].
+// Client returns an HTTP client that calls [Issuer.Handler] without a network
+// and reaches nothing else.
 func (i *Issuer) Client() *http.Client {
 	return &http.Client{Transport: &transport{i}}
 }
 
-// Config returns the config of a verifier that trusts this issuer: its URL,
-// audience, the algorithms of the keys it began with, and a way to its JWK
-// Set.
+// Config returns the config of a verifier that trusts this issuer: its URL and
+// audience, the algorithms of its first keys, and the URL and client to fetch
+// its JWK Set.
 func (i *Issuer) Config() verify.Config {
 	client := i.Client()
 	if i.server != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A signer is a private key of an issuer, or of somebody who plays one.
+// A signer is a private key of an issuer or of an attacker.
 type signer struct {
 	private crypto.Signer
 	key     *jwk.Key
@@ -24,8 +24,8 @@ type signer struct {
 	published bool
 }
 
-// must returns a value that is there unless the machine has no randomness, or
-// this package a mistake.
+// must returns value. An error is a bug in this package, or a machine without
+// randomness.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(fmt.Sprintf("verifytest: %v", err))
@@ -50,7 +50,7 @@ func generate(a jwk.Algorithm) *signer {
 	return &signer{private: private, key: must(jwk.New(private.Public()))}
 }
 
-// sign returns the signature of input as a JWS holds it.
+// sign returns the signature of input in the form that a JWS holds.
 func (s *signer) sign(input string) []byte {
 	if s.key.Algorithm() == jwk.EdDSA {
 		return must(s.private.Sign(rand.Reader, []byte(input), crypto.Hash(0)))
@@ -64,7 +64,7 @@ func (s *signer) sign(input string) []byte {
 	return signature
 }
 
-// integers reads an ECDSA signature as [crypto.Signer] makes it (RFC 3279,
+// integers reads an ECDSA signature as [crypto.Signer] returns it (RFC 3279,
 // Section 2.2.3).
 func integers(der []byte) (r, s *big.Int) {
 	var pair struct{ R, S *big.Int }
@@ -80,8 +80,8 @@ func join(r, s *big.Int) []byte {
 	return signature
 }
 
-// Publish makes a new key, adds it to the JWK Set and returns its ID. It does
-// not sign yet; see [Issuer.Activate].
+// Publish makes a new key, adds it to the JWK Set and returns its ID. The key
+// does not sign until [Issuer.Activate].
 func (i *Issuer) Publish(a jwk.Algorithm) (keyID string) {
 	s := generate(a)
 	s.published = true
@@ -91,15 +91,15 @@ func (i *Issuer) Publish(a jwk.Algorithm) (keyID string) {
 	return s.key.ID()
 }
 
-// Activate makes a key the one that signs, whether it is published or not.
+// Activate makes a key sign, whether or not it is published.
 func (i *Issuer) Activate(keyID string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.active = i.signer(keyID)
 }
 
-// Remove takes a key out of the JWK Set. Tokens can still be signed with it,
-// to see that they are refused.
+// Remove removes a key from the JWK Set. The issuer can still sign with it, to
+// test that such tokens are refused.
 func (i *Issuer) Remove(keyID string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -140,15 +140,15 @@ func (i *Issuer) signer(keyID string) *signer {
 	return i.signers[at]
 }
 
-// signerNamed is signer for those who do not hold i.mu.
+// signerNamed is like signer, but acquires i.mu.
 func (i *Issuer) signerNamed(keyID string) *signer {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.signer(keyID)
 }
 
-// signerFor returns the active key if it is for a, else the first published
-// one that is, or nil. An empty a asks for the active key.
+// signerFor returns the active key if its algorithm is a or a is empty, else the
+// first published key for a, or nil.
 func (i *Issuer) signerFor(a jwk.Algorithm) *signer {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -163,7 +163,7 @@ func (i *Issuer) signerFor(a jwk.Algorithm) *signer {
 	return nil
 }
 
-// attacker returns a key of somebody who wants to be taken for the issuer.
+// attacker returns the key of an attacker who poses as the issuer.
 func (i *Issuer) attacker(a jwk.Algorithm) *signer {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -9,18 +9,18 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// A TokenSpec says in what a token differs from a good one. The zero value is
-// a good token: a session of [CustomerID] that began now and lasts an hour,
+// A TokenSpec describes how a token differs from a good one. The zero value is a
+// good token: a session of [CustomerID] that starts now and lasts an hour,
 // signed with the issuer's active key.
 type TokenSpec struct {
-	// KeyID is the key that signs, published or not. Default: the active one.
+	// KeyID names the key that signs, published or not. Default: the active key.
 	KeyID string
-	// IssuedAt is when the session began, in whole seconds. Default: now.
+	// IssuedAt is the start of the session, in whole seconds. Default: now.
 	IssuedAt time.Time
-	// Lifetime is how long the session lasts. Default: an hour.
+	// Lifetime is the duration of the session. Default: one hour.
 	Lifetime time.Duration
-	// Header and Claims are members to add or to replace, as encoding/json
-	// writes them. A nil value leaves the member out; for the literal null use
+	// Header and Claims are members to add or replace, marshaled by
+	// encoding/json. A nil value omits the member; for a literal null, use
 	// json.RawMessage("null").
 	Header, Claims map[string]any
 }
@@ -56,8 +56,8 @@ func (i *Issuer) Token(spec TokenSpec) string {
 	return s.token(merge(header, spec.Header), merge(claims, spec.Claims))
 }
 
-// Sign returns the token of a header and claims as they stand, signed with the
-// active key: neither has to be good JSON.
+// Sign returns a token with the given header and claims, signed with the active
+// key. Neither needs to be valid JSON.
 func (i *Issuer) Sign(header, claims string) string {
 	return i.signerFor("").token(header, claims)
 }
