@@ -54,7 +54,7 @@ func startDev(t testing.TB, args ...string) *devServer {
 	d := &devServer{process: start(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)}
 	d.find(t, d.stdout, `(Stop with Ctrl-C)`)
 	d.base = d.find(t, d.stdout, `is running at (http://127\.0\.0\.1:\d+)\n`)
-	d.secret = d.find(t, d.stdout, `\n  (csk_[0-9A-Za-z]+)\n`)
+	d.secret = d.find(t, d.stdout, `\n  export API_KEY=(csk_[0-9A-Za-z]+)\n`)
 	d.link = d.find(t, d.stdout, `\n  (http://\S+customer_session_token=\S+)\n`)
 	return d
 }

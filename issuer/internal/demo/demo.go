@@ -123,8 +123,8 @@ func (d *Demo) Run(ctx context.Context, operations net.Listener) error {
 	})
 }
 
-// Welcome asks the running server for a session, as a checkout would, and
-// prints what a newcomer needs to go on.
+// Welcome creates a session on the running server, as a checkout would, and
+// prints the API key, the portal link and the commands to try.
 func (d *Demo) Welcome(ctx context.Context, w io.Writer) error {
 	link, err := d.createSession(ctx)
 	if err != nil {
@@ -132,8 +132,8 @@ func (d *Demo) Welcome(ctx context.Context, w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, `customersession is running at %[1]s
 
-API key (for this run only)
-  %[2]s
+Use this API key, valid until the server stops
+  export API_KEY=%[2]s
 
 Create a session
   curl -s %[1]s/v1/customer-sessions/ \
@@ -141,7 +141,7 @@ Create a session
     -H 'Content-Type: application/json' \
     -d '{"customer_id": "%[3]s"}'
 
-Open the portal, signed in as Ada Lovelace, for the next hour
+Open the portal, signed in as Ada Lovelace for one hour
   %[4]s
 
 Read on
