@@ -73,9 +73,12 @@ func TestREADMEProduction(t *testing.T) {
 
 	said := n.types(t, block(t, page, "sh"))
 	secret := regexp.MustCompile(`csk_\w+`).FindString(said)
-	entry := "{" + after(t, said, "\n{")
+	entry := "{" + strings.TrimSpace(after(t, said, "\n{"))
 	organizations, customers, _ := strings.Cut(page, "\nCustomers come from")
-	n.writes(t, "organizations.json", strings.Replace(block(t, organizations, "json"), "…", entry, 1))
+	example := block(t, organizations, "json")
+	_, entryOfExample, _ := strings.Cut(example, `"api_keys": [`)
+	entryOfExample, _, _ = strings.Cut(entryOfExample, "]\n}]}")
+	n.writes(t, "organizations.json", strings.Replace(example, entryOfExample, entry, 1))
 	n.writes(t, "customers.jsonl", block(t, customers, "json"))
 
 	serve := strings.Replace(block(t, customers, "sh"), "./customersession serve", "exec ./customersession serve", 1)

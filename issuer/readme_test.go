@@ -1,11 +1,15 @@
 package issuer_test
 
 import (
+	"encoding/json"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/issuer"
@@ -38,7 +42,86 @@ func TestREADMESettings(t *testing.T) {
 	}
 }
 
-// The README's program in another language verifies a token.
+// Every JSON example of the README is JSON.
+func TestREADMEJSON(t *testing.T) {
+	t.Parallel()
+	examples := strings.Split(section(t, "", "\n## Contributing\n"), "\n```json\n")[1:]
+	if len(examples) < 2 {
+		t.Errorf("the README has %d JSON examples, want 2 or more", len(examples))
+	}
+	for _, example := range examples {
+		if text, _, _ := strings.Cut(example, "```"); !json.Valid([]byte(text)) {
+			t.Errorf("this is not JSON:\n%s", text)
+		}
+	}
+}
+
+// The README's curl command works after the line that dev prints, both pasted.
+func TestREADMEFirstSession(t *testing.T) {
+	t.Parallel()
+	needs.Program(t, "curl", "install curl")
+	d := startDev(t)
+	export := d.find(t, d.stdout, `\n  (export API_KEY=.*\n)`)
+	create := block(t, section(t, "\n## Create a session\n", "\n## Verify"), "sh")
+	answer := newNewcomer(t).types(t, export+strings.ReplaceAll(create, "http://127.0.0.1:8080", d.base))
+	if !strings.Contains(answer, `"customer_portal_url":"`+d.base+"/portal?customer_session_token=") {
+		t.Errorf("the answer is %s", answer)
+	}
+}
+
+// The README's Go program compiles in a module that requires ours, and verifies
+// a token.
+func TestREADMEGo(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	listener := listen(t)
+	address := listener.Addr().String()
+	program := section(t, "<!-- run: issuer/readme_test.go -->\n```go\n", "```")
+	program = strings.NewReplacer("http://127.0.0.1:8080", d.base, "127.0.0.1:9000", address).Replace(program)
+	source, binary := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "account")
+	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startProgram(t, binary, nil)
+	_, token, _ := strings.Cut(d.link, "customer_session_token=")
+	account := fixture{base: "http://" + address}
+	awaitListener(t, address)
+	for token, want := range map[string]string{
+		token:                "customer 992fae2a-2a17-4b7a-8d9e-e287cf90131b",
+		token[:len(token)-2]: `{"error":"invalid_token","error_description":"The token is not valid here"}`,
+	} {
+		a := roundTrip(t, account.request(t, http.MethodGet, "/account", "", "Authorization", "Bearer "+token))
+		if strings.TrimSpace(string(a.body)) != want {
+			t.Errorf("got %d %s, want %s", a.status, a.body, want)
+		}
+	}
+}
+
+// awaitListener waits until a program listens.
+func awaitListener(t *testing.T, address string) {
+	t.Helper()
+	timeout, again := time.After(startLimit), time.NewTicker(20*time.Millisecond)
+	defer again.Stop()
+	for {
+		if c, err := new(net.Dialer).DialContext(t.Context(), "tcp", address); err == nil {
+			_ = c.Close()
+			return
+		}
+		select {
+		case <-again.C:
+		case <-timeout:
+			t.Fatalf("nothing listens on %s", address)
+		}
+	}
+}
+
+// The README's JavaScript program verifies a token.
 func TestREADMEOtherLanguage(t *testing.T) {
 	t.Parallel()
 	node := needs.Program(t, "node", "install Node.js 20 or newer")
