@@ -5,29 +5,26 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
-	servercommand "github.com/customersession/customersession/issuer/command"
-	"github.com/customersession/customersession/keys/command"
+	issuercommand "github.com/customersession/customersession/issuer/command"
+	keyscommand "github.com/customersession/customersession/keys/command"
+	"github.com/customersession/customersession/verify/authz"
 )
 
 func main() {
 	// The Kubernetes client logs to standard error what its errors say as well.
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
-	err := run(context.Background(), os.Args[1:], command.Env{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv,
-	})
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := run(context.Background(), os.Args[1:])
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "customersession:", err)
 	}
 	os.Exit(exitCode(err))
@@ -35,9 +32,9 @@ func main() {
 
 // exitCode: 0 done, 1 failed, 2 misused.
 func exitCode(err error) int {
-	var usage command.UsageError
+	var usage usageError
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		return 2
@@ -46,42 +43,14 @@ func exitCode(err error) int {
 	}
 }
 
-func commands() []command.Command {
-	return slices.Insert(servercommand.All(linkedVersion, linkedCommit), 3, command.All()...)
-}
-
-func run(ctx context.Context, args []string, env command.Env) error {
+func run(ctx context.Context, args []string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first signal a second one ends the process at once.
+	// After the first signal a second one ends the process immediately.
 	context.AfterFunc(ctx, stop)
-	for _, c := range commands() {
-		words := strings.Fields(c.Name)
-		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
-			continue
-		}
-		flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
-		flags.SetOutput(env.Err)
-		flags.Usage = func() {
-			fmt.Fprintf(env.Err, "usage: customersession %s %s\n\n%s\n", c.Name, c.Args, c.Short)
-			flags.PrintDefaults()
-		}
-		return c.Run(ctx, env, flags, args[len(words):])
-	}
-	if len(args) == 0 || slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
-		printHelp(env.Out)
-		return nil
-	}
-	printHelp(env.Err)
-	return command.Misused("unknown command %q", args[0])
-}
-
-func printHelp(w io.Writer) {
-	fmt.Fprint(w, "Customer sessions: signed links into a portal, verified without a look-up.\n\nusage: customersession COMMAND\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-14s %s\n", c.Name, c.Short)
-	}
-	fmt.Fprint(w, "\ncustomersession COMMAND -h tells more.\n")
+	root := newCommand() //nolint:contextcheck // cobra hands the context to each command
+	root.SetArgs(keyscommand.ProtectKeyIDs(root, args))
+	return root.ExecuteContext(ctx)
 }
 
 // What the linker writes where there is no repository to read it from, as in
@@ -89,3 +58,121 @@ func printHelp(w io.Writer) {
 //
 //	-ldflags "-X main.linkedVersion=v1.2.3 -X main.linkedCommit=HASH"
 var linkedVersion, linkedCommit string //nolint:gochecknoglobals // the linker can write nothing else
+
+// newCommand returns the tree of all commands.
+func newCommand() *cobra.Command {
+	binary := issuercommand.ReadBuild(linkedVersion, linkedCommit)
+	build := binary.Build
+	root := &cobra.Command{
+		Use:           "customersession",
+		Short:         "Customer sessions: signed links into a portal, verified without a look-up",
+		Version:       build.Version,
+		SilenceErrors: true, // main prints them
+		SilenceUsage:  true,
+	}
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "keys", Title: "Keys:"},
+		&cobra.Group{ID: "tools", Title: "Tools:"},
+	)
+	authzCommand, keysCommand := authz.NewCommand(build.String()), keyscommand.New(os.Getenv)
+	authzCommand.GroupID, keysCommand.GroupID = "run", "keys"
+	root.AddCommand(issuercommand.New(binary)...)
+	root.AddCommand(authzCommand, keysCommand)
+	root.SetHelpCommandGroupID("tools")
+	root.SetCompletionCommandGroupID("tools")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(strings.NewReplacer(
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}",
+		".FlagUsages ", ".FlagUsagesWrapped 100 ",
+	).Replace(root.UsageTemplate()))
+	guard(root)
+	return root
+}
+
+// guard makes cmd, and all commands below it, refuse arguments that they do not
+// ask for. A group of commands shows its help, but for a misspelt command only
+// a suggestion.
+func guard(cmd *cobra.Command) {
+	check := cmd.Args
+	switch {
+	case cmd.HasSubCommands():
+		cmd.SuggestionsMinimumDistance = 2
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		check = refuseUnknown
+	case cmd.Name() == "help":
+		check = refuseUnknownTopic
+	case check == nil:
+		check = refuseArguments
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return newUsageError(cmd, err)
+		}
+		return nil
+	}
+	for _, sub := range cmd.Commands() {
+		guard(sub)
+	}
+}
+
+func refuseArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no argument %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+func refuseUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	similar := cmd.SuggestionsFor(args[0])
+	if len(similar) == 0 {
+		for _, sub := range cmd.Commands() {
+			for _, name := range sub.SuggestionsFor(args[0]) {
+				similar = append(similar, sub.Name()+" "+name)
+			}
+		}
+	}
+	if len(similar) == 0 {
+		return fmt.Errorf("unknown command %q", args[0])
+	}
+	return fmt.Errorf("unknown command %q; did you mean %s?", args[0], strings.Join(similar, " or "))
+}
+
+func refuseUnknownTopic(help *cobra.Command, args []string) error {
+	cmd, rest, err := help.Root().Find(args)
+	if err == nil && cmd.HasSubCommands() {
+		err = refuseUnknown(cmd, rest)
+	}
+	return err
+}
+
+// flagError turns an error in a flag, found by cobra or by the command itself,
+// into a usage error.
+func flagError(cmd *cobra.Command, err error) error {
+	// After a misspelt command its flags are unknown, too.
+	if cmd.HasSubCommands() && cmd.Flags().NArg() > 0 {
+		err = refuseUnknown(cmd, cmd.Flags().Args())
+	}
+	return newUsageError(cmd, err)
+}
+
+// A usageError is a mistake in how the program was called.
+type usageError struct {
+	err     error
+	command string // whose help explains it
+}
+
+func newUsageError(cmd *cobra.Command, err error) error {
+	return usageError{err: err, command: cmd.CommandPath()}
+}
+
+func (e usageError) Error() string {
+	return fmt.Sprintf("%v\nRun '%s --help' for usage.", e.err, e.command)
+}
+
+func (e usageError) Unwrap() error { return e.err }

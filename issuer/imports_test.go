@@ -22,7 +22,7 @@ func TestImports(t *testing.T) {
 		"verify":                        {jwk, module + "/verify/", "github.com/golang-jwt/jwt/v5"},
 		"verify/echoverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/labstack/", "github.com/valyala/", "github.com/mattn/", "golang.org/x/"},
 		"verify/promverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
-		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
+		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/spf13/", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
 		"issuer/internal/customers":     {jwk, "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/organizations": {jwk, "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},

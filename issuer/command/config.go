@@ -1,16 +1,18 @@
 package command
 
 import (
-	"context"
-	"flag"
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/keys/command"
 )
 
-func runConfig(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
-	if err := parse(flags, args); err != nil {
-		return err
+func newConfigCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "config",
+		GroupID: "tools",
+		Short:   "Print the settings that serve reads",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return issuer.WriteSettings(cmd.OutOrStdout())
+		},
 	}
-	return issuer.WriteSettings(env.Out)
 }

@@ -1,49 +1,58 @@
 package command
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customersession/customersession/issuer"
-	"github.com/customersession/customersession/keys/command"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/wire"
 )
 
-func runTokenInspect(ctx context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
-	issuerURL := flags.String("issuer", "", "verify with the keys of the issuer at this `URL`")
-	audience := flags.String("audience", issuer.DefaultAudience, "`audience` to verify for")
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	input, err := io.ReadAll(io.LimitReader(env.In, wire.MaxTokenLength+2))
-	if err != nil {
-		return err
-	}
-	token := strings.TrimSpace(string(input))
-	if *issuerURL == "" {
-		return inspectUnverified(env, token)
-	}
-	verifier, err := verify.New(verify.Config{Issuer: *issuerURL, Audience: *audience, Algorithms: jwk.Algorithms()})
-	if err != nil {
-		return command.UsageError{Err: err}
-	}
-	session, err := verifier.Verify(ctx, token)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(env.Err, "verified")
-	return command.PrintJSON(env.Out, session)
+func newTokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", GroupID: "tools", Short: "Inspect tokens"}
+	cmd.AddCommand(newTokenInspectCommand())
+	return cmd
 }
 
-func inspectUnverified(env command.Env, token string) error {
+func newTokenInspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Show the token on standard input, verified or not",
+	}
+	issuerURL := cmd.Flags().String("issuer", "", "verify with the keys of the issuer at this `URL`")
+	audience := cmd.Flags().String("audience", issuer.DefaultAudience, "`audience` to verify for")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		input, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), wire.MaxTokenLength+2))
+		if err != nil {
+			return err
+		}
+		token := strings.TrimSpace(string(input))
+		if *issuerURL == "" {
+			return inspectUnverified(cmd, token)
+		}
+		verifier, err := verify.New(verify.Config{Issuer: *issuerURL, Audience: *audience, Algorithms: jwk.Algorithms()})
+		if err != nil {
+			return misused(cmd, "%w", err)
+		}
+		session, err := verifier.Verify(cmd.Context(), token)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), "verified")
+		return printJSON(cmd.OutOrStdout(), session)
+	}
+	return cmd
+}
+
+func inspectUnverified(cmd *cobra.Command, token string) error {
 	segments := strings.Split(token, ".")
 	if len(segments) != 3 {
 		return errors.New("standard input is not a token of three segments")
@@ -59,6 +68,6 @@ func inspectUnverified(env command.Env, token string) error {
 		}
 		*part = text
 	}
-	fmt.Fprintln(env.Err, "NOT VERIFIED: anybody can write this; use --issuer URL to verify")
-	return command.PrintJSON(env.Out, parts)
+	fmt.Fprintln(cmd.ErrOrStderr(), "NOT VERIFIED: anybody can write this; use --issuer URL to verify")
+	return printJSON(cmd.OutOrStdout(), parts)
 }

@@ -1,34 +1,37 @@
 package command
 
 import (
-	"context"
-	"flag"
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/issuer/internal/release"
-	"github.com/customersession/customersession/keys/command"
 )
 
-func (p program) runVersion(_ context.Context, env command.Env, flags *flag.FlagSet, args []string) error {
-	asJSON := flags.Bool("json", false, "print one JSON object")
-	sbom := flags.Bool("sbom", false, "print the software bill of materials, CycloneDX 1.6 JSON")
-	files, err := command.Parse(flags, args, 1)
-	if err != nil {
-		return err
+func newVersionCommand(running release.Binary) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "version [FILE]",
+		GroupID: "tools",
+		Short:   "Print version and commit of this binary or of one in a file",
+		Args:    cobra.MaximumNArgs(1),
 	}
-	binary := p.running()
-	if len(files) == 1 {
-		if binary, err = release.Open(files[0]); err != nil {
-			return err
+	asJSON := cmd.Flags().Bool("json", false, "print one JSON object")
+	sbom := cmd.Flags().Bool("sbom", false, "print the software bill of materials, CycloneDX 1.6 JSON")
+	cmd.RunE = func(cmd *cobra.Command, files []string) (err error) {
+		binary := running
+		if len(files) == 1 {
+			if binary, err = release.Open(files[0]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case *sbom && *asJSON:
+			return misused(cmd, "--sbom is JSON already; leave --json out")
+		case *sbom:
+			return binary.WriteSBOM(cmd.OutOrStdout())
+		case *asJSON:
+			return printJSON(cmd.OutOrStdout(), binary.Build)
+		default:
+			return binary.Build.Write(cmd.OutOrStdout())
 		}
 	}
-	switch {
-	case *sbom && *asJSON:
-		return command.Misused("--sbom is JSON already; leave --json out")
-	case *sbom:
-		return binary.WriteSBOM(env.Out)
-	case *asJSON:
-		return command.PrintJSON(env.Out, binary.Build)
-	default:
-		return binary.Build.Write(env.Out)
-	}
+	return cmd
 }

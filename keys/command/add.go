@@ -1,31 +1,32 @@
 package command
 
 import (
-	"context"
-	"flag"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 )
 
-func runAdd(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
+func newAddCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{Use: "add", Short: "Publish one more next key"}
+	w := newWriter(cmd, getenv)
 	var device device
-	device.flags(flags, "a key")
-	if _, err := Parse(flags, args, 0); err != nil {
-		return err
-	}
-	if len(device.signers) > 1 {
-		return Misused("keys add takes one --signer; run it once for each")
-	}
-	remotes, err := device.remotes(ctx, flags)
-	if err != nil {
-		return err
-	}
-	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		if len(remotes) == 0 {
-			return keys.Add(m, now, nil)
+	device.flags(cmd, "`URI` of a key in a device")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if len(device.signers) > 1 {
+			return misused(cmd, "keys add takes one --signer; run it once for each key")
 		}
-		return keys.Add(m, now, &remotes[0])
-	}, nil)
+		remotes, err := device.remotes(cmd)
+		if err != nil {
+			return err
+		}
+		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+			if len(remotes) == 0 {
+				return keys.Add(m, now, nil)
+			}
+			return keys.Add(m, now, &remotes[0])
+		}, nil)
+	}
+	return cmd
 }

@@ -1,12 +1,13 @@
 package command
 
 import (
-	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/internal/foreign"
@@ -16,38 +17,53 @@ import (
 // maxImport is the size of a file of keys, far above that of 64 keys.
 const maxImport = 1 << 20
 
-func runImport(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	lasts := flags.Duration("for", 0, "how long to publish the keys: the longest lifetime of the other issuer's tokens, and its verifiers' cache")
-	id := flags.String("kid", "", "the `key ID` that tokens have, where the file does not say it, as in PEM")
-	files, err := Parse(flags, args, -1)
-	if err != nil {
-		return err
+func newImportCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import FILE…",
+		Short: "Publish the keys of another issuer, for its tokens",
+		Long: `Publish the keys of another issuer, so that its tokens stay valid until they
+expire. An imported key never signs.
+
+FILE holds a public key in PEM, a JWK or a JWK Set; - reads standard input.`,
+		Example: `  customersession keys import --file keys.json --for 24h old-jwks.json
+  customersession keys import --file keys.json --for 24h --kid old-2024 old.pem`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("keys import needs a FILE with a public key: PEM, JWK or JWK Set; - is standard input")
+			}
+			return nil
+		},
 	}
-	if len(files) == 0 || *lasts <= 0 {
-		return Misused("keys import needs --for DURATION and the FILE of a key (PEM, JWK or JWK Set); - is standard input")
-	}
-	adopted, err := readPublics(env, files)
-	if err != nil {
-		return err
-	}
-	if *id != "" {
-		if len(adopted) != 1 {
-			return Misused("--kid names one key, but there are %d", len(adopted))
+	w := newWriter(cmd, getenv)
+	lasts := cmd.Flags().Duration("for", 0, "how long to publish the keys: the other issuer's longest session and its verifiers' cache (required)")
+	id := cmd.Flags().String("kid", "", "`key ID` in the tokens, where the file has none, as in PEM")
+	cmd.RunE = func(cmd *cobra.Command, files []string) error {
+		if *lasts <= 0 {
+			return misused(cmd, "keys import needs --for DURATION, how long to publish the keys")
 		}
-		adopted[0] = adopted[0].WithID(*id)
+		adopted, err := readPublics(cmd, files)
+		if err != nil {
+			return err
+		}
+		if *id != "" {
+			if len(adopted) != 1 {
+				return misused(cmd, "--kid names one key, but there are %d", len(adopted))
+			}
+			adopted[0] = adopted[0].WithID(*id)
+		}
+		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+			until := now.UTC().Truncate(time.Second).Add(*lasts)
+			return keys.Import(m, now, until, adopted...)
+		}, nil)
 	}
-	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		until := now.UTC().Truncate(time.Second).Add(*lasts)
-		return keys.Import(m, now, until, adopted...)
-	}, nil)
+	return cmd
 }
 
 // readPublics reads the keys of all files.
-func readPublics(env Env, files []string) ([]*jwk.Key, error) {
+func readPublics(cmd *cobra.Command, files []string) ([]*jwk.Key, error) {
 	var all []*jwk.Key
 	for _, name := range files {
-		data, err := readInput(env, name)
+		data, err := readInput(cmd, name)
 		if err != nil {
 			return nil, err
 		}
@@ -61,8 +77,8 @@ func readPublics(env Env, files []string) ([]*jwk.Key, error) {
 }
 
 // readInput reads a file, or standard input for "-".
-func readInput(env Env, name string) ([]byte, error) {
-	input := env.In
+func readInput(cmd *cobra.Command, name string) ([]byte, error) {
+	input := cmd.InOrStdin()
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {

@@ -3,45 +3,43 @@ package command
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 )
 
-// attempts is how often a change is made anew because somebody else wrote in
-// between.
+// attempts is how often a change is tried when others write at the same time.
 const attempts = 3
 
-// writeTimeout is how long a change may take, waiting for a lock included.
+// writeTimeout limits a change, including the wait for a lock.
 const writeTimeout = 30 * time.Second
 
 // A writer is what all commands that write have in common.
 type writer struct {
-	env    Env
-	flags  *flag.FlagSet
-	place  place
+	*place
+
 	dryRun bool
 	asJSON bool
 }
 
-func newWriter(env Env, flags *flag.FlagSet) *writer {
-	w := &writer{env: env, flags: flags}
-	w.place.flags(flags)
-	flags.BoolVar(&w.dryRun, "dry-run", false, "say what would be done, and do nothing")
-	flags.BoolVar(&w.asJSON, "json", false, "print one JSON object")
+func newWriter(cmd *cobra.Command, getenv func(string) string) *writer {
+	w := &writer{place: newPlace(cmd, getenv)}
+	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "show what would change, and change nothing")
+	cmd.Flags().BoolVar(&w.asJSON, "json", false, "print one JSON object")
 	return w
 }
 
-// A step makes the manifest that follows m at now, or returns m when there is
-// nothing to do. It must have no other effect: it may be made again.
+// A step returns the manifest that follows m at now, or m itself when there is
+// nothing to do. It has no other effect, because it may run again.
 type step func(m *keys.Manifest, now time.Time) (*keys.Manifest, error)
 
-// change makes a step, writes what comes of it, and reports it. The notes say
-// what the reader should know beyond that.
+// change makes a step, writes the new manifest and reports what changed. Notes
+// adds to the report what the reader should know beyond that.
 func (w *writer) change(ctx context.Context, next step, notes func(old, next *keys.Manifest, now time.Time) []string) error {
-	store, err := w.place.store(w.flags, w.env)
+	store, err := w.store()
 	if err != nil {
 		return err
 	}
@@ -79,8 +77,8 @@ func (w *writer) change(ctx context.Context, next step, notes func(old, next *ke
 
 func (w *writer) print(r *report) error {
 	if w.asJSON {
-		return PrintJSON(w.env.Out, r)
+		return printJSON(w.cmd.OutOrStdout(), r)
 	}
-	_, err := fmt.Fprint(w.env.Out, r.String())
+	_, err := fmt.Fprint(w.cmd.OutOrStdout(), r.String())
 	return err
 }

@@ -1,10 +1,10 @@
-// Package command is the command line of the keys: what operators type to
-// make, rotate, revoke and look at a manifest, in a file or in a Secret of
-// Kubernetes. It reads flags, calls package keys, and says what happened;
-// which key may do what is decided there.
+// Package command is the command line of the keys: the commands with which
+// operators make, rotate, revoke and inspect a manifest, in a file or in a
+// Kubernetes Secret. It reads flags, calls package keys and reports what
+// happened; package keys decides what each key may do.
 //
-// Every command that writes reads the manifest, makes the next version, has it
-// checked, and puts it in place as a whole; if somebody else wrote in between,
-// it starts anew from that. Results go to Out, talk to Err; with --json, Out
-// gets one JSON object and nothing else.
+// A command that writes reads the manifest, makes the next version, has it
+// checked and replaces the manifest as a whole. If another writer was faster,
+// it starts over from the newer version. Results go to standard output,
+// messages to standard error; with --json, the result is one JSON object.
 package command

@@ -1,56 +1,75 @@
 package command
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customersession/customersession/keys"
 )
 
-func runInit(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	bootstrap := flags.Bool("bootstrap", false, "let the first key sign at once; safe only when no consumer has fetched keys of this issuer before")
-	policy := keys.DefaultPolicy()
-	policyFlags(flags, &policy)
-	var device device
-	device.flags(flags, "the first key, and given once more, of the next one,")
-	if _, err := Parse(flags, args, 0); err != nil {
-		return err
+func newInitCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the first manifest",
+		Long: `Make the first manifest, with one key that will sign and one to take over from it.
+
+No key signs until every consumer's cache can hold it. On the first day of an
+issuer no consumer exists yet, and --bootstrap lets the first key sign immediately.`,
+		Example: "  customersession keys init --file keys.json --bootstrap",
 	}
-	store, err := w.place.store(flags, env)
+	i := &initializer{writer: newWriter(cmd, getenv), policy: keys.DefaultPolicy()}
+	cmd.Flags().BoolVar(&i.bootstrap, "bootstrap", false, "let the first key sign immediately; safe only when no consumer has fetched keys of this issuer before")
+	policyFlags(cmd, &i.policy)
+	i.device.flags(cmd, "`URI` of the first key in a device; repeat it for the next one")
+	cmd.RunE = func(*cobra.Command, []string) error { return i.run() }
+	return cmd
+}
+
+// An initializer makes a first manifest.
+type initializer struct {
+	*writer
+
+	bootstrap bool
+	policy    keys.Policy
+	device    device
+}
+
+func (i *initializer) run() error {
+	ctx := i.cmd.Context()
+	store, err := i.store()
 	if err != nil {
 		return err
 	}
 	switch _, _, err := store.Read(ctx); {
 	case err == nil:
-		return fmt.Errorf("%s is there already; a key set is never overwritten, as tokens of its keys may be alive", store)
+		return fmt.Errorf("%s exists already; a manifest is never overwritten, because tokens of its keys may still be valid", store)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	remotes, err := device.remotes(ctx, flags)
+	remotes, err := i.device.remotes(i.cmd)
 	if err != nil {
 		return err
 	}
-	if w.dryRun && len(remotes) == 0 {
+	if i.dryRun && len(remotes) == 0 {
 		remotes = make([]keys.Remote, 2) // no keys to throw away
 	}
 	now := time.Now()
-	m, err := keys.Init(policy, now, *bootstrap, remotes...)
+	m, err := keys.Init(i.policy, now, i.bootstrap, remotes...)
 	if err != nil {
-		return UsageError{Err: err}
+		return misused(i.cmd, "%w", err)
 	}
-	if !w.dryRun {
+	if !i.dryRun {
 		if err := store.Write(ctx, m, ""); err != nil {
 			return err
 		}
 	}
-	r := newReport(store.String(), nil, m, now, w.dryRun)
-	if len(device.signers) == 0 {
-		r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a copy where nobody else gets at it")
+	r := newReport(store.String(), nil, m, now, i.dryRun)
+	if len(i.device.signers) == 0 {
+		r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a backup where only you can read it")
 	}
-	return w.print(r)
+	return i.print(r)
 }

@@ -1,13 +1,19 @@
 package command
 
 import (
-	"flag"
+	"context"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 )
 
-// A place is where a manifest is, as flags say it.
+// A place is where a command finds its manifest, as its flags and the
+// environment say.
 type place struct {
+	cmd    *cobra.Command
+	getenv func(string) string
+
 	file       string
 	secret     string
 	member     string
@@ -15,26 +21,45 @@ type place struct {
 	context    string
 }
 
-func (p *place) flags(flags *flag.FlagSet) {
-	flags.StringVar(&p.file, "file", "", "manifest `file`")
-	flags.StringVar(&p.secret, "kubernetes-secret", "", "the Secret that holds the manifest, `NAMESPACE/NAME`, instead of a file")
+// newPlace gives cmd the flags that name a manifest.
+func newPlace(cmd *cobra.Command, getenv func(string) string) *place {
+	p := &place{cmd: cmd, getenv: getenv}
+	flags := cmd.Flags()
+	flags.StringVar(&p.file, "file", "", "manifest `file` (default $CUSTOMERSESSION_KEYS_FILE)")
+	flags.StringVar(&p.secret, "kubernetes-secret", "", "manifest in the Secret `NAMESPACE/NAME`, instead of a file")
 	flags.StringVar(&p.member, "secret-key", "keys.json", "`name` of the manifest in the Secret's data")
-	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file`; by default $KUBECONFIG, or ~/.kube/config where it exists, or else the pod's service account")
-	flags.StringVar(&p.context, "context", "", "`context` of the kubeconfig; by default its current one")
+	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, else ~/.kube/config, else the pod's service account)")
+	flags.StringVar(&p.context, "context", "", "kubeconfig `context` (default its current one)")
+	return p
 }
 
 // store returns the store of the place.
 //
 //nolint:ireturn // which one it is, only the flags know
-func (p *place) store(flags *flag.FlagSet, env Env) (keys.Store, error) {
+func (p *place) store() (keys.Store, error) {
 	switch {
 	case p.file != "" && p.secret != "":
-		return nil, Misused("%s takes --file or --kubernetes-secret, not both", flags.Name())
+		return nil, misused(p.cmd, "%s takes --file or --kubernetes-secret, not both", p.name())
+	case p.secret != "":
+		return p.secretStore()
 	case p.file != "":
 		return keys.NewFile(p.file), nil
-	case p.secret != "":
-		return p.secretStore(env)
-	default:
-		return nil, Misused("%s needs --file FILE or --kubernetes-secret NAMESPACE/NAME", flags.Name())
 	}
+	if file := p.getenv("CUSTOMERSESSION_KEYS_FILE"); file != "" {
+		return keys.NewFile(file), nil
+	}
+	return nil, misused(p.cmd, "%s needs --file FILE or --kubernetes-secret NAMESPACE/NAME", p.name())
+}
+
+// name returns the command as it is typed, without the program.
+func (p *place) name() string { return p.cmd.Parent().Name() + " " + p.cmd.Name() }
+
+// read returns the manifest at the place, and the name of the place.
+func (p *place) read(ctx context.Context) (m *keys.Manifest, name string, err error) {
+	store, err := p.store()
+	if err != nil {
+		return nil, "", err
+	}
+	m, _, err = store.Read(ctx)
+	return m, store.String(), err
 }

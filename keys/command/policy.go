@@ -1,24 +1,19 @@
 package command
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// policyFlags makes flags that change p. Changed reports whether any was given.
-func policyFlags(flags *flag.FlagSet, p *keys.Policy) (changed func() bool) {
-	names := map[string]bool{}
-	add := func(name, usage string, set func(string) error) {
-		names[name] = true
-		flags.Func(name, usage, set)
-	}
-	add("algorithm", "`algorithm` of new keys: ES256, EdDSA or RS256 (default ES256)", func(value string) error {
+// policyFlags gives cmd the flags that change p.
+func policyFlags(cmd *cobra.Command, p *keys.Policy) {
+	cmd.Flags().Func("algorithm", "`algorithm` of new keys: ES256 (the default), EdDSA or RS256", func(value string) error {
 		p.Algorithm = jwk.Algorithm(value)
 		if !p.Algorithm.Known() {
 			return errors.New("it is not ES256, EdDSA or RS256")
@@ -26,18 +21,7 @@ func policyFlags(flags *flag.FlagSet, p *keys.Policy) (changed func() bool) {
 		return nil
 	})
 	for _, d := range durations(p) {
-		add(d.name, fmt.Sprintf("%s, such as %v `(duration)`", d.usage, *d.value), func(text string) error {
-			value, err := time.ParseDuration(text)
-			if err != nil {
-				return errors.New(`write it like "1h30m"`)
-			}
-			*d.value = value
-			return nil
-		})
-	}
-	return func() (changed bool) {
-		flags.Visit(func(f *flag.Flag) { changed = changed || names[f.Name] })
-		return changed
+		cmd.Flags().DurationVar(d.value, d.name, *d.value, d.usage)
 	}
 }
 
@@ -48,33 +32,41 @@ type duration struct {
 
 func durations(p *keys.Policy) []duration {
 	return []duration{
-		{"propagation", "worst time for a new manifest to reach every replica", &p.Propagation},
-		{"cache", "worst age of a consumer's JWK Set", &p.Cache},
-		{"skew", "worst difference between two clocks", &p.Skew},
+		{"propagation", "longest time that a new manifest takes to reach every replica", &p.Propagation},
+		{"cache", "longest time that a consumer caches the JWK Set", &p.Cache},
+		{"skew", "largest difference between two clocks", &p.Skew},
 		{"max-lifetime", "longest session", &p.MaxLifetime},
 		{"lease", "how long a key may sign after the last rotate", &p.Lease},
-		{"rotation-period", "how long a key is the current one", &p.RotationPeriod},
+		{"rotation-period", "how long each key is the current one", &p.RotationPeriod},
 	}
 }
 
-func runPolicy(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	// Flags are read before the manifest is: they are kept, and applied to
-	// the policy that is there.
+func newPolicyCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Show or change the policy",
+		Long:  "Show the policy, or change those of its members that flags give.",
+		Example: `  customersession keys policy --file keys.json
+  customersession keys policy --file keys.json --algorithm EdDSA`,
+	}
+	w := newWriter(cmd, getenv)
+	// The flags come before the manifest: what they give is kept here, and then
+	// merged into the policy of the manifest.
 	var given keys.Policy
-	changed := policyFlags(flags, &given)
-	if _, err := Parse(flags, args, 0); err != nil {
-		return err
+	policyFlags(cmd, &given)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		changed := cmd.Flags().Changed
+		if merge(keys.Policy{}, given, changed) == (keys.Policy{}) {
+			return w.showPolicy()
+		}
+		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+			return keys.SetPolicy(m, now, merge(m.Policy, given, changed))
+		}, policyChanges)
 	}
-	if !changed() {
-		return w.showPolicy(ctx)
-	}
-	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		return keys.SetPolicy(m, now, merge(m.Policy, given, flags))
-	}, policyChanges)
+	return cmd
 }
 
-// policyChanges says what differs between the policies of two versions.
+// policyChanges lists what differs between the policies of two versions.
 func policyChanges(old, next *keys.Manifest, _ time.Time) []string {
 	var notes []string
 	if from, to := old.Policy.Algorithm, next.Policy.Algorithm; from != to {
@@ -89,41 +81,36 @@ func policyChanges(old, next *keys.Manifest, _ time.Time) []string {
 	return notes
 }
 
-// merge takes from given what flags say was given.
-func merge(p, given keys.Policy, flags *flag.FlagSet) keys.Policy {
-	to, from := durations(&p), durations(&given)
-	flags.Visit(func(f *flag.Flag) {
-		if f.Name == "algorithm" {
-			p.Algorithm = given.Algorithm
+// merge returns p with those members of given that changed reports.
+func merge(p, given keys.Policy, changed func(name string) bool) keys.Policy {
+	if changed("algorithm") {
+		p.Algorithm = given.Algorithm
+	}
+	from := durations(&given)
+	for i, d := range durations(&p) {
+		if changed(d.name) {
+			*d.value = *from[i].value
 		}
-		for i := range to {
-			if to[i].name == f.Name {
-				*to[i].value = *from[i].value
-			}
-		}
-	})
+	}
 	return p
 }
 
-func (w *writer) showPolicy(ctx context.Context) error {
-	store, err := w.place.store(w.flags, w.env)
+func (w *writer) showPolicy() error {
+	m, _, err := w.read(w.cmd.Context())
 	if err != nil {
 		return err
 	}
-	m, _, err := store.Read(ctx)
-	if err != nil {
-		return err
-	}
+	out := w.cmd.OutOrStdout()
 	if w.asJSON {
 		policy := map[string]string{"algorithm": string(m.Policy.Algorithm)}
 		for _, d := range durations(&m.Policy) {
 			policy[d.name] = d.value.String()
 		}
-		return PrintJSON(w.env.Out, policy)
+		return printJSON(out, policy)
 	}
-	fmt.Fprintf(w.env.Out, "%-15s  %-9s  %s\n", "algorithm", m.Policy.Algorithm, "of new keys")
+	fmt.Fprintf(out, "%-15s  %-9s  %s\n", "algorithm", m.Policy.Algorithm, "of new keys")
 	for _, d := range durations(&m.Policy) {
-		fmt.Fprintf(w.env.Out, "%-15s  %-9v  %s\n", d.name, *d.value, d.usage)
+		fmt.Fprintf(out, "%-15s  %-9v  %s\n", d.name, *d.value, d.usage)
 	}
 	return nil
 }

@@ -1,67 +1,101 @@
 package command
 
 import (
-	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customersession/customersession/keys"
 )
 
-func runRotate(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	if _, err := Parse(flags, args, 0); err != nil {
-		return err
+func newRotateCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Do what is due: renew the lease, publish a next key, drop dead keys",
+		Long: `Do what is due: renew the lease of the signing key, publish a next key, drop
+keys whose tokens have expired. Run it daily; when nothing is due, it changes
+nothing.`,
+		Example: `  customersession keys rotate --file keys.json
+  customersession keys rotate --kubernetes-secret sessions/customersession-keys`,
 	}
-	return w.change(ctx, keys.Rotate, nil)
+	w := newWriter(cmd, getenv)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return w.change(cmd.Context(), keys.Rotate, nil)
+	}
+	return cmd
 }
 
-func runActivate(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	rest, err := Parse(flags, args, 1)
-	if err != nil {
-		return err
+func newActivateCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "activate [KEY-ID]",
+		Short: "Let a next key take over as soon as every cache can hold it",
+		Long: `Let a next key take over as soon as every cache can hold it: the key named, or
+the first next key.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return errors.New("keys activate takes one key ID")
+			}
+			return nil
+		},
+		Annotations: map[string]string{takesKeyIDs: ""},
 	}
-	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		ids, err := resolveAll(m, rest)
-		if err != nil {
-			return nil, err
-		}
-		// None means the first next key.
-		return keys.Activate(m, now, strings.Join(ids, ""))
-	}, whoSigns)
+	w := newWriter(cmd, getenv)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+			ids, err := resolveAll(m, args)
+			if err != nil {
+				return nil, err
+			}
+			// None means the first next key.
+			return keys.Activate(m, now, strings.Join(ids, ""))
+		}, whoSigns)
+	}
+	return cmd
 }
 
-func runRollback(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	if _, err := Parse(flags, args, 0); err != nil {
-		return err
+func newRollbackCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{Use: "rollback", Short: "Let the previous key sign again"}
+	w := newWriter(cmd, getenv)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return w.change(cmd.Context(), keys.Rollback, whoSigns)
 	}
-	return w.change(ctx, keys.Rollback, whoSigns)
+	return cmd
 }
 
-func runRevoke(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	w := newWriter(env, flags)
-	inFile := flags.Bool("all-in-file", false, "revoke every key whose private part is in the manifest, as when that was stolen")
-	rest, err := Parse(flags, args, -1)
-	if err != nil {
-		return err
+func newRevokeCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke {KEY-ID… | --all-in-file}",
+		Short: "Withdraw keys immediately and for good; a next key takes over",
+		Long: `Withdraw keys immediately and for good; a next key takes over. Consumers refuse
+the sessions that a revoked key signed. Use --dry-run first to see what that costs.`,
+		Example: `  customersession keys revoke --file keys.json --dry-run NxYk3pQa
+  customersession keys revoke --file keys.json --all-in-file`,
+		Annotations: map[string]string{takesKeyIDs: ""},
 	}
-	if (len(rest) == 0) != *inFile {
-		return Misused("keys revoke needs the key IDs of what to revoke, or --all-in-file; keys status lists them")
+	w := newWriter(cmd, getenv)
+	inFile := cmd.Flags().Bool("all-in-file", false, "revoke every key whose private key is in the manifest, when that was stolen")
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if (len(args) == 0) != *inFile {
+			return errors.New("keys revoke needs the IDs of the keys to revoke, or --all-in-file; keys status lists them")
+		}
+		return nil
 	}
-	return w.change(ctx, func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
-		ids, err := resolveAll(m, rest)
-		if err != nil {
-			return nil, err
-		}
-		if *inFile {
-			ids = secrets(m)
-		}
-		return keys.Revoke(m, now, ids...)
-	}, costs)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
+			ids, err := resolveAll(m, args)
+			if err != nil {
+				return nil, err
+			}
+			if *inFile {
+				ids = secrets(m)
+			}
+			return keys.Revoke(m, now, ids...)
+		}, costs)
+	}
+	return cmd
 }
 
 // secrets returns the IDs of the keys that whoever has the manifest can sign

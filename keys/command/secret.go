@@ -11,23 +11,23 @@ import (
 // secretStore finds the API server as kubectl does.
 //
 //nolint:ireturn // see store
-func (p *place) secretStore(env Env) (keys.Store, error) {
+func (p *place) secretStore() (keys.Store, error) {
 	namespace, name, err := kubesecret.ParseRef(p.secret)
 	if err != nil {
-		return nil, UsageError{Err: err}
+		return nil, misused(p.cmd, "%w", err)
 	}
 	config := kubesecret.Config{
 		Namespace: namespace, Name: name, Key: p.member,
 		Kubeconfig: p.kubeconfig, Context: p.context,
 		InCluster: kubesecret.InCluster{
-			Host: env.Getenv("KUBERNETES_SERVICE_HOST"), Port: env.Getenv("KUBERNETES_SERVICE_PORT"),
+			Host: p.getenv("KUBERNETES_SERVICE_HOST"), Port: p.getenv("KUBERNETES_SERVICE_PORT"),
 		},
 	}
 	if config.Kubeconfig == "" {
-		config.Kubeconfig = env.Getenv("KUBECONFIG")
+		config.Kubeconfig = p.getenv("KUBECONFIG")
 	}
 	if config.Kubeconfig == "" {
-		home := filepath.Join(env.Getenv("HOME"), ".kube", "config")
+		home := filepath.Join(p.getenv("HOME"), ".kube", "config")
 		if _, err := os.Stat(home); err == nil {
 			config.Kubeconfig = home
 		}

@@ -1,53 +1,44 @@
 package command
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"time"
 
-	"github.com/customersession/customersession/keys"
+	"github.com/spf13/cobra"
 )
 
-// read reads flags and then the manifest that they name.
-func read(ctx context.Context, env Env, flags *flag.FlagSet, args []string) (m *keys.Manifest, name string, err error) {
-	var p place
-	p.flags(flags)
-	if _, err := Parse(flags, args, 0); err != nil {
-		return nil, "", err
-	}
-	store, err := p.store(flags, env)
-	if err != nil {
-		return nil, "", err
-	}
-	m, _, err = store.Read(ctx)
-	return m, store.String(), err
-}
-
-func runJWKS(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	flags.Bool("json", false, "no difference: it is JSON")
-	m, _, err := read(ctx, env, flags, args)
-	if err != nil {
+func newJWKSCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{Use: "jwks", Short: "Print the JWK Set that is published now"}
+	p := newPlace(cmd, getenv)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		m, _, err := p.read(cmd.Context())
+		if err != nil {
+			return err
+		}
+		set := m.PublishedAt(time.Now())
+		if set.Len() == 0 {
+			return errors.New("no key is published now")
+		}
+		_, err = cmd.OutOrStdout().Write(append(set.AppendJSON(nil), '\n'))
 		return err
 	}
-	set := m.PublishedAt(time.Now())
-	if set.Len() == 0 {
-		return errors.New("no key is published now")
-	}
-	_, err = env.Out.Write(append(set.AppendJSON(nil), '\n'))
-	return err
+	return cmd
 }
 
-func runExport(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	flags.Bool("json", false, "no difference: it is JSON")
-	public := flags.Bool("public", false, "leave private parts out; required, as private ones are never printed")
-	m, _, err := read(ctx, env, flags, args)
-	if err != nil {
+func newExportCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{Use: "export --public", Short: "Print the manifest without private keys"}
+	p := newPlace(cmd, getenv)
+	public := cmd.Flags().Bool("public", false, "leave private keys out (required: they are never printed)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !*public {
+			return misused(cmd, "keys export needs --public: private keys are never printed; to move them, copy the file")
+		}
+		m, _, err := p.read(cmd.Context())
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(m.Public().Encode())
 		return err
 	}
-	if !*public {
-		return Misused("keys export needs --public: private keys are never printed; to move them, copy the file")
-	}
-	_, err = env.Out.Write(m.Public().Encode())
-	return err
+	return cmd
 }

@@ -2,14 +2,14 @@ package command
 
 import (
 	"cmp"
-	"context"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
 )
@@ -51,17 +51,25 @@ type event struct {
 	What  string    `json:"what"`
 }
 
-func runStatus(ctx context.Context, env Env, flags *flag.FlagSet, args []string) error {
-	asJSON := flags.Bool("json", false, "print one JSON object")
-	m, name, err := read(ctx, env, flags, args)
-	if err != nil {
-		return err
+func newStatusCommand(getenv func(string) string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show each key, what happens next and what is wrong",
 	}
-	s := newStatus(name, m, time.Now().UTC().Truncate(time.Second))
-	if *asJSON {
-		return PrintJSON(env.Out, s)
+	p := newPlace(cmd, getenv)
+	asJSON := cmd.Flags().Bool("json", false, "print one JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		m, name, err := p.read(cmd.Context())
+		if err != nil {
+			return err
+		}
+		s := newStatus(name, m, time.Now().UTC().Truncate(time.Second))
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), s)
+		}
+		return s.print(cmd.OutOrStdout())
 	}
-	return s.print(env.Out)
+	return cmd
 }
 
 func newStatus(name string, m *keys.Manifest, now time.Time) *status {

@@ -1,7 +1,8 @@
 // Package authz answers gateways that ask whether a request may pass: nginx
 // with auth_request, Caddy with forward_auth, Traefik with ForwardAuth, Envoy
-// with ext_authz over HTTP. It is for those that cannot verify a customer
-// session themselves, and is what `customersession authz` runs beside them.
+// with ext_authz over HTTP. It is for gateways that cannot verify a customer
+// session themselves. [NewCommand] is `customersession authz`, which runs beside
+// the gateway; a program of your own can run a [Server] instead.
 //
 //	server, err := authz.New(authz.Config{Verifier: v})
 //	…
