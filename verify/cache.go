@@ -22,7 +22,7 @@ type tokenCache struct {
 	entries sync.Map // of *entry, by token: the whole of it, byte by byte
 
 	mu     sync.Mutex
-	places int // free ones
+	places int // free ones; negative while room is made
 	oldest *entry
 	newest *entry
 	hand   *entry // nil: the next walk begins at the oldest
@@ -32,9 +32,9 @@ type tokenCache struct {
 
 // An entry is a token that was verified. Only its links change.
 type entry struct {
-	token   string
-	session Session // its lists are not for callers
-	key     *jwk.Key
+	token  string
+	claims *claims // the lists of its session are not for callers
+	key    *jwk.Key
 	// deadline is the end of the leeway after the session's expiry.
 	deadline time.Time
 
@@ -75,14 +75,12 @@ func (c *tokenCache) add(e *entry, now time.Time) {
 	e.token = strings.Clone(e.token)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.entries.Load(e.token); known {
+	if _, known := c.entries.LoadOrStore(e.token, e); known {
 		return
 	}
-	if c.places == 0 {
+	if c.places--; c.places < 0 {
 		c.makeRoom(now)
 	}
-	c.entries.Store(e.token, e)
-	c.places--
 	if c.newest == nil || e.deadline.Before(c.soonest) {
 		c.soonest = e.deadline
 	}
@@ -108,7 +106,7 @@ func (c *tokenCache) makeRoom(now time.Time) {
 	if !now.Before(c.soonest) {
 		c.dropExpired(now)
 	}
-	if c.places > 0 {
+	if c.places >= 0 {
 		return
 	}
 	e := c.hand

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -19,11 +18,11 @@ const (
 	maxDate = 253402300799
 )
 
-// claims is a verified payload: a session, and what golang-jwt's validator
-// looks at besides.
+// claims is a verified payload: a session, and the dates as golang-jwt's
+// validator wants them.
 type claims struct {
-	session   Session
-	notBefore time.Time // zero when there is none
+	session                        Session
+	issuedAt, expiresAt, notBefore jwt.NumericDate // zero when there is none
 }
 
 // knownClaims are the names that no other name may fold to: a reader that
@@ -56,6 +55,7 @@ func parseClaims(payload []byte) (*claims, error) {
 	if name := c.missing(); name != "" {
 		return nil, &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, name + " is missing"}
 	}
+	c.session.IssuedAt, c.session.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
 	return c, nil
 }
 
@@ -74,9 +74,9 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 	case wire.ClaimOrganizationID:
 		return setUUID(&s.OrganizationID, wire.ClaimOrganizationID, v)
 	case wire.ClaimIssuedAt:
-		return setDate(&s.IssuedAt, wire.ClaimIssuedAt, v)
+		return setDate(&c.issuedAt, wire.ClaimIssuedAt, v)
 	case wire.ClaimExpiresAt:
-		return setDate(&s.ExpiresAt, wire.ClaimExpiresAt, v)
+		return setDate(&c.expiresAt, wire.ClaimExpiresAt, v)
 	case wire.ClaimNotBefore:
 		return setDate(&c.notBefore, wire.ClaimNotBefore, v)
 	case wire.ClaimClientID:
@@ -109,9 +109,9 @@ func (c *claims) missing() string {
 		return wire.ClaimSessionID
 	case s.OrganizationID == "":
 		return wire.ClaimOrganizationID
-	case s.IssuedAt.IsZero():
+	case c.issuedAt.IsZero():
 		return wire.ClaimIssuedAt
-	case s.ExpiresAt.IsZero():
+	case c.expiresAt.IsZero():
 		return wire.ClaimExpiresAt
 	default:
 		return ""
@@ -120,11 +120,22 @@ func (c *claims) missing() string {
 
 func setText(field *string, name string, v ijson.Value, limit int) error {
 	text, ok := v.Text()
-	if !ok || len(text) == 0 || len(text) > limit || bytes.ContainsFunc(text, unicode.IsControl) {
+	if !ok || len(text) == 0 || len(text) > limit || hasControl(text) {
 		return badClaim(name, "is not a string of a sensible length without control characters")
 	}
 	*field = string(text)
 	return nil
+}
+
+// hasControl reports whether UTF-8 text has a control character: below U+0020,
+// or from U+007F to U+009F.
+func hasControl(text []byte) bool {
+	for i, c := range text {
+		if c < ' ' || c == 0x7f || c == 0xc2 && i+1 < len(text) && text[i+1] < 0xa0 {
+			return true
+		}
+	}
+	return false
 }
 
 // setReturnURL accepts web addresses only: pages make links of a return URL,
@@ -200,30 +211,22 @@ func isUUID(text []byte) bool {
 }
 
 // setDate reads a NumericDate (RFC 7519, Section 2) that is a whole number.
-func setDate(field *time.Time, name string, v ijson.Value) error {
+func setDate(field *jwt.NumericDate, name string, v ijson.Value) error {
 	seconds, ok := v.Int()
 	if !ok || seconds < 1 || seconds > maxDate {
 		return badClaim(name, "is not a whole number of seconds before the year 10000")
 	}
-	*field = time.Unix(seconds, 0).UTC()
+	field.Time = time.Unix(seconds, 0).UTC()
 	return nil
 }
 
-// GetExpirationTime implements [jwt.Claims], as do the five methods below.
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) {
-	return &jwt.NumericDate{Time: c.session.ExpiresAt}, nil
-}
+// GetExpirationTime implements [jwt.Claims], as do the five methods below. A
+// zero "nbf" has always passed.
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return &c.expiresAt, nil }
 
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) {
-	return &jwt.NumericDate{Time: c.session.IssuedAt}, nil
-}
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error) { return &c.issuedAt, nil }
 
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error) {
-	if c.notBefore.IsZero() {
-		return nil, nil //nolint:nilnil // jwt.Claims asks for nil when there is none
-	}
-	return &jwt.NumericDate{Time: c.notBefore}, nil
-}
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return &c.notBefore, nil }
 
 func (c *claims) GetIssuer() (string, error) { return c.session.Issuer, nil }
 

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -24,14 +25,20 @@ func parseJWS(token string) (parsed jws, err error) {
 	header, rest, _ := strings.Cut(token, ".")
 	// A third dot stays in the signature, where it is not base64url.
 	payload, signature, _ := strings.Cut(rest, ".")
-	for _, part := range []struct {
-		segment string
+	buffer := make([]byte, 0, len(token))
+	for _, part := range [...]struct {
 		octets  *[]byte
+		segment string
 	}{
-		{header, &parsed.header}, {payload, &parsed.payload}, {signature, &parsed.signature},
+		{&parsed.header, header}, {&parsed.payload, payload}, {&parsed.signature, signature},
 	} {
-		if *part.octets, err = decodeSegment(part.segment); err != nil {
-			return jws{}, err
+		start := len(buffer)
+		buffer, err = base64url.AppendDecode(buffer, []byte(part.segment))
+		*part.octets = buffer[start:]
+		// One spelling: encoding/base64 skips line breaks even in strict mode,
+		// which the length shows.
+		if err != nil || part.segment == "" || base64url.EncodedLen(len(*part.octets)) != len(part.segment) {
+			return jws{}, errCompact
 		}
 	}
 	parsed.signingInput = token[:len(header)+len(".")+len(payload)]
@@ -40,16 +47,6 @@ func parseJWS(token string) (parsed jws, err error) {
 
 // base64url refuses unused bits that are not zero (RFC 4648, Section 3.5).
 var base64url = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // Strict makes a copy each time
-
-// decodeSegment decodes base64url that is not empty. It accepts one spelling:
-// encoding/base64 skips line breaks even in strict mode, which the length shows.
-func decodeSegment(segment string) ([]byte, error) {
-	octets, err := base64url.DecodeString(segment)
-	if err != nil || segment == "" || base64url.EncodedLen(len(octets)) != len(segment) {
-		return nil, errCompact
-	}
-	return octets, nil
-}
 
 // A header is what a JOSE header says (RFC 7515, Section 4).
 type header struct {
@@ -61,8 +58,7 @@ type header struct {
 // writes no other member, so every attack that needs one ("crit", "jwk", "jku",
 // "x5c", "b64", "zip") ends here.
 func parseHeader(text []byte) (h header, err error) {
-	var typ string
-	members := 0
+	typed, members := false, 0
 	_, err = ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
 		value, ok := v.Text()
 		if !ok {
@@ -70,11 +66,11 @@ func parseHeader(text []byte) (h header, err error) {
 		}
 		switch string(name) {
 		case "alg":
-			h.algorithm = algorithm(string(value))
+			h.algorithm = algorithm(value)
 		case "kid":
 			h.keyID = string(value)
 		case "typ":
-			typ = string(value)
+			typed = isTokenType(value)
 		default:
 			return errHeaderShape
 		}
@@ -88,27 +84,35 @@ func parseHeader(text []byte) (h header, err error) {
 		return header{}, errHeader
 	case members != 3: // no name comes twice, so these are the three
 		return header{}, errHeaderShape
-	case !isTokenType(typ):
+	case !typed:
 		return header{}, errType
 	}
 	return h, nil
 }
 
-// algorithm returns the algorithm of that name. RFC 9864 has given EdDSA with
-// Ed25519 a name of its own.
-func algorithm(name string) jwk.Algorithm {
-	if name == "Ed25519" {
+// algorithm returns the algorithm of that name, or "" if there is none. RFC 9864
+// gives EdDSA with Ed25519 a name of its own.
+func algorithm(name []byte) jwk.Algorithm {
+	switch string(name) {
+	case "ES256":
+		return jwk.ES256
+	case "EdDSA", "Ed25519":
 		return jwk.EdDSA
+	case "RS256":
+		return jwk.RS256
+	default:
+		return ""
 	}
-	return jwk.Algorithm(name)
 }
 
 // isTokenType compares a "typ" as media types compare: case is ignored, and
-// "application/" may be left out (RFC 7515, Section 4.1.9).
-func isTokenType(typ string) bool {
-	const prefix = "application/"
-	if len(typ) > len(prefix) && strings.EqualFold(typ[:len(prefix)], prefix) {
-		typ = typ[len(prefix):]
+// "application/" may be left out (RFC 7515, Section 4.1.9). The lengths tell
+// ASCII from letters that fold to it.
+func isTokenType(typ []byte) bool {
+	for _, name := range []string{wire.TokenType, "application/" + wire.TokenType} {
+		if len(typ) == len(name) && bytes.EqualFold(typ, []byte(name)) {
+			return true
+		}
 	}
-	return len(typ) == len(wire.TokenType) && strings.EqualFold(typ, wire.TokenType)
+	return false
 }

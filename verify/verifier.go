@@ -96,7 +96,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (session Session, e
 func (v *Verifier) observe(ctx context.Context, token string, session *Session) error {
 	verified, cached, err := v.verify(ctx, token)
 	if err == nil {
-		copySession(session, &verified.session)
+		copySession(session, &verified.claims.session)
 	} else {
 		*session = Session{}
 		v.logRefusal(ctx, err)
@@ -150,7 +150,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, c
 	if err := v.checkRevocation(&claims.session); err != nil {
 		return nil, false, err
 	}
-	verified = &entry{token: token, session: claims.session, key: key, deadline: claims.session.ExpiresAt.Add(v.leeway)}
+	verified = &entry{token: token, claims: claims, key: key, deadline: claims.session.ExpiresAt.Add(v.leeway)}
 	v.cache.add(verified, time.Now())
 	return verified, false, nil
 }
@@ -172,7 +172,7 @@ func (v *Verifier) recheck(ctx context.Context, known *entry) error {
 		v.cache.remove(known)
 		return err
 	}
-	return v.checkRevocation(&known.session)
+	return v.checkRevocation(&known.claims.session)
 }
 
 // findKey returns the key that a header names. The token does not choose the
