@@ -16,7 +16,7 @@ const (
 	// Refuse is for attacks, and for tokens that no issuer writes.
 	Refuse Verdict = "refuse"
 	// Either is for tokens that the specifications let a verifier accept or
-	// refuse. They are cases so that the behavior is known.
+	// refuse. They are cases so that the behaviour is known.
 	Either Verdict = "either"
 )
 

@@ -19,7 +19,7 @@ type TokenSpec struct {
 	IssuedAt time.Time
 	// Lifetime is the duration of the session. Default: one hour.
 	Lifetime time.Duration
-	// Header and Claims are members to add or replace, marshaled by
+	// Header and Claims are members to add or replace, encoded by
 	// encoding/json. A nil value omits the member; for a literal null, use
 	// json.RawMessage("null").
 	Header, Claims map[string]any
