@@ -14,11 +14,11 @@ const (
 	OrganizationIDHeader = "X-Organization-Id"
 )
 
-// methodHeader is where a gateway says with which method the client came: its
-// question to us is a GET.
+// methodHeader is the method of the client's request; the gateway's own request
+// is a GET.
 const methodHeader = "X-Forwarded-Method"
 
-// Handler returns the handler that gateways ask.
+// Handler returns the handler for gateways.
 func (s *Server) Handler() http.Handler {
 	protect := s.verifier.NewMiddleware(verify.MiddlewareConfig{
 		Scopes: s.scopes, Cookie: s.cookie, OnError: s.note,
@@ -34,12 +34,12 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// identify says whose session it is. Nothing but the session has a say in it:
-// what the client sent under these names is not looked at.
+// identify answers with the IDs of the session. It ignores the client's headers
+// of these names.
 func (s *Server) identify(w http.ResponseWriter, r *http.Request) {
 	session, ok := verify.FromContext(r.Context())
 	if !ok {
-		// The middleware has not let anybody through without one.
+		// The middleware passes no request without one.
 		panic(http.ErrAbortHandler)
 	}
 	header := w.Header()
@@ -50,15 +50,15 @@ func (s *Server) identify(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(s.status)
 }
 
-// note writes no answer of its own: the default one is right for gateways.
+// note writes no answer: the default one is right for gateways.
 func (s *Server) note(_ http.ResponseWriter, r *http.Request, err error) {
 	s.logger.LogAttrs(r.Context(), slog.LevelDebug, "refused", slog.String("reason", err.Error()))
 }
 
-// method returns the method that a cookie is judged by. A page of another site
-// may send it along with a POST, and then the question must not look like a
-// harmless GET: neither when the gateway does not say how the client came, nor
-// when the client says it and the gateway asks with the client's own method.
+// method returns the method by which a cookie is accepted. A page of another site
+// can make the browser send it with a POST, which must not look like a harmless
+// GET: neither if the gateway does not send the client's method, nor if the
+// client sends the header and the gateway uses the client's own method.
 func method(r *http.Request) string {
 	said := r.Header[methodHeader]
 	if len(said) == 1 && isSafe(said[0]) && isSafe(r.Method) {
@@ -67,7 +67,7 @@ func method(r *http.Request) string {
 	return http.MethodPost
 }
 
-// isSafe tells whether a method only looks at things (RFC 9110, Section 9.2.1).
+// isSafe reports whether a method is read-only (RFC 9110, Section 9.2.1).
 func isSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

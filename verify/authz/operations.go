@@ -9,7 +9,7 @@ import (
 )
 
 // Operations returns the handler for operators: /livez, /readyz and /metrics.
-// It needs no credentials, so it belongs on a listener of its own.
+// It needs no credentials, so serve it on a separate listener.
 func (s *Server) Operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -23,15 +23,15 @@ func (s *Server) Operations() http.Handler {
 // health is the answer to a probe.
 type health struct {
 	Status string `json:"status"`
-	// Keys is what the keys are good for.
+	// Keys is the state of the keys.
 	Keys *verify.State `json:"keys,omitempty"`
-	// LastError is why they could not be fetched, see [verify.Health].
+	// LastError is the reason of a failed fetch, see [verify.Health].
 	LastError string `json:"last_error,omitempty"`
 }
 
-// readyz is ready with any keys to verify with, also with stale ones: they are
-// what others have, too. Asking for them here keeps a server fetching that gets
-// no other requests.
+// readyz is ready with any usable keys, also with stale ones: other replicas have
+// no better ones. Asking for them here makes a server fetch that gets no other
+// requests.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	limit, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func writeHealth(w http.ResponseWriter, status int, answer health) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		// The probe is gone; there is nobody left to tell.
+		// The probe is gone.
 		return
 	}
 }

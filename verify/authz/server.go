@@ -15,14 +15,14 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// Limits that keep slow clients from holding connections. Nothing is read but
+// Limits that keep slow clients from holding connections. The server reads only
 // headers, and an answer waits for keys for 2 seconds at most.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	// maxHeader is more than gateways let through, which is about 32 KiB.
+	// maxHeader is more than gateways pass on, which is about 32 KiB.
 	maxHeader = 64 << 10
 
 	// drainTimeout is how long requests in flight may take to finish.
@@ -31,28 +31,27 @@ const (
 	readyTimeout = time.Second
 )
 
-// Config says whom a [Server] lets pass, and how it says so. Verifier is
-// required; every other zero field stands for its documented default.
+// Config configures a [Server]. Verifier is required; every other zero field
+// means its documented default.
 type Config struct {
-	// Verifier verifies the tokens. Closing it is up to the caller.
+	// Verifier verifies the tokens. The caller closes it.
 	Verifier *verify.Verifier
-	// Scopes are what a session must allow, all of them. Default: none.
+	// Scopes lists the scopes that a session must have. Default: none.
 	Scopes []string
-	// Cookie also accepts the cookie of [verify.Verifier.SignIn] where there
-	// is no Authorization header. The gateway must then pass on the client's
-	// Cookie, Origin and Sec-Fetch-Site headers and Host, and set
-	// X-Forwarded-Method to the client's method: without it, each request
-	// counts as one that changes something, and must come from a page of the
-	// same origin.
+	// Cookie also accepts the cookie of [verify.Verifier.SignIn], if there is no
+	// Authorization header. The gateway must then forward the client's Cookie,
+	// Origin and Sec-Fetch-Site headers and Host, and set X-Forwarded-Method to
+	// the client's method: without it, each request counts as one that changes
+	// something, and must come from a page of the same origin.
 	Cookie bool
-	// Status is the one that lets a request pass: 204, or 200 for Envoy, which
-	// takes any other one for a refusal. Default: 204.
+	// Status is the status of a positive answer: 204, or 200 for Envoy, which
+	// treats any other one as a refusal. Default: 204.
 	Status int
 	// Metrics answers /metrics of [Server.Operations]. Default: 404.
 	Metrics http.Handler
-	// Logger gets a line when the server has keys and when it stops, and one
-	// at level debug for each request that is refused, with the reason and
-	// nothing out of the token. Default: none.
+	// Logger gets a line when the server has keys and when it stops, and one at
+	// level debug for each refused request, with the reason and nothing from the
+	// token. Default: none.
 	Logger *slog.Logger
 }
 
@@ -67,7 +66,7 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// New returns a server, or what is wrong with config. It does no I/O.
+// New returns a server, or an error if config is invalid. It does no I/O.
 func New(config Config) (*Server, error) {
 	if config.Verifier == nil {
 		return nil, errors.New("authz: config has no Verifier")
@@ -90,22 +89,23 @@ func New(config Config) (*Server, error) {
 	}, nil
 }
 
-// RunConfig says where a server runs.
+// RunConfig configures [Server.Run].
 type RunConfig struct {
-	// Public is where gateways ask. Run closes it.
+	// Public is the listener for gateways. Run closes it.
 	Public net.Listener
-	// Operations is for probes and metrics. Run closes it. Default: none.
+	// Operations is the listener for probes and metrics. Run closes it. Default:
+	// none.
 	Operations net.Listener
-	// DrainDelay is how long the server goes on answering after it was told to
-	// stop and said that it is not ready: the gateway beside it is told at the
-	// same time, and finishes its own requests. Default: none.
+	// DrainDelay is how long the server keeps answering after ctx is done, while
+	// it reports that it is not ready: the gateway beside it stops at the same
+	// time, and finishes its own requests. Default: none.
 	DrainDelay time.Duration
 }
 
-// Run serves until ctx is done, and then stops in order: not ready and each
-// answer the last one on its connection, no new connections, requests in flight
-// finished. It returns nil after that, or the error that made it stop early. It
-// fetches keys from the start on, and not only when the first request comes.
+// Run serves until ctx is done, and then stops in order: it becomes unready and
+// closes each connection with its next answer, accepts no new connections, and
+// finishes the requests in flight. It returns nil after that, or the error that
+// made it stop early. It fetches keys at the start, before the first request.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var warming sync.WaitGroup
@@ -125,8 +125,8 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	return errors.Join(failure, s.drain(ctx, servers))
 }
 
-// partWhileDraining lets answers end their connections while the server drains:
-// a gateway that went on with one would send a request into its end (RFC 9112,
+// partWhileDraining makes answers close their connections while the server
+// drains: a gateway that reused one could send a request as it closes (RFC 9112,
 // Section 9.6).
 func (s *Server) partWhileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -137,20 +137,20 @@ func (s *Server) partWhileDraining(next http.Handler) http.Handler {
 	})
 }
 
-// warm fetches keys, however long that takes.
+// warm fetches keys, for as long as it takes.
 func (s *Server) warm(ctx context.Context) {
 	if err := s.verifier.Ready(ctx); err == nil {
 		s.logger.LogAttrs(ctx, slog.LevelInfo, "keys are there", slog.Any("kids", s.verifier.Health().KeyIDs))
 	}
 }
 
-// serve serves a listener. When that fails, nothing else goes on either.
+// serve serves a listener. Its failure stops the whole server.
 func (s *Server) serve(listener net.Listener, handler http.Handler, failed context.CancelCauseFunc) *http.Server {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		// Its texts are about clients that misbehave below HTTP.
+		// net/http logs clients that misbehave below HTTP.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
@@ -161,7 +161,7 @@ func (s *Server) serve(listener net.Listener, handler http.Handler, failed conte
 	return server
 }
 
-// wait is the time in which those who ask learn that they should not.
+// wait gives probes time to see that the server is not ready.
 func (s *Server) wait(ctx context.Context, delay time.Duration) {
 	s.draining.Store(true)
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", delay.String()))
