@@ -61,8 +61,7 @@ var linkedVersion, linkedCommit string //nolint:gochecknoglobals // the linker c
 
 // newCommand returns the tree of all commands.
 func newCommand() *cobra.Command {
-	binary := issuercommand.ReadBuild(linkedVersion, linkedCommit)
-	build := binary.Build
+	build := issuercommand.ReadBuild(linkedVersion, linkedCommit)
 	root := &cobra.Command{
 		Use:           "customersession",
 		Short:         "Customer sessions: signed links into a portal, verified without a look-up",
@@ -77,7 +76,7 @@ func newCommand() *cobra.Command {
 	)
 	authzCommand, keysCommand := authz.NewCommand(build.String()), keyscommand.New(os.Getenv)
 	authzCommand.GroupID, keysCommand.GroupID = "run", "keys"
-	root.AddCommand(issuercommand.New(binary)...)
+	root.AddCommand(issuercommand.New(build)...)
 	root.AddCommand(authzCommand, keysCommand)
 	root.SetHelpCommandGroupID("tools")
 	root.SetCompletionCommandGroupID("tools")

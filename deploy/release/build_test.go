@@ -1,10 +1,13 @@
 package release_test
 
 import (
+	"debug/buildinfo"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +107,8 @@ func TestBuild(t *testing.T) {
 		}
 	}
 
+	checkSBOM(t, filepath.Join(out, "a", "customersession-v1.2.3-linux-amd64"))
+
 	if err := os.WriteFile(filepath.Join(second, "NEW"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +118,51 @@ func TestBuild(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(out, "c")); err == nil {
 		t.Error("a refused build left files")
+	}
+}
+
+// checkSBOM compares the bill of materials of a binary with what the Go tool
+// wrote into the binary: the same modules and no other, and the standard library.
+func checkSBOM(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path + ".cdx.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type component struct{ Name, Version, PURL string }
+	var bom struct {
+		BOMFormat, SerialNumber string
+		Metadata                struct{ Component component }
+		Components              []component
+	}
+	if err := json.Unmarshal(text, &bom); err != nil {
+		t.Fatal(err)
+	}
+	if bom.BOMFormat != "CycloneDX" || !strings.HasPrefix(bom.SerialNumber, "urn:uuid:") {
+		t.Errorf("it has the format %q and the serial number %q", bom.BOMFormat, bom.SerialNumber)
+	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := bom.Metadata.Component; c.Name != info.Main.Path || c.Version != info.Main.Version {
+		t.Errorf("it describes %s %s, want %s %s", c.Name, c.Version, info.Main.Path, info.Main.Version)
+	}
+	want := []string{"std " + info.GoVersion}
+	for _, module := range info.Deps {
+		want = append(want, module.Path+" "+module.Version)
+	}
+	var got []string
+	for _, c := range bom.Components {
+		got = append(got, c.Name+" "+c.Version)
+		if c.Name != "std" && !strings.HasPrefix(c.PURL, "pkg:golang/"+c.Name+"@"+c.Version) {
+			t.Errorf("the package URL of %s %s is %s", c.Name, c.Version, c.PURL)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(want) < 10 || !slices.Equal(got, want) {
+		t.Errorf("modules:\n got %q\nwant %q", got, want)
 	}
 }
 

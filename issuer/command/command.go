@@ -13,20 +13,19 @@ import (
 	"github.com/customersession/customersession/issuer/internal/release"
 )
 
-// ReadBuild returns from which build the running program is. Version and commit
-// are what the linker wrote, empty where the Go tool knows.
-func ReadBuild(version, commit string) release.Binary {
+// ReadBuild returns what the running program was built from. Version and commit
+// are what the linker wrote, for builds that have no repository.
+func ReadBuild(version, commit string) release.Build {
 	return release.Running(release.Linked{Version: version, Commit: commit})
 }
 
 // New returns the commands. Each is in one of the groups "run", "keys" and
 // "tools".
-func New(binary release.Binary) []*cobra.Command {
-	build := binary.Build
+func New(build release.Build) []*cobra.Command {
 	return []*cobra.Command{
 		newDevCommand(), newServeCommand(build), newProbeCommand(),
 		newAPIKeyCommand(),
-		newConfigCommand(), newTokenCommand(), newVersionCommand(binary),
+		newConfigCommand(), newTokenCommand(), newVersionCommand(build),
 	}
 }
 

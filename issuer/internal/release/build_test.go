@@ -20,8 +20,8 @@ const (
 	committed = "2026-11-25T12:00:00Z"
 )
 
-// source returns a folder with a program that has this package in it and prints
-// what it knows of itself.
+// source returns a folder with a program that contains this package and prints
+// its own build.
 func source(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -41,12 +41,7 @@ import (
 var version, commit string
 
 func main() {
-	binary := release.Running(release.Linked{Version: version, Commit: commit})
-	if len(os.Args) > 1 {
-		binary.WriteSBOM(os.Stdout)
-		return
-	}
-	json.NewEncoder(os.Stdout).Encode(binary.Build)
+	json.NewEncoder(os.Stdout).Encode(release.Running(release.Linked{Version: version, Commit: commit}))
 }
 `)
 	return folder
@@ -59,7 +54,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// inFolder runs a program with settings of nobody's but the test's.
+// inFolder runs a program with no settings but the test's.
 func inFolder(t *testing.T, folder string, env []string, program string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), program, args...)
@@ -77,13 +72,12 @@ func inFolder(t *testing.T, folder string, env []string, program string, args ..
 	return strings.TrimSpace(string(output))
 }
 
-// build compiles the program in a folder and returns the path of the binary and
-// what the binary says of itself.
-func build(t *testing.T, folder string, flags ...string) (string, release.Build) {
+// build compiles the program in a folder and returns the build that it prints.
+func build(t *testing.T, folder string, flags ...string) release.Build {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
 	inFolder(t, folder, nil, "go", append(append([]string{"build", "-o", path}, flags...), ".")...)
-	return path, ask(t, path)
+	return ask(t, path)
 }
 
 func ask(t *testing.T, path string) release.Build {
@@ -110,8 +104,8 @@ func wantBuild(t *testing.T, got, want release.Build) {
 	}
 }
 
-// In a checkout the Go tool finds everything, and what the linker is told
-// besides does not count.
+// In a checkout the Go tool knows everything, and what the linker wrote does not
+// count.
 func TestCheckout(t *testing.T) {
 	t.Parallel()
 	git := needs.Program(t, "git", "install Debian's git")
@@ -124,32 +118,22 @@ func TestCheckout(t *testing.T) {
 
 	want := here("v1.2.3", hash)
 	want.CommittedAt = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	path, got := build(t, folder, "-buildvcs=true", "-ldflags=-X main.version=v9 -X main.commit=other")
-	wantBuild(t, got, want)
-
-	binary, err := release.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantBuild(t, binary.Build, want)
+	wantBuild(t, build(t, folder, "-buildvcs=true", "-ldflags=-X main.version=v9 -X main.commit=other"), want)
 
 	write(t, filepath.Join(folder, "new.go"), "package main\n")
 	want.Version, want.Dirty = "v1.2.3+dirty", true
-	_, got = build(t, folder, "-buildvcs=true")
-	wantBuild(t, got, want)
+	wantBuild(t, build(t, folder, "-buildvcs=true"), want)
 }
 
-// Without a repository it is what the linker was told, or honestly nothing.
+// Without a repository the build is what the linker wrote, or unknown.
 func TestWithoutRepository(t *testing.T) {
 	t.Parallel()
 	folder := source(t)
-	_, got := build(t, folder, "-buildvcs=false", "-ldflags=-X main.version=v1.2.3 -X main.commit=0123456")
-	wantBuild(t, got, here("v1.2.3", "0123456"))
-	_, got = build(t, folder, "-buildvcs=false")
-	wantBuild(t, got, here("(devel)", ""))
+	wantBuild(t, build(t, folder, "-buildvcs=false", "-ldflags=-X main.version=v1.2.3 -X main.commit=0123456"), here("v1.2.3", "0123456"))
+	wantBuild(t, build(t, folder, "-buildvcs=false"), here("(devel)", ""))
 }
 
-// Whoever types go install gets the version that they typed.
+// After go install, the version is the one that was typed.
 func TestInstall(t *testing.T) {
 	t.Parallel()
 	proxy, bin := t.TempDir(), t.TempDir()
@@ -174,7 +158,7 @@ func TestInstall(t *testing.T) {
 	wantBuild(t, ask(t, filepath.Join(bin, "program")), here("v1.2.3", ""))
 }
 
-// writeZip writes the archive of a module as a proxy gives it.
+// writeZip writes the archive of a module as a proxy serves it.
 func writeZip(t *testing.T, path, folder string) {
 	t.Helper()
 	file, err := os.Create(path)
@@ -182,7 +166,7 @@ func writeZip(t *testing.T, path, folder string) {
 		t.Fatal(err)
 	}
 	archive := zip.NewWriter(file)
-	for _, name := range []string{"go.mod", "main.go", "release/build.go", "release/sbom.go"} {
+	for _, name := range []string{"go.mod", "main.go", "release/build.go"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			t.Fatal(err)
