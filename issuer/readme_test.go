@@ -7,12 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/customersession/customersession/deploy/rig/needs"
-	"github.com/customersession/customersession/issuer"
 )
 
 // section returns what stands between two texts of the README.
@@ -32,13 +32,48 @@ func section(t *testing.T, from, to string) string {
 
 func TestREADMESettings(t *testing.T) {
 	t.Parallel()
-	var table strings.Builder
-	if err := issuer.WriteSettings(&table); err != nil {
-		t.Fatal(err)
+	p := start(t, nil, "config", "--markdown")
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
-	got := section(t, "<!-- settings: customersession config -->\n", "<!-- end of settings -->")
-	if got != table.String() {
-		t.Errorf("the README's table of settings is not what customersession config prints:\n%s", table.String())
+	got := section(t, "<!-- settings: customersession config --markdown -->\n", "<!-- end of settings -->")
+	if got != p.stdout.String() {
+		t.Errorf("the README's table of settings is not what customersession config --markdown prints:\n%s", p.stdout)
+	}
+}
+
+// The settings for people are all of them, and fit a terminal.
+func TestCommandSettings(t *testing.T) {
+	t.Parallel()
+	config, help := start(t, nil, "config"), start(t, nil, "serve", "--help")
+	if code := config.wait(t) + help.wait(t); code != 0 {
+		t.Fatalf("exit codes %d: %s%s", code, config.stderr, help.stderr)
+	}
+	text := config.stdout.String()
+	if !strings.Contains(help.stdout.String(), text) {
+		t.Errorf("serve --help does not list the settings:\n%s", help.stdout)
+	}
+	for line := range strings.Lines(text) {
+		if len(line) > 100 {
+			t.Errorf("a line has %d columns: %s", len(line), line)
+		}
+	}
+	table := section(t, "<!-- settings: customersession config --markdown -->\n", "<!-- end of settings -->")
+	rows := regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (.*) \\| (.*) \\|$").FindAllStringSubmatch(table, -1)
+	if len(rows) < 20 {
+		t.Errorf("the README's table of settings has %d rows", len(rows))
+	}
+	for _, row := range rows {
+		name, preset, meaning := row[1], row[2], row[3]
+		if preset == "**required**" {
+			preset = "(required)"
+		} else if preset == "" {
+			preset = "-"
+		}
+		words := strings.Join(strings.Fields(text), " ")
+		if !strings.Contains(words, name+" "+preset+" "+meaning) {
+			t.Errorf("config does not print %s, %s, %s", name, preset, meaning)
+		}
 	}
 }
 

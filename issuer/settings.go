@@ -235,13 +235,7 @@ func isAddr(text string) bool {
 	return err == nil && port != ""
 }
 
-// settingsTable is how [WriteSettings] shows one setting.
-const settingsTable = "{{range .}}| `{{usage_key .}}` | {{or (usage_default .) (and (usage_required .) `**required**`)}} | {{usage_description .}} |\n{{end}}"
-
-// WriteSettings prints the settings as a Markdown table.
-func WriteSettings(w io.Writer) error {
-	if _, err := io.WriteString(w, "| Variable | Default | Meaning |\n|---|---|---|\n"); err != nil {
-		return err
-	}
-	return envconfig.Usagef(settingsPrefix, &Settings{}, w, settingsTable)
+// WriteSettings prints the settings in a format of [envconfig.Usagef].
+func WriteSettings(w io.Writer, format string) error {
+	return envconfig.Usagef(settingsPrefix, &Settings{}, w, format)
 }

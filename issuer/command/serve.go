@@ -13,18 +13,27 @@ import (
 	"github.com/customersession/customersession/keys/pkcs11"
 )
 
+const serveLong = `Run the production server. Settings are environment variables; a secret is in a
+file that a setting names. If settings are wrong, missing or misspelt, the server
+does not start: it names all of them, and the exit code is 2.
+
+Settings and their defaults:
+
+`
+
 func newServeCommand(build release.Build) *cobra.Command {
 	return &cobra.Command{
 		Use:     "serve",
 		GroupID: "run",
 		Short:   "Run the production server, configured by the environment",
+		Long:    serveLong + settings(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := issuer.LoadSettings()
+			s, err := issuer.LoadSettings()
 			if err != nil {
 				return misused(cmd, "wrong settings:\n%w", err)
 			}
-			settings.Version = build.Version
-			return serve(cmd, settings, build)
+			s.Version = build.Version
+			return serve(cmd, s, build)
 		},
 	}
 }
