@@ -65,9 +65,10 @@ func TestCommandSettings(t *testing.T) {
 	}
 	for _, row := range rows {
 		name, preset, meaning := row[1], row[2], row[3]
-		if preset == "**required**" {
+		switch preset {
+		case "**required**":
 			preset = "(required)"
-		} else if preset == "" {
+		case "":
 			preset = "-"
 		}
 		words := strings.Join(strings.Fields(text), " ")
