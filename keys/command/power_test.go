@@ -15,8 +15,8 @@ import (
 	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
-// The system calls that change what is on the disk, or make it last. A process
-// that ends between two of them leaves what a crash there would leave.
+// The system calls that change the disk, or make a change durable. A process
+// killed between two of them leaves what a crash would leave there.
 const diskCalls = "openat,write,pwrite64,fchown,fchmodat,fsync,close,link,linkat,rename,renameat,renameat2,unlink,unlinkat"
 
 // A powerCase is a command that writes, on a manifest that is some days old.
@@ -51,8 +51,8 @@ func powerCases() []powerCase {
 }
 
 // TestPowerLoss kills every command that writes at each of its system calls
-// that touch the disk: the file is the old version or the new one, never
-// between, and the next command is not in the way of what was left.
+// that touch the disk: the file is then the old version or the new one, whole,
+// and the next command works in spite of what was left behind.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	strace := needs.Program(t, "strace", "install strace")
@@ -84,7 +84,7 @@ func TestPowerLoss(t *testing.T) {
 
 type power struct {
 	strace, program, dir string
-	ahead                time.Duration // by which the clock of the command is
+	ahead                time.Duration // how far the clock of the command is ahead
 }
 
 func newPower(t *testing.T, strace, program string) *power {
@@ -96,7 +96,7 @@ func newPower(t *testing.T, strace, program string) *power {
 	return p
 }
 
-// start makes the manifest that is there before.
+// start makes the manifest that exists before the command runs.
 func (p *power) start(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(p.dir, "made", "keys.json")
@@ -108,17 +108,17 @@ func (p *power) start(t *testing.T) string {
 	return file
 }
 
-// command is the program, as an argument of what comes before it.
+// command returns the program, run by the words before it.
 func (p *power) command(before []string, args ...string) *exec.Cmd {
 	line := append(append(append([]string{}, before...), p.program), args...)
 	cmd := exec.Command(line[0], line[1:]...)
-	// strace counts the calls of each thread by themselves.
+	// strace counts the calls of each thread separately.
 	cmd.Env = []string{clock.Shifted(p.ahead).Env(), clock.OneThread + "=1"}
 	return cmd
 }
 
-// killEverywhere kills the command at its first disk call, its second one, and
-// so on until it comes to its end.
+// killEverywhere kills the command at its first disk call, at its second, and so
+// on until it ends by itself.
 func (p *power) killEverywhere(t *testing.T, file string, before []byte, args []string) {
 	t.Helper()
 	calls := p.calls(t, file, before, args)
@@ -179,8 +179,9 @@ type call struct {
 	nth  int
 }
 
-// calls runs the command to its end, and returns which disk calls it makes. It also checks their order: what is written is on the disk before it has its
-// name, and the name is on the disk before the command says so.
+// calls runs the command to its end and returns its disk calls. It also checks
+// their order: the contents are durable before the file has its name, and the
+// name is durable before the command reports.
 func (p *power) calls(t *testing.T, file string, before []byte, args []string) []call {
 	t.Helper()
 	p.restore(t, file, before)

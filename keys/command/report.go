@@ -9,11 +9,11 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A report says what a command did to a manifest.
+// A report is what a command did to a manifest.
 type report struct {
 	Manifest string `json:"manifest"`
-	// From and To are versions, equal when nothing was due; From is 0 for a
-	// first one.
+	// From and To are versions, equal if nothing was due. From is 0 for a first
+	// manifest.
 	From     int       `json:"from_version"`
 	To       int       `json:"to_version"`
 	Changed  bool      `json:"changed"`

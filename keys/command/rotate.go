@@ -98,8 +98,7 @@ the sessions that a revoked key signed. Use --dry-run first to see what that cos
 	return cmd
 }
 
-// secrets returns the IDs of the keys that whoever has the manifest can sign
-// with.
+// secrets returns the IDs of the keys whose private keys are in the manifest.
 func secrets(m *keys.Manifest) []string {
 	var ids []string
 	for _, k := range m.Keys {
@@ -110,7 +109,7 @@ func secrets(m *keys.Manifest) []string {
 	return ids
 }
 
-// whoSigns says which key signs and which one takes over soon.
+// whoSigns names the key that signs and the one that takes over soon.
 func whoSigns(old, next *keys.Manifest, now time.Time) []string {
 	p := next.Policy
 	notes := []string{"signs now: nothing; creating sessions answers 503 until a key may sign"}
@@ -123,7 +122,7 @@ func whoSigns(old, next *keys.Manifest, now time.Time) []string {
 		notes[0] = fmt.Sprintf("signs now: %s, on every replica from %s on",
 			short(next, current.ID()), formatTime(now.Add(p.Propagation+p.Skew)))
 	}
-	// What is further away than the lead is the plan, and no news.
+	// A takeover later than the lead is planned, and no news.
 	for t := now; !t.IsZero() && t.Before(now.Add(p.Propagation+p.Cache+p.Skew+time.Minute)); t = next.NextEvent(t) {
 		if k := next.CurrentAt(t); k != nil && k != current {
 			return append(notes, fmt.Sprintf("takes over: %s, at %s, when every cache can hold it",
@@ -133,7 +132,7 @@ func whoSigns(old, next *keys.Manifest, now time.Time) []string {
 	return notes
 }
 
-// costs says what dies with the keys that next revokes.
+// costs lists the sessions that end with the keys that next revokes.
 func costs(old, next *keys.Manifest, now time.Time) []string {
 	before := byID(old)
 	var notes []string

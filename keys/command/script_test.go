@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	_ = os.RemoveAll(programDir)
-	os.Exit(code) //nolint:forbidigo // what a TestMain has to do
+	os.Exit(code) //nolint:forbidigo // a TestMain must
 }
 
 // TestScript runs the commands as people do; see testdata/script. Beside the

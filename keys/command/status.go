@@ -14,7 +14,7 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A status is what a manifest says at an instant, for people and programs.
+// A status describes a manifest at an instant, for people and programs.
 type status struct {
 	Manifest  string      `json:"manifest"`
 	Version   int         `json:"version"`
@@ -22,9 +22,9 @@ type status struct {
 	Now       time.Time   `json:"now"`
 	Current   string      `json:"current,omitempty"`
 	Keys      []keyStatus `json:"keys"`
-	// Next is what happens when nobody does anything, in order.
+	// Next lists what happens without further commands, in order.
 	Next []event `json:"next"`
-	// Wrong is what somebody should do something about.
+	// Wrong lists what the operator should act on.
 	Wrong []string `json:"wrong"`
 
 	manifest *keys.Manifest
@@ -44,7 +44,7 @@ type keyStatus struct {
 	RevokedAt     time.Time `json:"revoked_at,omitzero"`
 }
 
-// An event is something that a schedule says.
+// An event is a change that the schedule of a key makes.
 type event struct {
 	At    time.Time `json:"at"`
 	KeyID string    `json:"kid"`
@@ -91,14 +91,14 @@ func newStatus(name string, m *keys.Manifest, now time.Time) *status {
 	return s
 }
 
-// inOrder returns the keys as they take turns, imported ones first.
+// inOrder returns the keys in the order in which they sign, imported ones first.
 func inOrder(m *keys.Manifest) []*keys.Key {
 	return slices.SortedFunc(slices.Values(m.Keys), func(a, b *keys.Key) int {
 		return cmp.Or(a.ActivateAt.Compare(b.ActivateAt), a.PublishAt.Compare(b.PublishAt), strings.Compare(a.ID(), b.ID()))
 	})
 }
 
-// events lists what is still to come, the next one first.
+// events lists what is still to happen, the next event first.
 func events(m *keys.Manifest, now time.Time) []event {
 	all, current := []event{}, m.CurrentAt(now)
 	for _, k := range inOrder(m) {
@@ -117,7 +117,7 @@ func events(m *keys.Manifest, now time.Time) []event {
 			add(k.ActivateAt, "starts to sign")
 		}
 		if k == current {
-			add(k.SignUntil, "ends to sign, unless its lease is renewed")
+			add(k.SignUntil, "stops signing, unless its lease is renewed")
 		}
 		if k == current || !k.Imported && k.ActivateAt.After(now) {
 			continue // its lease will be renewed before that
@@ -128,7 +128,7 @@ func events(m *keys.Manifest, now time.Time) []event {
 	return all
 }
 
-// wrong says what somebody should do something about.
+// wrong lists what the operator should act on.
 func wrong(m *keys.Manifest, now time.Time) []string {
 	all := []string{}
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
@@ -142,7 +142,7 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 			span(ends.Sub(now)), formatTime(ends))
 	}
 	if !standby(m, now) {
-		add("no next key is there: if the current one had to be revoked, nothing could sign. Run keys rotate, or keys add for a key in a device")
+		add("there is no next key: if the current one were revoked, nothing could sign. Run keys rotate, or keys add for a key in a device")
 	}
 	draft := m.Draft()
 	next, err := keys.Rotate(draft, now)
@@ -161,7 +161,7 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 	return all
 }
 
-// standby reports whether a next key is there.
+// standby reports whether there is a next key.
 func standby(m *keys.Manifest, now time.Time) bool {
 	return slices.ContainsFunc(m.Keys, func(k *keys.Key) bool {
 		state := m.StateAt(k, now)
@@ -215,7 +215,7 @@ func (s *status) printTable(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", short(s.manifest, k.KeyID), k.Algorithm, state,
 			minute(k.PublishAt), minute(k.ActivateAt), minute(k.SignUntil), minute(removed))
 	}
-	_ = t.Flush() // what it writes to cannot fail
+	_ = t.Flush() // a strings.Builder never fails
 }
 
 func (s *status) printNext(b *strings.Builder) {

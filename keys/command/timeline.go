@@ -11,8 +11,8 @@ import (
 // The timeline is for a terminal of 80 columns.
 const timelineWidth = 64
 
-// timeline draws one row a key, from the first instant that matters to the
-// last: what the key is at each, and where now is.
+// timeline draws a row for each key, from the first instant that matters to the
+// last: the state of the key at each, and where now is.
 func timeline(m *keys.Manifest, now time.Time) string {
 	from, to := now, now
 	for _, k := range m.Keys {
@@ -23,7 +23,7 @@ func timeline(m *keys.Manifest, now time.Time) string {
 			to = k.RemoveAt
 		}
 	}
-	// What is long past says nothing, and would leave no room for the rest.
+	// The distant past is of no interest, and would leave no room for the rest.
 	if earliest := now.Add(-to.Sub(now)); from.Before(earliest) {
 		from = earliest
 	}
@@ -51,7 +51,7 @@ func timeline(m *keys.Manifest, now time.Time) string {
 	return b.String()
 }
 
-// mark is the character for what a key is at t.
+// mark returns the character for the state of a key at t.
 func mark(m *keys.Manifest, k *keys.Key, t time.Time) byte {
 	switch m.StateAt(k, t) {
 	case keys.Next:

@@ -12,18 +12,16 @@ import (
 	"strings"
 )
 
-// DefaultURL is where a server tells of its readiness that has the default
-// settings.
+// DefaultURL is the readiness of a server with default settings.
 const DefaultURL = "http://127.0.0.1:9090/readyz"
 
-// maxBody is more than a server that answers has to say.
+// maxBody is more than any answer of a server has.
 const maxBody = 1 << 16
 
 // Ready asks the operations listener at url, http or https, once, and returns
-// nil when it says that the server is ready. Otherwise the error says why: the
-// reasons that the server gives, or why it did not answer before the context
-// ended. Proxies of the environment are not used, and redirects are not
-// followed.
+// nil if the server is ready. Otherwise the error has the reasons that the server
+// gives, or why it did not answer before ctx was done. Ready uses no proxy of the
+// environment and follows no redirect.
 func Ready(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -44,7 +42,7 @@ func Ready(ctx context.Context, url string) error {
 	return errors.New("not ready: " + reasons(response))
 }
 
-// reasons is what the server says, or what can be said of an answer that is
+// reasons returns the reasons in an answer, or the status of an answer that is
 // not one of ours.
 func reasons(response *http.Response) string {
 	var health struct {
