@@ -83,6 +83,7 @@ func newCommand() *cobra.Command {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.SetFlagErrorFunc(flagError)
+	// Cobra's own template, but for groups, which only show help, and long lines.
 	root.SetUsageTemplate(strings.NewReplacer(
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}",
 		".FlagUsages ", ".FlagUsagesWrapped 100 ",
