@@ -158,7 +158,7 @@ func revocation(t testing.TB, m *keys.Manifest, at time.Time) *scenario {
 	}
 	end := at.Add(24 * time.Hour)
 	return &scenario{
-		name: "The current key is revoked, and its tokens go on coming", issuer: newIssuer(t, end, m, next),
+		name: "The current key is revoked, and its tokens keep coming", issuer: newIssuer(t, end, m, next),
 		start: at.Add(-warmUp), spread: oneCycle, end: at.Add(90 * time.Minute),
 		tokens: []tokens{
 			{revoked, seldom, interval{at.Add(-warmUp), end}},
@@ -180,7 +180,7 @@ func stranger(t testing.TB, m *keys.Manifest, at time.Time) *scenario {
 	}
 	end := at.Add(24 * time.Hour)
 	return &scenario{
-		name: "A key signs that nobody knows (`keys init --bootstrap` beside consumers)", avoidable: true,
+		name: "A key signs that no consumer knows (`keys init --bootstrap` beside consumers)", avoidable: true,
 		issuer: newIssuer(t, end, m, next),
 		start:  at.Add(-warmUp), spread: oneCycle, end: at.Add(71 * time.Minute),
 		tokens: []tokens{

@@ -179,7 +179,7 @@ func (s *status) print(w io.Writer) error {
 	if s.Current == "" {
 		b.WriteString("signs   nothing\n\n")
 	} else {
-		fmt.Fprintf(&b, "signs   %s\nlasts   until %s, if nobody rotates the keys\n\n",
+		fmt.Fprintf(&b, "signs   %s\nlasts   until %s, unless the keys are rotated\n\n",
 			s.Current, formatTime(s.manifest.SignsUntil(s.Now)))
 	}
 	s.printTable(&b)
