@@ -88,7 +88,7 @@ func (s *Server) metadata() metadata {
 // as the keys it leads to.
 func (s *Server) serveMetadata(c echo.Context, now time.Time, document any) error {
 	header := c.Response().Header()
-	seconds := int(s.keys().JWKSet(now).MaxAge / time.Second)
+	seconds := int(s.keys().Manifest().MaxAge(now) / time.Second)
 	header.Set("Cache-Control", "public, max-age="+strconv.Itoa(seconds)+", must-revalidate")
 	header.Set("Access-Control-Allow-Origin", "*")
 	return c.JSON(http.StatusOK, document)

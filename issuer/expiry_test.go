@@ -67,7 +67,7 @@ func TestSessionEndsWithItsKey(t *testing.T) {
 	key.RemoveAt = key.SignUntil.Add(manifest.Policy.MaxLifetime + 2*manifest.Policy.Skew)
 	ring := ringOf(t, manifest, nil)
 	f := newFixture(t, func(o *fixtureOptions) { o.ring = ring })
-	latest := key.LatestExpiry(manifest.Policy)
+	latest := key.RemoveAt.Add(-manifest.Policy.Skew)
 	for _, test := range []struct {
 		name, member string
 		want         func(createdAt time.Time) time.Time

@@ -72,17 +72,17 @@ func (sign signerFunc) Sign(ctx context.Context, signingInput []byte) ([]byte, e
 }
 
 // newDeviceRing has keys whose private halves are in a device.
-func newDeviceRing(t testing.TB, sign func(ctx context.Context, key *keys.PrivateKey, signingInput []byte) ([]byte, error)) *keys.Ring {
+func newDeviceRing(t testing.TB, sign func(ctx context.Context, key keys.Signer, signingInput []byte) ([]byte, error)) *keys.Ring {
 	t.Helper()
 	manifest := newManifest(t, jwk.ES256)
-	device := map[string]*keys.PrivateKey{}
+	original, device := clone(t, manifest), map[string]keys.Signer{}
 	for _, key := range manifest.Keys {
-		device[key.ID()] = key.Private
+		device["device:"+key.ID()] = signerOf(t, original, key)
 		key.Private, key.Signer = nil, "device:"+key.ID()
 	}
 	return ringOf(t, manifest, func(uri string, public *jwk.Key) (keys.Signer, error) {
-		key := device[strings.TrimPrefix(uri, "device:")]
-		if key == nil || !key.Public().Equal(public) {
+		key := device[uri]
+		if key == nil || uri != "device:"+public.ID() {
 			return nil, errors.New("the device has no such key")
 		}
 		return signerFunc(func(ctx context.Context, signingInput []byte) ([]byte, error) {

@@ -104,7 +104,7 @@ func (o *opened) refused(t testing.TB, file string) string {
 func TestRefusedFiles(t *testing.T) {
 	t.Parallel()
 	manifest := newManifest(t, jwk.ES256)
-	unsafe := manifest.Clone()
+	unsafe := clone(t, manifest)
 	unsafe.Keys = unsafe.Keys[1:]
 	for _, test := range []struct {
 		name, file, title, inUse string
@@ -216,7 +216,7 @@ func TestReloadedKeysMustFitTheSettings(t *testing.T) {
 	t.Parallel()
 	o := newFiles(t, newManifest(t, jwk.ES256))
 	o.start(t, nil)
-	next := o.manifest.Clone()
+	next := clone(t, o.manifest)
 	next.Version, next.Policy.MaxLifetime = 2, time.Hour
 	write(t, o.settings.KeysFile, string(next.Encode()))
 	o.await(t, reloaded("keys", "refused")+`.*MAX_SESSION_LIFETIME is 24h0m0s, but the key manifest's policy has max_lifetime 1h0m0s`)
@@ -234,16 +234,18 @@ func TestReloadedKeysMustFitTheSettings(t *testing.T) {
 
 // A device holds private keys and may be away.
 type device struct {
-	keys  map[string]*keys.PrivateKey
+	keys  map[string]keys.Signer
 	away  atomic.Bool
 	asked atomic.Int32
 }
 
 // take moves the private halves of a manifest into the device.
-func (d *device) take(manifest *keys.Manifest) {
-	d.keys = map[string]*keys.PrivateKey{}
+func (d *device) take(t testing.TB, manifest *keys.Manifest) {
+	t.Helper()
+	original := clone(t, manifest)
+	d.keys = map[string]keys.Signer{}
 	for _, key := range manifest.Keys {
-		d.keys["device:"+key.ID()] = key.Private
+		d.keys["device:"+key.ID()] = signerOf(t, original, key)
 		key.Private, key.Signer = nil, "device:"+key.ID()
 	}
 }
@@ -254,7 +256,7 @@ func (d *device) open(uri string, public *jwk.Key) (keys.Signer, error) {
 	switch {
 	case d.away.Load():
 		return nil, errors.New("the device is away")
-	case key == nil || !key.Public().Equal(public):
+	case key == nil || uri != "device:"+public.ID():
 		return nil, fmt.Errorf("no key %s", uri)
 	}
 	return signerFunc(func(ctx context.Context, input []byte) ([]byte, error) { return key.Sign(ctx, input) }), nil
@@ -265,7 +267,7 @@ func (d *device) open(uri string, public *jwk.Key) (keys.Signer, error) {
 func TestOpenWithSigners(t *testing.T) {
 	t.Parallel()
 	manifest, d := newManifest(t, jwk.ES256), &device{}
-	d.take(manifest)
+	d.take(t, manifest)
 	o := newFiles(t, manifest)
 	_, err := issuer.Open(t.Context(), o.settings, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), `no support for signers of the kind "device"`) {
@@ -275,7 +277,7 @@ func TestOpenWithSigners(t *testing.T) {
 	o.createAny(t)
 
 	d.away.Store(true)
-	next := manifest.Clone()
+	next := clone(t, manifest)
 	next.Version = 2
 	write(t, o.settings.KeysFile, string(next.Encode()))
 	o.await(t, reloaded("keys", "refused")+`.*the device is away`)
@@ -290,14 +292,14 @@ func TestOpenWithSigners(t *testing.T) {
 func TestRefusedKeysAskNoSigner(t *testing.T) {
 	t.Parallel()
 	manifest, d := newManifest(t, jwk.ES256), &device{}
-	d.take(manifest)
+	d.take(t, manifest)
 	o := newFiles(t, manifest)
 	o.start(t, d.open)
 	asked := d.asked.Load()
 	if asked == 0 {
 		t.Fatal("the device was not asked for the keys in use")
 	}
-	next := manifest.Clone()
+	next := clone(t, manifest)
 	next.Version = 2
 	for _, refused := range []struct {
 		reason string
@@ -307,7 +309,7 @@ func TestRefusedKeysAskNoSigner(t *testing.T) {
 		{"dropped: key", func(m *keys.Manifest) { m.Keys = m.Keys[1:] }},
 		{"MAX_SESSION_LIFETIME", func(m *keys.Manifest) { m.Policy.MaxLifetime = time.Hour }},
 	} {
-		m := next.Clone()
+		m := clone(t, next)
 		refused.change(m)
 		write(t, o.settings.KeysFile, string(m.Encode()))
 		o.await(t, reloaded("keys", "refused")+".*"+refused.reason)

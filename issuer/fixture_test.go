@@ -208,6 +208,27 @@ func newManifest(t testing.TB, algorithm jwk.Algorithm) *keys.Manifest {
 	return manifest
 }
 
+// clone returns a manifest to change.
+func clone(t testing.TB, manifest *keys.Manifest) *keys.Manifest {
+	t.Helper()
+	clone, err := keys.ParseManifest(manifest.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clone
+}
+
+// signerOf returns the signer of a key of the manifest, also of one that does
+// not sign now.
+func signerOf(t testing.TB, manifest *keys.Manifest, key *keys.Key) keys.Signer { //nolint:ireturn // a fake signs with it
+	t.Helper()
+	signing, err := ringOf(t, manifest, nil).SigningKey(key.ActivateAt)
+	if err != nil || signing.Public.ID() != key.ID() {
+		t.Fatalf("key %s does not sign when it is activated: %v", key.ID(), err)
+	}
+	return signing.Signer
+}
+
 func ringOf(t testing.TB, manifest *keys.Manifest, open keys.OpenSigner) *keys.Ring {
 	t.Helper()
 	ring, err := keys.NewRing(manifest, open)

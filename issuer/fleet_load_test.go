@@ -84,7 +84,7 @@ func (w *workload) learn(m *keys.Manifest) {
 	for _, k := range m.Keys {
 		if w.keys[k.ID()] == nil {
 			w.keys[k.ID()] = &keyLife{}
-			w.tokens = append(w.tokens, w.lastingToken(k))
+			w.tokens = append(w.tokens, w.lastingToken(m, k))
 		}
 		w.keys[k.ID()].removeAt, w.keys[k.ID()].revokedAt = k.RemoveAt, k.RevokedAt
 	}
@@ -92,7 +92,7 @@ func (w *workload) learn(m *keys.Manifest) {
 
 // lastingToken is what a thief of the key would make. It is not shown before
 // every cache holds the key: an unknown one makes consumers fetch.
-func (w *workload) lastingToken(k *keys.Key) *shownToken {
+func (w *workload) lastingToken(m *keys.Manifest, k *keys.Key) *shownToken {
 	now := w.clock.Now()
 	until := now.Add(24 * time.Hour)
 	header := map[string]any{"alg": k.Public.Algorithm(), "kid": k.ID(), "typ": wire.TokenType}
@@ -102,7 +102,7 @@ func (w *workload) lastingToken(k *keys.Key) *shownToken {
 		wire.ClaimIssuedAt: now.Unix(), wire.ClaimExpiresAt: until.Unix(), wire.ClaimScope: wire.Scope,
 	}
 	input := encodeChanged(w.t, header, nil) + "." + encodeChanged(w.t, claims, nil)
-	signature, err := k.Private.Sign(w.t.Context(), []byte(input))
+	signature, err := signerOf(w.t, m, k).Sign(w.t.Context(), []byte(input))
 	if err != nil {
 		w.t.Error(err)
 	}

@@ -303,7 +303,7 @@ func TestServeChecksTheManifest(t *testing.T) {
 	p := serve(t, i)
 	path := filepath.Join(i.dir, "keys.json")
 	good, _ := i.manifest(t)
-	unsafe := good.Clone()
+	unsafe := clone(t, good)
 	unsafe.Version++
 	unsafe.Keys = unsafe.Keys[1:]
 	write(t, path, string(unsafe.Encode()))

@@ -95,21 +95,21 @@ func TestInternalError(t *testing.T) {
 
 func TestSignerUnavailable(t *testing.T) {
 	t.Parallel()
-	type sign = func(context.Context, *keys.PrivateKey, []byte) ([]byte, error)
+	type sign = func(context.Context, keys.Signer, []byte) ([]byte, error)
 	for name, sign := range map[string]sign{
-		"fails": func(context.Context, *keys.PrivateKey, []byte) ([]byte, error) { return nil, errors.New(innards) },
-		"nothing": func(context.Context, *keys.PrivateKey, []byte) ([]byte, error) {
+		"fails": func(context.Context, keys.Signer, []byte) ([]byte, error) { return nil, errors.New(innards) },
+		"nothing": func(context.Context, keys.Signer, []byte) ([]byte, error) {
 			return nil, nil
 		},
-		"short": func(ctx context.Context, key *keys.PrivateKey, input []byte) ([]byte, error) {
+		"short": func(ctx context.Context, key keys.Signer, input []byte) ([]byte, error) {
 			signature, err := key.Sign(ctx, input)
 			return signature[:63], err
 		},
-		"long": func(ctx context.Context, key *keys.PrivateKey, input []byte) ([]byte, error) {
+		"long": func(ctx context.Context, key keys.Signer, input []byte) ([]byte, error) {
 			signature, err := key.Sign(ctx, input)
 			return append(signature, 0), err
 		},
-		"half and an error": func(ctx context.Context, key *keys.PrivateKey, input []byte) ([]byte, error) {
+		"half and an error": func(ctx context.Context, key keys.Signer, input []byte) ([]byte, error) {
 			signature, _ := key.Sign(ctx, input)
 			return signature, errors.New(innards)
 		},
@@ -133,7 +133,7 @@ func TestSignerUnavailable(t *testing.T) {
 func TestSignerElsewhere(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(o *fixtureOptions) {
-		o.ring = newDeviceRing(t, func(ctx context.Context, key *keys.PrivateKey, input []byte) ([]byte, error) {
+		o.ring = newDeviceRing(t, func(ctx context.Context, key keys.Signer, input []byte) ([]byte, error) {
 			return key.Sign(ctx, input)
 		})
 	})
@@ -147,7 +147,7 @@ func TestClientGone(t *testing.T) {
 	t.Parallel()
 	signing := make(chan struct{})
 	f := newFixture(t, func(o *fixtureOptions) {
-		o.ring = newDeviceRing(t, func(ctx context.Context, _ *keys.PrivateKey, _ []byte) ([]byte, error) {
+		o.ring = newDeviceRing(t, func(ctx context.Context, _ keys.Signer, _ []byte) ([]byte, error) {
 			close(signing)
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -175,7 +175,7 @@ func TestSignerHangs(t *testing.T) {
 		const patience = time.Minute
 		f := &fixture{}
 		registry, directory := f.newRegistry(t), newDirectory(t)
-		ring := newDeviceRing(t, func(ctx context.Context, _ *keys.PrivateKey, _ []byte) ([]byte, error) {
+		ring := newDeviceRing(t, func(ctx context.Context, _ keys.Signer, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})

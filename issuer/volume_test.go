@@ -62,7 +62,7 @@ func TestServeFollowsAVolume(t *testing.T) {
 	p := serve(t, i, "CUSTOMERSESSION_KEYS_FILE="+v.path(), "CUSTOMERSESSION_RELOAD_INTERVAL=1h")
 
 	// The watch is on at the latest when this has been seen.
-	unsafe := good.Clone()
+	unsafe := clone(t, good)
 	unsafe.Version++
 	unsafe.Keys = unsafe.Keys[1:]
 	v.swap(t, string(unsafe.Encode()))

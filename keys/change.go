@@ -19,7 +19,7 @@ import (
 // means the next key that would take over first. A key that [Rollback] retired
 // signs again.
 func Activate(m *Manifest, now time.Time, id string) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.activate(id) })
+	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.activate(id) })
 	return next, wrap("activating a key", err)
 }
 
@@ -29,7 +29,7 @@ func Activate(m *Manifest, now time.Time, id string) (*Manifest, error) {
 // which. Where all keys are revoked, a new one is published, and nothing can
 // sign until every cache can hold it.
 func Revoke(m *Manifest, now time.Time, ids ...string) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.revoke(ids) })
+	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.revoke(ids) })
 	return next, wrap("revoking keys", err)
 }
 
@@ -37,7 +37,7 @@ func Revoke(m *Manifest, now time.Time, ids ...string) (*Manifest, error) {
 // as consumers still hold it. The current one is retired: it signs no more, but
 // stays until its last token has ended.
 func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, (*rotation).rollback)
+	next, err := advance(m, now, generateKey, (*rotation).rollback)
 	return next, wrap("rolling back", err)
 }
 
@@ -45,7 +45,7 @@ func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
 // the last one that is there; [Activate] lets it do so earlier. A nil remote
 // means that it is generated, for the policy's algorithm.
 func Add(m *Manifest, now time.Time, remote *Remote) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error { return r.addKey(remote) })
+	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.addKey(remote) })
 	return next, wrap("adding a key", err)
 }
 
@@ -54,7 +54,7 @@ func Add(m *Manifest, now time.Time, remote *Remote) (*Manifest, error) {
 // sign. A key that was imported before stays until the later instant; one of
 // ours that is among them is left as it is.
 func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error {
+	next, err := advance(m, now, generateKey, func(r *rotation) error {
 		for _, public := range publics {
 			if err := r.adopt(public, removeAt); err != nil {
 				return err
@@ -68,7 +68,7 @@ func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifes
 // SetPolicy changes the policy. Keys that are there keep their schedule, and
 // the error says so where that does not fit the new policy.
 func SetPolicy(m *Manifest, now time.Time, p Policy) (*Manifest, error) {
-	next, err := advance(m, now, GenerateKey, func(r *rotation) error {
+	next, err := advance(m, now, generateKey, func(r *rotation) error {
 		if problems := p.problems(); len(problems) > 0 {
 			return errors.Join(problems...)
 		}

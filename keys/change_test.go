@@ -186,7 +186,7 @@ func TestRevokeAll(t *testing.T) {
 		t.Errorf("nothing signs %v later, want the new key to", lead)
 	}
 	verdict := keys.Check(m, revoked, now)
-	if !verdict.Safe() || !strings.Contains(verdict.String(), "no key may sign from") {
+	if verdict.Err() != nil || !strings.Contains(verdict.String(), "no key may sign from") {
 		t.Errorf("got the verdict %v, want a warning that nothing signs", verdict)
 	}
 	if _, err := keys.Revoke(m, now); err == nil {
@@ -420,7 +420,7 @@ func TestOperator(t *testing.T) {
 			name, next, err := operate(r, m, now, source.generate)
 			if err == nil {
 				done[name]++
-				if v := keys.Check(m, next, now); !v.Safe() {
+				if v := keys.Check(m, next, now); v.Err() != nil {
 					t.Fatalf("life %d, %s at %v: unsafe:\n%v", seed, name, now, v)
 				}
 				m = next

@@ -6,51 +6,53 @@ import (
 	"time"
 )
 
-// A Document is the JWK Set as it is served at an instant.
-type Document struct {
-	// Body is the JWK Set (RFC 7517, Section 5), nil when no key is published:
+// A document is the JWK Set as it is served at an instant.
+type document struct {
+	// body is the JWK Set (RFC 7517, Section 5), nil when no key is published:
 	// an empty set would be taken for the news that all keys are gone. It must
 	// not be changed.
-	Body []byte
-	// ETag is a strong entity tag with its quotes (RFC 9110, Section 8.8.3),
+	body []byte
+	// etag is a strong entity tag with its quotes (RFC 9110, Section 8.8.3),
 	// equal for equal bodies.
-	ETag string
-	// MaxAge is how long it may be cached, in whole seconds (rule 4).
-	MaxAge time.Duration
+	etag string
+	// maxAge is how long it may be cached, in whole seconds (rule 4).
+	maxAge time.Duration
 }
 
-// A segment is a stretch of time in which the document stays the same.
-type segment struct {
+// A cachedDocument is a document that stays the same, but for its age, from one
+// event of the schedule to the next.
+type cachedDocument struct {
+	document
 	from, until time.Time // until is zero when nothing is to come
-	body        []byte
-	etag        string
 }
 
-func (s *segment) contains(t time.Time) bool {
-	return !t.Before(s.from) && (s.until.IsZero() || t.Before(s.until))
+func (c *cachedDocument) covers(t time.Time) bool {
+	return !t.Before(c.from) && (c.until.IsZero() || t.Before(c.until))
 }
 
-// JWKSet returns the document for t. It encodes only once between two events
+// jwkSet returns the document for t. It encodes only once between two events
 // of the schedule.
-func (r *Ring) JWKSet(t time.Time) Document {
-	s := r.document.Load()
-	if s == nil || !s.contains(t) {
-		s = r.newSegment(t)
-		r.document.Store(s)
+func (r *Ring) jwkSet(t time.Time) document {
+	c := r.cached.Load()
+	if c == nil || !c.covers(t) {
+		c = r.newDocument(t)
+		r.cached.Store(c)
 	}
-	return Document{Body: s.body, ETag: s.etag, MaxAge: r.manifest.MaxAge(t)}
+	d := c.document
+	d.maxAge = r.manifest.MaxAge(t)
+	return d
 }
 
-// newSegment begins at t rather than at the event before it: going back in
+// newDocument begins at t rather than at the event before it: going back in
 // time is rare, and costs one more encoding.
-func (r *Ring) newSegment(t time.Time) *segment {
-	s := &segment{from: t, until: r.manifest.NextEvent(t)}
+func (r *Ring) newDocument(t time.Time) *cachedDocument {
+	c := &cachedDocument{from: t, until: r.manifest.nextEvent(t)}
 	set := r.manifest.PublishedAt(t)
 	if set.Len() == 0 {
-		return s
+		return c
 	}
-	s.body = set.AppendJSON(nil)
-	sum := sha256.Sum256(s.body)
-	s.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
-	return s
+	c.body = set.AppendJSON(nil)
+	sum := sha256.Sum256(c.body)
+	c.etag = `"` + hex.EncodeToString(sum[:16]) + `"`
+	return c
 }

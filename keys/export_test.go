@@ -1,9 +1,50 @@
 package keys
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+)
 
 // FromDER is what turns a signature of crypto/ecdsa into that of a JWS.
 var FromDER = fromDER
+
+// GenerateKey makes a key as Rotate and others do.
+var GenerateKey = generateKey
+
+// NewPrivateKey makes a key of one of the standard library.
+var NewPrivateKey = newPrivateKey
+
+// Public returns the public half.
+func (k *PrivateKey) Public() *jwk.Key { return k.public }
+
+// Sign implements [Signer].
+func (k *PrivateKey) Sign(_ context.Context, signingInput []byte) ([]byte, error) {
+	return k.sign(signingInput)
+}
+
+// LatestExpiry returns the latest exp that a token of the key may have.
+func (k *Key) LatestExpiry(p Policy) time.Time { return k.latestExpiry(p) }
+
+// Clone returns a copy that shares nothing with m that can change.
+func (m *Manifest) Clone() *Manifest { return m.clone() }
+
+// NextEvent returns the first instant after t that any schedule names.
+func (m *Manifest) NextEvent(t time.Time) time.Time { return m.nextEvent(t) }
+
+// A Document is the JWK Set as it is served at an instant.
+type Document struct {
+	Body   []byte
+	ETag   string
+	MaxAge time.Duration
+}
+
+// JWKSet returns the document for t.
+func (r *Ring) JWKSet(t time.Time) Document {
+	d := r.jwkSet(t)
+	return Document{d.body, d.etag, d.maxAge}
+}
 
 // RotateWith is Rotate with a source of keys.
 var RotateWith = rotate

@@ -29,20 +29,20 @@ func NewHandler(current func() *Ring) http.Handler {
 			refuse(w, http.StatusMethodNotAllowed, `{"detail":"Method Not Allowed"}`)
 			return
 		}
-		var d Document
+		var d document
 		if ring := current(); ring != nil {
-			d = ring.JWKSet(time.Now())
+			d = ring.jwkSet(time.Now())
 		}
-		if d.Body == nil {
+		if d.body == nil {
 			header.Set("Retry-After", retryAfter)
 			refuse(w, http.StatusServiceUnavailable, `{"error":"ServiceUnavailable","detail":"No key is published."}`)
 			return
 		}
 		header.Set("Content-Type", jwk.MediaType)
-		header.Set("ETag", d.ETag)
-		header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(d.MaxAge/time.Second))+", must-revalidate")
+		header.Set("ETag", d.etag)
+		header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(d.maxAge/time.Second))+", must-revalidate")
 		// It knows all there is to If-None-Match, HEAD and Content-Length.
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.Body))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.body))
 	})
 }
 

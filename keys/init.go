@@ -63,7 +63,7 @@ func Init(p Policy, now time.Time, bootstrap bool, remotes ...Remote) (*Manifest
 	if keep {
 		return m, nil
 	}
-	if err := m.generate(GenerateKey); err != nil {
+	if err := m.generate(generateKey); err != nil {
 		return nil, err
 	}
 	return m, m.Validate()

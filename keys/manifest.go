@@ -7,9 +7,8 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A Manifest is one version of a key set. Whoever holds one that others may
-// hold too does not change it; see [Manifest.Clone]. Methods other than
-// Validate and Clone expect one that is valid.
+// A Manifest is one version of a key set. One that is in use must not be
+// changed. Methods other than Validate expect one that is valid.
 type Manifest struct {
 	// Version counts up from 1 with each version published.
 	Version int
@@ -65,16 +64,16 @@ func (k *Key) ID() string {
 	return k.Public.ID()
 }
 
-// LatestExpiry returns the latest exp that a token of the key may have: rule 3.
-func (k *Key) LatestExpiry(p Policy) time.Time { return k.RemoveAt.Add(-p.Skew) }
+// latestExpiry returns the latest exp that a token of the key may have: rule 3.
+func (k *Key) latestExpiry(p Policy) time.Time { return k.RemoveAt.Add(-p.Skew) }
 
 // signable reports whether there is a way to sign with the key, or will be.
 func (k *Key) signable() bool {
 	return !k.Imported && (k.Private != nil || k.Signer != "" || k.Public == nil)
 }
 
-// Clone returns a copy that shares nothing with m that can change.
-func (m *Manifest) Clone() *Manifest {
+// clone returns a copy that shares nothing with m that can change.
+func (m *Manifest) clone() *Manifest {
 	c := *m
 	c.Keys = slices.Clone(m.Keys)
 	for i, k := range c.Keys {
@@ -89,7 +88,7 @@ func (m *Manifest) Clone() *Manifest {
 // for the policy's algorithm and has a schedule, but neither an ID nor a public
 // half. [Check] judges a draft; it cannot be encoded or signed with.
 func (m *Manifest) Draft() *Manifest {
-	draft := m.Clone()
+	draft := m.clone()
 	draft.draft = true
 	return draft
 }
@@ -104,20 +103,10 @@ func (m *Manifest) generate(key generator) error {
 		if err != nil {
 			return err
 		}
-		k.Public, k.Private = private.Public(), private
+		k.Public, k.Private = private.public, private
 	}
 	m.draft = false
 	return nil
-}
-
-// Public returns a copy without any private part, and without references to
-// one: what may be shown to everybody.
-func (m *Manifest) Public() *Manifest {
-	public := m.Clone()
-	for _, k := range public.Keys {
-		k.Private, k.Signer = nil, ""
-	}
-	return public
 }
 
 // secret reports whether there is a private part in m.

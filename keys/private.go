@@ -15,9 +15,9 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A PrivateKey is a key that signs in this process: the [Signer] for keys
-// that are in the manifest. It is immutable, safe for concurrent use, and
-// printed, logged or marshaled it is "[redacted]".
+// A PrivateKey is a private key of a manifest, with which a [Ring] signs in this
+// process. It is immutable and safe for concurrent use. Printed, logged or
+// marshaled it is "[redacted]".
 type PrivateKey struct {
 	redacted
 
@@ -25,7 +25,7 @@ type PrivateKey struct {
 	// in an unexported field of somebody else's struct, but prints what is in
 	// there. Of a function it prints no more than the address.
 	key    func() crypto.Signer
-	public *jwk.Key
+	public *jwk.Key // named by its thumbprint
 }
 
 // rsaBits is the size of new RSA keys. A bigger one would make each portal
@@ -39,11 +39,11 @@ var (
 	errPrivateMismatch = errors.New("private key does not belong to the public one")
 )
 
-// NewPrivateKey takes an *[ecdsa.PrivateKey] on P-256, an [ed25519.PrivateKey]
+// newPrivateKey takes an *[ecdsa.PrivateKey] on P-256, an [ed25519.PrivateKey]
 // or an *[rsa.PrivateKey] of two primes, which the caller does not change
 // afterwards. The error tells what is wrong with it, in the words of package
 // jwk where the public half is at fault.
-func NewPrivateKey(key crypto.Signer) (*PrivateKey, error) {
+func newPrivateKey(key crypto.Signer) (*PrivateKey, error) {
 	var err error
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
@@ -105,9 +105,9 @@ func checkRSA(k *rsa.PrivateKey) error {
 	return nil
 }
 
-// GenerateKey makes a new private key for the algorithm: P-256, Ed25519, or
+// generateKey makes a new private key for the algorithm: P-256, Ed25519, or
 // RSA of 2048 bits.
-func GenerateKey(algorithm jwk.Algorithm) (*PrivateKey, error) {
+func generateKey(algorithm jwk.Algorithm) (*PrivateKey, error) {
 	var key crypto.Signer
 	var err error
 	switch algorithm {
@@ -123,11 +123,8 @@ func GenerateKey(algorithm jwk.Algorithm) (*PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generating key: %w", err)
 	}
-	return NewPrivateKey(key)
+	return newPrivateKey(key)
 }
-
-// Public returns the public half, named by its thumbprint.
-func (k *PrivateKey) Public() *jwk.Key { return k.public }
 
 // redacted hides what embeds it from whatever prints it. Its methods have
 // value receivers, so that a copy of the embedding struct is hidden as well.

@@ -64,7 +64,7 @@ func parsePrivate(data []byte, public *jwk.Key) (*PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := NewPrivateKey(key)
+	private, err := newPrivateKey(key)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ type Ring struct {
 	manifest *Manifest
 	signers  map[*Key]*SigningKey // of the keys of the manifest that can sign
 	late     []*lateSigner
-	document atomic.Pointer[segment]
+	cached   atomic.Pointer[cachedDocument]
 }
 
 // A SigningKey is the key to sign with at an instant.
@@ -45,7 +45,7 @@ func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	return newRing(m.Clone(), open)
+	return newRing(m.clone(), open)
 }
 
 // newRing takes over a manifest that is valid.
@@ -57,7 +57,7 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 		var err error
 		switch {
 		case k.Private != nil:
-			signer = k.Private
+			signer = local{k.Private}
 		case k.Signer == "" || !now.Before(k.signsUntil()):
 			continue
 		default:
@@ -70,7 +70,7 @@ func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 			signer = lowS{signer}
 		}
 		r.signers[k] = &SigningKey{
-			Public: k.Public, Signer: signer, Local: k.Private != nil, LatestExpiry: k.LatestExpiry(m.Policy),
+			Public: k.Public, Signer: signer, Local: k.Private != nil, LatestExpiry: k.latestExpiry(m.Policy),
 		}
 	}
 	return r, nil

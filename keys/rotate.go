@@ -38,7 +38,7 @@ var errPublicCopy = errors.New("manifest is a public copy, without any private p
 // Every manifest it returns is [Check]ed; the error is that of the check, of m
 // being invalid or a public copy, or of key generation.
 func Rotate(m *Manifest, now time.Time) (*Manifest, error) {
-	return rotate(m, now, GenerateKey)
+	return rotate(m, now, generateKey)
 }
 
 type generator func(jwk.Algorithm) (*PrivateKey, error)

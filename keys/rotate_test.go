@@ -96,7 +96,7 @@ func TestRotateForACentury(t *testing.T) {
 				continue
 			}
 			versions++
-			if v := keys.Check(m, rotated, now); !v.Safe() {
+			if v := keys.Check(m, rotated, now); v.Err() != nil {
 				t.Fatalf("policy %d, %+v: %v: unsafe:\n%v", seed, p, now, v)
 			}
 			if m.CurrentAt(now) == nil {
@@ -345,7 +345,7 @@ func TestInitDraft(t *testing.T) {
 			t.Errorf("planned %+v, want %+v", *k, want)
 		}
 	}
-	if v := keys.Check(nil, draft, now); !v.Safe() {
+	if v := keys.Check(nil, draft, now); v.Err() != nil {
 		t.Errorf("the draft is judged as %v", v)
 	}
 	if draft.Validate() == nil {

@@ -161,8 +161,8 @@ func (m *Manifest) PublishedAt(t time.Time) *jwk.Set {
 	return set
 }
 
-// PublishedKey returns the key with that ID when it is in the JWK Set at t,
-// and nil otherwise.
+// PublishedKey returns the key with that ID when it is in the JWK Set at t, and
+// nil otherwise.
 func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	for _, k := range m.Keys {
 		if k.ID() == id && k.publishedAt(t) {
@@ -172,9 +172,9 @@ func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	return nil
 }
 
-// NextEvent returns the first instant after t that any key's schedule names,
+// nextEvent returns the first instant after t that any key's schedule names,
 // the zero time when there is none. No key changes its state before it.
-func (m *Manifest) NextEvent(t time.Time) time.Time {
+func (m *Manifest) nextEvent(t time.Time) time.Time {
 	var next time.Time
 	for _, k := range m.Keys {
 		for _, instant := range [...]time.Time{k.PublishAt, k.ActivateAt, k.SignUntil, k.RemoveAt, k.RevokedAt} {
@@ -190,7 +190,7 @@ func (m *Manifest) NextEvent(t time.Time) time.Time {
 // off.
 func (m *Manifest) SignsUntil(t time.Time) time.Time {
 	for m.CurrentAt(t) != nil {
-		t = m.NextEvent(t)
+		t = m.nextEvent(t)
 	}
 	return t
 }

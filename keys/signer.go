@@ -12,8 +12,7 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A Signer signs with one private key, wherever that is: a [PrivateKey] in
-// this process, or a device or service that the manifest refers to.
+// A Signer signs with one private key, wherever that is: in this process, or a device or service that the manifest refers to.
 // Implementations are safe for concurrent use.
 type Signer interface {
 	// Sign returns the JWS Signature of the JWS Signing Input (RFC 7515,
@@ -49,13 +48,21 @@ func (l lowS) Sign(ctx context.Context, signingInput []byte) ([]byte, error) {
 
 var errDER = errors.New("signature is not the DER form of two 256-bit numbers")
 
-// Sign implements [Signer]. It never waits and does not look at the context.
+// A local is the signer of a key of the manifest.
+type local struct{ *PrivateKey }
+
+// Sign implements [Signer]. It never waits, so it ignores the context.
+func (l local) Sign(_ context.Context, signingInput []byte) ([]byte, error) {
+	return l.sign(signingInput)
+}
+
+// sign returns a JWS Signature.
 //
 // It does not verify what it made, which for ES256 would cost more than the
 // making. With RSA one faulty signature gives the key away, so the standard
 // library verifies that by itself. With Ed25519 it takes a faulty and a good
 // signature of the same input, and no two sessions have the same.
-func (k *PrivateKey) Sign(_ context.Context, signingInput []byte) ([]byte, error) {
+func (k *PrivateKey) sign(signingInput []byte) ([]byte, error) {
 	switch key := k.key().(type) {
 	case *ecdsa.PrivateKey:
 		return signES256(key, signingInput)

@@ -16,7 +16,7 @@ func (m *Manifest) TokensOf(k *Key, t time.Time) (from, expiry time.Time, alive 
 		return time.Time{}, time.Time{}, false
 	}
 	expiry = last.Add(m.Policy.MaxLifetime)
-	if latest := k.LatestExpiry(m.Policy); latest.Before(expiry) {
+	if latest := k.latestExpiry(m.Policy); latest.Before(expiry) {
 		expiry = latest
 	}
 	return later(k.ActivateAt, t.Add(-m.Policy.MaxLifetime)), expiry, t.Before(expiry)
@@ -38,8 +38,3 @@ func (m *Manifest) lastSigned(k *Key, t time.Time) time.Time {
 	}
 	return last
 }
-
-// RefusedFrom returns the instant from which every honest consumer refuses
-// what was revoked or removed at t: the news has reached every replica, and
-// every cached JWK Set is newer.
-func (p Policy) RefusedFrom(t time.Time) time.Time { return t.Add(p.lead()) }

@@ -30,18 +30,8 @@ type Finding struct {
 	Warning bool
 }
 
-// Safe reports whether the step may be made: nothing was found but warnings.
-func (v Verdict) Safe() bool {
-	for _, f := range v {
-		if !f.Warning {
-			return false
-		}
-	}
-	return true
-}
-
-// Err returns all findings that are not warnings as one error, a line each,
-// or nil when there is none.
+// Err returns all findings that are not warnings as one error, a line each, and
+// nil when there is none, which means that the step is safe.
 func (v Verdict) Err() error { return errors.Join(v.errors()...) }
 
 func (v Verdict) errors() []error {
@@ -62,13 +52,13 @@ func (v Verdict) String() string {
 	}
 	lines := make([]string, len(v))
 	for i, f := range v {
-		lines[i] = f.String()
+		lines[i] = f.lines()
 	}
 	return strings.Join(lines, "\n")
 }
 
-// String returns the finding in two lines: what is wrong, and what to do.
-func (f Finding) String() string {
+// lines returns the finding in two lines: what is wrong, and what to do.
+func (f Finding) lines() string {
 	level := "unsafe"
 	if f.Warning {
 		level = "warning"

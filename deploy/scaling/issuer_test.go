@@ -1,6 +1,9 @@
 package scaling_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -58,9 +61,13 @@ func newIssuer(t testing.TB, end time.Time, manifests ...*keys.Manifest) *issuer
 			until = manifests[n+1].CreatedAt
 		}
 		for from := m.CreatedAt; from.Before(until); {
-			next := m.NextEvent(from)
-			if next.IsZero() || next.After(until) {
-				next = until
+			next := until
+			for _, k := range m.Keys {
+				for _, event := range []time.Time{k.PublishAt, k.ActivateAt, k.SignUntil, k.RemoveAt, k.RevokedAt} {
+					if event.After(from) && event.Before(next) {
+						next = event
+					}
+				}
 			}
 			s.documents = append(s.documents, newDocument(s.rings[n], interval{from, next}))
 			from = next
@@ -71,7 +78,9 @@ func newIssuer(t testing.TB, end time.Time, manifests ...*keys.Manifest) *issuer
 
 func newDocument(ring *keys.Ring, when interval) document {
 	m := ring.Manifest()
-	d := document{interval: when, manifest: m, keys: map[string]bool{}, etag: ring.JWKSet(when.from).ETag}
+	body := m.PublishedAt(when.from).AppendJSON(nil)
+	sum := sha256.Sum256(body)
+	d := document{interval: when, manifest: m, keys: map[string]bool{}, etag: fmt.Sprintf("%q", hex.EncodeToString(sum[:16]))}
 	for _, k := range m.Keys {
 		if m.PublishedKey(k.ID(), when.from) != nil {
 			d.keys[k.ID()] = true
@@ -85,7 +94,7 @@ func newDocument(ring *keys.Ring, when interval) document {
 	header.Set("Content-Type", "application/jwk-set+json")
 	header.Set("Content-Length", "1000")
 	header.Set("Accept-Ranges", "bytes")
-	d.full = wireSize(http.StatusOK, header, len(ring.JWKSet(when.from).Body))
+	d.full = wireSize(http.StatusOK, header, len(body))
 	return d
 }
 

@@ -125,11 +125,19 @@ func token(t *testing.T, s *issuer, k tokens) string {
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	input := encode(header) + "." + encode(claims)
-	signature, err := key.Private.Sign(t.Context(), []byte(input))
-	if err != nil {
-		t.Fatal(err)
+	for _, ring := range s.rings {
+		signing, err := ring.SigningKey(key.ActivateAt)
+		if err != nil || signing.Public.ID() != key.ID() {
+			continue
+		}
+		signature, err := signing.Signer.Sign(t.Context(), []byte(input))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return input + "." + encode(signature)
 	}
-	return input + "." + encode(signature)
+	t.Fatalf("key %s never signs", key.ID())
+	return ""
 }
 
 // The model is right if real verifiers ask as often: in each window, in its

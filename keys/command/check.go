@@ -44,7 +44,7 @@ OLD and NEW are files; - reads standard input.`,
 		if err := printVerdict(cmd.OutOrStdout(), verdict, *asJSON); err != nil {
 			return err
 		}
-		if !verdict.Safe() {
+		if verdict.Err() != nil {
 			return errUnsafe
 		}
 		return nil
@@ -61,5 +61,5 @@ func printVerdict(w io.Writer, verdict keys.Verdict, asJSON bool) error {
 	for _, f := range verdict {
 		findings = append(findings, newFinding(f))
 	}
-	return printJSON(w, map[string]any{"safe": verdict.Safe(), "findings": findings})
+	return printJSON(w, map[string]any{"safe": verdict.Err() == nil, "findings": findings})
 }

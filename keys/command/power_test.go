@@ -40,7 +40,7 @@ func powerCases() []powerCase {
 		{"import", 24 * time.Hour, func(t *testing.T, path string) []string {
 			t.Helper()
 			other := filepath.Join(filepath.Dir(filepath.Dir(path)), "other.json")
-			jwks := manifest(t, other).Public().Keys[0].Public.AppendJSON(nil)
+			jwks := manifest(t, other).Keys[0].Public.AppendJSON(nil)
 			file := other + ".jwk"
 			if err := os.WriteFile(file, jwks, 0o600); err != nil {
 				t.Fatal(err)

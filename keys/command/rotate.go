@@ -123,8 +123,9 @@ func whoSigns(old, next *keys.Manifest, now time.Time) []string {
 			short(next, current.ID()), formatTime(now.Add(p.Propagation+p.Skew)))
 	}
 	// A takeover later than the lead is planned, and no news.
-	for t := now; !t.IsZero() && t.Before(now.Add(p.Propagation+p.Cache+p.Skew+time.Minute)); t = next.NextEvent(t) {
-		if k := next.CurrentAt(t); k != nil && k != current {
+	soon := now.Add(p.Propagation + p.Cache + p.Skew + time.Minute)
+	for _, k := range inOrder(next) {
+		if k.ActivateAt.After(now) && k.ActivateAt.Before(soon) && next.CurrentAt(k.ActivateAt) == k {
 			return append(notes, fmt.Sprintf("takes over: %s, at %s, when every cache can hold it",
 				short(next, k.ID()), formatTime(k.ActivateAt)))
 		}
@@ -156,6 +157,6 @@ func costs(old, next *keys.Manifest, now time.Time) []string {
 		return nil
 	}
 	notes = append(notes, fmt.Sprintf("every consumer refuses them from %s on (propagation + cache + skew), most of them earlier",
-		formatTime(next.Policy.RefusedFrom(now))))
+		formatTime(now.Add(next.Policy.Propagation+next.Policy.Cache+next.Policy.Skew))))
 	return append(notes, whoSigns(old, next, now)...)
 }

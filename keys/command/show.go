@@ -37,7 +37,10 @@ func newExportCommand(getenv func(string) string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = cmd.OutOrStdout().Write(m.Public().Encode())
+		for _, k := range m.Keys {
+			k.Private, k.Signer = nil, ""
+		}
+		_, err = cmd.OutOrStdout().Write(m.Encode())
 		return err
 	}
 	return cmd

@@ -209,7 +209,7 @@ func TestLastMoment(t *testing.T) {
 				revision = wantRead(t, direct, m)
 			}
 			cut := &cutter{kube: k, address: k.server.address, method: c.method, meet: func() { c.meet(t, namespace) }}
-			last := m.Clone()
+			last := clone(t, m)
 			last.Version = 99
 			err := cut.behind(t, namespace).Write(t.Context(), last, revision)
 			wantConflict(t, err)

@@ -57,10 +57,20 @@ func hideManifest(t testing.TB, m *keys.Manifest) *keys.Manifest {
 	return m
 }
 
+// clone returns a manifest to change.
+func clone(t testing.TB, m *keys.Manifest) *keys.Manifest {
+	t.Helper()
+	c, err := keys.ParseManifest(m.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // newer returns the next version of the manifest.
 func newer(t testing.TB, m *keys.Manifest) *keys.Manifest {
 	t.Helper()
-	c := m.Clone()
+	c := clone(t, m)
 	c.Version++
 	return hideManifest(t, c)
 }

@@ -213,7 +213,7 @@ func TestSecretsThatAreNotOurs(t *testing.T) {
 			if !c.create {
 				revision = wantRead(t, s, m)
 			}
-			longer := m.Clone()
+			longer := clone(t, m)
 			longer.Version = 1234567
 			err := s.Write(t.Context(), longer, revision)
 			wantError(t, err, c.words...)
