@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
@@ -72,15 +71,6 @@ func ParseManifest(data []byte) (*Manifest, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// readAll reads what may be a manifest, or enough to see that it is too long.
-func readAll(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxManifestSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading manifest: %w", err)
-	}
-	return data, nil
 }
 
 // manifest converts f and tells what cannot be read.

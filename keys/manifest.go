@@ -1,11 +1,16 @@
 package keys
 
 import (
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
 )
+
+// ErrConflict means that a manifest was changed after it was read. A store
+// returns it instead of writing over the change; read again, and decide anew.
+var ErrConflict = errors.New("the manifest was changed in the meantime")
 
 // A Manifest is one version of a key set. One that is in use must not be
 // changed. Methods other than Validate expect one that is valid.
@@ -107,9 +112,4 @@ func (m *Manifest) generate(key generator) error {
 	}
 	m.draft = false
 	return nil
-}
-
-// secret reports whether there is a private part in m.
-func (m *Manifest) secret() bool {
-	return slices.ContainsFunc(m.Keys, func(k *Key) bool { return k.Private != nil })
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/internal/file"
 )
 
 // A place is where a command finds its manifest, as its flags and the
@@ -36,17 +37,17 @@ func newPlace(cmd *cobra.Command, getenv func(string) string) *place {
 // store returns the store of the place.
 //
 //nolint:ireturn // which one it is, only the flags know
-func (p *place) store() (keys.Store, error) {
+func (p *place) store() (manifestStore, error) {
 	switch {
 	case p.file != "" && p.secret != "":
 		return nil, misused(p.cmd, "%s takes --file or --kubernetes-secret, not both", p.name())
 	case p.secret != "":
 		return p.secretStore()
 	case p.file != "":
-		return keys.NewFile(p.file), nil
+		return file.New(p.file), nil
 	}
-	if file := p.getenv("CUSTOMERSESSION_KEYS_FILE"); file != "" {
-		return keys.NewFile(file), nil
+	if path := p.getenv("CUSTOMERSESSION_KEYS_FILE"); path != "" {
+		return file.New(path), nil
 	}
 	return nil, misused(p.cmd, "%s needs --file FILE or --kubernetes-secret NAMESPACE/NAME", p.name())
 }

@@ -4,14 +4,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/kubesecret"
 )
 
 // secretStore finds the API server as kubectl does.
 //
 //nolint:ireturn // see store
-func (p *place) secretStore() (keys.Store, error) {
+func (p *place) secretStore() (manifestStore, error) {
 	namespace, name, err := kubesecret.ParseRef(p.secret)
 	if err != nil {
 		return nil, misused(p.cmd, "%w", err)

@@ -6,11 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/kubesecret"
 )
-
-var _ keys.Store = (*kubesecret.Secret)(nil)
 
 func TestParseRef(t *testing.T) {
 	t.Parallel()

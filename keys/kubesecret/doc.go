@@ -1,5 +1,5 @@
 // Package kubesecret keeps a manifest in a Secret of Kubernetes. A [Secret] is
-// the [keys.Store] for an operator outside the cluster or a CronJob in it.
+// for an operator outside the cluster or a CronJob in it.
 // Servers do not need it: they mount the Secret and read a file.
 //
 // # Concurrent changes

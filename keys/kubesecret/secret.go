@@ -11,7 +11,7 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A Secret is a [keys.Store] in a Secret of Kubernetes. It is safe for concurrent
+// A Secret keeps a manifest in a Secret of Kubernetes. It is safe for concurrent
 // use.
 type Secret struct {
 	namespace, name, key string

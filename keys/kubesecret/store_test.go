@@ -22,7 +22,7 @@ func mustNew(t testing.TB, config kubesecret.Config) *kubesecret.Secret {
 }
 
 // wantRead checks the manifest that is stored, and returns its revision.
-func wantRead(t *testing.T, s keys.Store, want *keys.Manifest) (revision string) {
+func wantRead(t *testing.T, s *kubesecret.Secret, want *keys.Manifest) (revision string) {
 	t.Helper()
 	got, revision, err := s.Read(t.Context())
 	if err != nil {
@@ -34,7 +34,7 @@ func wantRead(t *testing.T, s keys.Store, want *keys.Manifest) (revision string)
 	return revision
 }
 
-func mustWrite(t *testing.T, s keys.Store, m *keys.Manifest, revision string) {
+func mustWrite(t *testing.T, s *kubesecret.Secret, m *keys.Manifest, revision string) {
 	t.Helper()
 	if err := s.Write(t.Context(), m, revision); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func wantConflict(t *testing.T, err error) {
 	}
 }
 
-func wantNotExist(t *testing.T, s keys.Store) {
+func wantNotExist(t *testing.T, s *kubesecret.Secret) {
 	t.Helper()
 	m, revision, err := s.Read(t.Context())
 	if m != nil || revision != "" || !errors.Is(err, fs.ErrNotExist) {

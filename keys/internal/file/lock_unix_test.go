@@ -1,6 +1,6 @@
 //go:build unix
 
-package keys_test
+package file_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/internal/file"
 )
 
 // TestFileWaitsForLock: while another command holds the lock nothing is
@@ -20,8 +20,8 @@ import (
 func TestFileWaitsForLock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	store := keys.NewFile(filepath.Join(dir, "keys.json"))
-	m := parse(t, golden(t))
+	store := file.New(filepath.Join(dir, "keys.json"))
+	m := newManifest(t)
 	folder, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,191 @@
+// Package file keeps a manifest in a file of this machine.
+package file
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/customersession/customersession/keys"
+)
+
+// maxSize is more than [keys.ParseManifest] accepts.
+const maxSize = 2 << 20
+
+// A Store keeps a manifest in a file. It is safe for concurrent use, also by
+// several processes.
+//
+// A write is atomic: the new text goes into a temporary file in the same
+// directory, to the disk, and then into its place. Readers see the old manifest
+// or the new one, also after a crash. Writers exclude each other with an
+// advisory lock on the directory, and compare what is there with what they
+// read, in case a program wrote that does not use the lock.
+type Store struct {
+	path string
+}
+
+// New returns the store for that path. The file need not exist. Where the path
+// is a symbolic link, the file it leads to is replaced, not the link.
+func New(path string) *Store { return &Store{path: path} }
+
+// String returns the path.
+func (s *Store) String() string { return s.path }
+
+// Read returns the manifest, and the revision that names what was read: a hash
+// of the content. The error wraps [fs.ErrNotExist] when there is no file; it
+// holds nothing of a private key. A file with a private key is refused when
+// anyone but its owner may read or write it.
+func (s *Store) Read(context.Context) (*keys.Manifest, string, error) {
+	file, err := os.Open(s.path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, "", err
+	}
+	data, err := readAll(file)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", s.path, err)
+	}
+	m, err := keys.ParseManifest(data)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", s.path, err)
+	}
+	if hasPrivate(m) && othersMay(info) {
+		return nil, "", fmt.Errorf("%s holds private keys, but has mode %04o: others may read or change it; "+
+			"run chmod 600 on it, and if others could read it, treat its keys as stolen", s.path, info.Mode().Perm())
+	}
+	return m, revision(data), nil
+}
+
+func hasPrivate(m *keys.Manifest) bool {
+	return slices.ContainsFunc(m.Keys, func(k *keys.Key) bool { return k.Private != nil })
+}
+
+// readAll reads what may be a manifest, or enough to see that it is too long.
+func readAll(file *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(file, maxSize)) }
+
+// revision names a text.
+func revision(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Write replaces the manifest that was read with that revision, as a whole or
+// not at all. The file has mode 0600 and keeps its owner. An empty revision
+// makes a new file and never replaces one. The error wraps [keys.ErrConflict]
+// when something else is there by now, and [fs.ErrExist] as well when the
+// revision is empty. After any other error, read again: the write may have
+// taken place.
+func (s *Store) Write(ctx context.Context, m *keys.Manifest, revision string) error {
+	if err := s.write(ctx, m, revision); err != nil {
+		return fmt.Errorf("writing key set: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) write(ctx context.Context, m *keys.Manifest, revision string) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	path := s.path
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	unlock, err := lockDir(ctx, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if revision == "" {
+		return create(path, m)
+	}
+	if err := unchanged(path, revision); err != nil {
+		return err
+	}
+	return writeBeside(path, m, func(temporary string) error {
+		return os.Rename(temporary, path)
+	})
+}
+
+// create makes a file that must not be there yet.
+func create(path string, m *keys.Manifest) error {
+	err := writeBeside(path, m, func(temporary string) error {
+		// Unlike a rename, a link never replaces what is there.
+		return os.Link(temporary, path)
+	})
+	if errors.Is(err, fs.ErrExist) {
+		// The cause names a temporary file, which says nothing to the reader.
+		return fmt.Errorf("%s: %w (%w): a key set is never overwritten, as tokens of its keys may be alive",
+			path, fs.ErrExist, keys.ErrConflict)
+	}
+	return err
+}
+
+// unchanged returns ErrConflict when the file is not the one that was read.
+func unchanged(path, read string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", path, keys.ErrConflict)
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	data, err := readAll(file)
+	if err != nil {
+		return err
+	}
+	if revision(data) != read {
+		return fmt.Errorf("%s: %w", path, keys.ErrConflict)
+	}
+	return nil
+}
+
+// writeBeside writes a temporary file in the directory of path, and calls put
+// to give it its place once it is on the disk.
+func writeBeside(path string, m *keys.Manifest, put func(temporary string) error) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	// After a rename there is nothing left to remove.
+	defer func() { _ = os.Remove(f.Name()) }()
+	err = giveTo(path, f)
+	if err == nil {
+		_, err = f.Write(m.Encode())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := put(f.Name()); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the new name in the directory last.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synced there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
