@@ -42,10 +42,10 @@ func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
 }
 
 // Add publishes one more next key, which takes over one rotation period after
-// the last one that is there; [Activate] lets it do so earlier. A nil remote
-// means that it is generated, for the policy's algorithm.
-func Add(m *Manifest, now time.Time, remote *Remote) (*Manifest, error) {
-	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.addKey(remote) })
+// the last one that is there; [Activate] makes it do so earlier. The key is in a
+// device, which Public and Signer name, or generated when device is nil.
+func Add(m *Manifest, now time.Time, device *Key) (*Manifest, error) {
+	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.addKey(device) })
 	return next, wrap("adding a key", err)
 }
 
@@ -184,10 +184,10 @@ func (r *rotation) rollback() error {
 	return nil
 }
 
-func (r *rotation) addKey(remote *Remote) error {
+func (r *rotation) addKey(device *Key) error {
 	k := &Key{}
-	if remote != nil {
-		k.Public, k.Signer = remote.Public, remote.Signer
+	if device != nil {
+		k.Public, k.Signer = device.Public, device.Signer
 		if k.Public == nil {
 			return errNoPublic
 		}

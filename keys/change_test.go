@@ -262,18 +262,18 @@ func TestAdd(t *testing.T) {
 		t.Errorf("it is %v and signs %v after the next one, want one period after it", got, k.ActivateAt.Sub(last.ActivateAt))
 	}
 	public := newPrivate(t).Public()
-	device := must(t)(keys.Add(m, now, &keys.Remote{Signer: "pkcs11:token=sessions;object=2026", Public: public}))
+	device := must(t)(keys.Add(m, now, &keys.Key{Signer: "pkcs11:token=sessions;object=2026", Public: public}))
 	k = device.Keys[len(device.Keys)-1]
 	if k.Private != nil || k.Signer == "" || k.ID() != public.ID() {
 		t.Errorf("got %+v, want the key of the device", k)
 	}
 	for name, tc := range map[string]struct {
-		remote keys.Remote
+		remote keys.Key
 		want   string
 	}{
-		"without public key": {keys.Remote{Signer: "pkcs11:object=x"}, "public key, is missing"},
-		"twice":              {keys.Remote{Signer: "pkcs11:object=x", Public: last.Public}, "is there already"},
-		"with a PIN":         {keys.Remote{Signer: "pkcs11:object=x?pin-value=1234", Public: public}, "must not hold a PIN"},
+		"without public key": {keys.Key{Signer: "pkcs11:object=x"}, "public key, is missing"},
+		"twice":              {keys.Key{Signer: "pkcs11:object=x", Public: last.Public}, "is there already"},
+		"with a PIN":         {keys.Key{Signer: "pkcs11:object=x?pin-value=1234", Public: public}, "must not hold a PIN"},
 	} {
 		if got, err := keys.Add(m, now, &tc.remote); got != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, %v, want an error with %q", name, got, err, tc.want)
@@ -284,8 +284,8 @@ func TestAdd(t *testing.T) {
 func TestInitWithRemotes(t *testing.T) {
 	t.Parallel()
 	now := at(t, "2026-11-23T02:00:00Z")
-	first := keys.Remote{Signer: "pkcs11:object=1", Public: newPrivate(t).Public()}
-	second := keys.Remote{Signer: "pkcs11:object=2", Public: newPrivate(t).Public()}
+	first := keys.Key{Signer: "pkcs11:object=1", Public: newPrivate(t).Public()}
+	second := keys.Key{Signer: "pkcs11:object=2", Public: newPrivate(t).Public()}
 	m := must(t)(keys.Init(keys.DefaultPolicy(), now, true, first, second))
 	if got := m.CurrentAt(now); got.ID() != first.Public.ID() || got.Signer != first.Signer || got.Private != nil {
 		t.Errorf("got %+v to sign, want the first", got)
@@ -299,7 +299,7 @@ func TestInitWithRemotes(t *testing.T) {
 	if _, err := keys.Init(keys.DefaultPolicy(), now, true, first, second, first); err == nil {
 		t.Error("three keys are accepted")
 	}
-	if _, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{Signer: "pkcs11:object=1"}); err == nil {
+	if _, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Key{Signer: "pkcs11:object=1"}); err == nil {
 		t.Error("a key without its public half is accepted")
 	}
 }

@@ -178,7 +178,7 @@ func TestSignerAway(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
-		m, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{Signer: "pkcs11:object=1", Public: private.Public()})
+		m, err := keys.Init(keys.DefaultPolicy(), now, true, keys.Key{Signer: "pkcs11:object=1", Public: private.Public()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestAwayAsksAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		m, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Remote{Signer: "pkcs11:object=1", Public: private.Public()})
+		m, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Key{Signer: "pkcs11:object=1", Public: private.Public()})
 		if err != nil {
 			t.Fatal(err)
 		}

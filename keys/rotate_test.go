@@ -334,7 +334,7 @@ func TestInitDraft(t *testing.T) {
 	t.Parallel()
 	now := at(t, "2026-11-23T02:00:00Z")
 	made := initial(t, keys.DefaultPolicy(), now, true)
-	draft := must(t)(keys.Init(keys.DefaultPolicy(), now, true, keys.Remote{}, keys.Remote{}))
+	draft := must(t)(keys.Init(keys.DefaultPolicy(), now, true, keys.Key{}, keys.Key{}))
 	if len(draft.Keys) != len(made.Keys) {
 		t.Fatalf("%d keys are planned, want %d", len(draft.Keys), len(made.Keys))
 	}

@@ -299,7 +299,7 @@ func TestLowS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Remote{Signer: "kms:1", Public: private.Public()})
+	remote, err := keys.Init(keys.DefaultPolicy(), time.Now(), true, keys.Key{Signer: "kms:1", Public: private.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

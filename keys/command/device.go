@@ -25,7 +25,7 @@ func (d *device) flags(cmd *cobra.Command, usage string) {
 }
 
 // remotes asks the device for the public halves of the signers.
-func (d *device) remotes(cmd *cobra.Command) (remotes []keys.Remote, err error) {
+func (d *device) remotes(cmd *cobra.Command) (remotes []keys.Key, err error) {
 	if len(d.signers) == 0 {
 		return nil, nil
 	}
@@ -42,7 +42,7 @@ func (d *device) remotes(cmd *cobra.Command) (remotes []keys.Remote, err error) 
 		if err != nil {
 			return nil, fmt.Errorf("looking for the key in the device: %w", err)
 		}
-		remotes = append(remotes, keys.Remote{Signer: uri, Public: public})
+		remotes = append(remotes, keys.Key{Signer: uri, Public: public})
 	}
 	return remotes, nil
 }

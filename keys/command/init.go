@@ -55,7 +55,7 @@ func (i *initializer) run() error {
 		return err
 	}
 	if i.dryRun && len(remotes) == 0 {
-		remotes = make([]keys.Remote, 2) // no keys to throw away
+		remotes = make([]keys.Key, 2) // no keys to throw away
 	}
 	now := time.Now()
 	m, err := keys.Init(i.policy, now, i.bootstrap, remotes...)
