@@ -7,10 +7,7 @@ import "bytes"
 // short text, such as a token's, must cost no allocation, and an array that
 // holds no pointers stays on the stack whatever happens to the text.
 type names struct {
-	n int
-	// seen has a bit for each name that was added: one whose bit is missing
-	// need not be compared with all others.
-	seen  uint64
+	n     int
 	first [defaultMembers]span
 	more  []span
 	// unescaped holds the names that are not spelled in the text as they are.
@@ -34,8 +31,7 @@ func (m *names) cut(n int) {
 // add notes a name that starts at position start of the text, unless one of
 // the names from index first on is the same; then it reports false.
 func (m *names) add(text, name []byte, start int, escaped bool, first int) bool {
-	bit := bitOf(name)
-	if m.seen&bit != 0 && m.contain(text, name, first) {
+	if m.contain(text, name, first) {
 		return false
 	}
 	p := span{int32(start), int32(start + len(name))} //nolint:gosec // document bounds the text
@@ -50,18 +46,7 @@ func (m *names) add(text, name []byte, start int, escaped bool, first int) bool 
 		m.more = append(m.more, p)
 	}
 	m.n++
-	m.seen |= bit
 	return true
-}
-
-// bitOf chooses one of 64 bits for a name, by what is at hand. The names of a
-// token's claims all get another one.
-func bitOf(name []byte) uint64 {
-	n := len(name)
-	if n == 0 {
-		return 1
-	}
-	return 1 << ((n + int(name[0]) + 4*int(name[n-1])) % 64)
 }
 
 // contain reports whether one of the names from index first on is name.

@@ -2,10 +2,8 @@ package ijson
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"math"
-	"math/bits"
 	"unicode/utf8"
 )
 
@@ -278,10 +276,11 @@ func isLowerCase(name []byte) bool {
 func (s *scanner) str() (escaped bool, err error) {
 	data := s.data
 	for i := s.pos + 1; i < len(data); {
-		if i += PlainPrefix(data[i:]); i == len(data) {
-			break
-		}
 		c := data[i]
+		if plain[c] {
+			i++
+			continue
+		}
 		if c == '"' {
 			s.pos = i + 1
 			return escaped, nil
@@ -306,26 +305,6 @@ func (s *scanner) str() (escaped bool, err error) {
 	}
 	s.pos = len(data)
 	return escaped, ErrSyntax
-}
-
-// PlainPrefix returns how many bytes at the start of text stand for themselves
-// in a JSON string: ASCII but for controls below 0x20, quote and backslash
-// (RFC 8259, Section 7).
-func PlainPrefix(text []byte) (n int) {
-	// Eight are looked at at a time; the lowest bit that is found belongs to the
-	// first other byte.
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(text)-n >= 8; n += 8 {
-		x := binary.LittleEndian.Uint64(text[n:])
-		other := (x | (x - ' '*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & highs
-		if other != 0 {
-			return n + bits.TrailingZeros64(other)/8
-		}
-	}
-	for n < len(text) && plain[text[n]] {
-		n++
-	}
-	return n
 }
 
 func (s *scanner) escape() error {
