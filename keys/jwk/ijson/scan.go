@@ -7,19 +7,25 @@ import (
 	"unicode/utf8"
 )
 
-// Reasons for which a text is refused. They are plain values, so that refusing
+// Reasons to refuse a text that callers tell from others.
+var (
+	// ErrNotObject: the text does not begin with an object.
+	ErrNotObject = errors.New("not a JSON object")
+	// ErrDuplicate: two members of one object have the same name.
+	ErrDuplicate = errors.New("member name used twice in one object")
+)
+
+// The other reasons to refuse a text. They are plain values, so that refusing
 // costs no allocation; the functions that return them also say where.
 var (
-	ErrTooLong   = errors.New("longer than 2 GiB")
-	ErrSyntax    = errors.New("not valid JSON")
-	ErrNotObject = errors.New("not a JSON object")
-	ErrTrailing  = errors.New("data after the JSON object")
-	ErrUTF8      = errors.New("not valid UTF-8")
-	ErrSurrogate = errors.New("lone surrogate in a string")
-	ErrDuplicate = errors.New("member name used twice in one object")
-	ErrDepth     = errors.New("nested too deeply")
-	ErrMembers   = errors.New("too many members")
-	ErrName      = errors.New("member name is not lower-case ASCII")
+	errTooLong   = errors.New("longer than 2 GiB")
+	errSyntax    = errors.New("not valid JSON")
+	errTrailing  = errors.New("data after the JSON object")
+	errUTF8      = errors.New("not valid UTF-8")
+	errSurrogate = errors.New("lone surrogate in a string")
+	errDepth     = errors.New("nested too deeply")
+	errMembers   = errors.New("too many members")
+	errName      = errors.New("member name is not lower-case ASCII")
 )
 
 // Limits bounds a text. A zero field stands for its default.
@@ -81,7 +87,7 @@ type scanner struct {
 
 func (s *scanner) document(visit func([]byte, Value) error) error {
 	if len(s.data) > math.MaxInt32 {
-		return ErrTooLong
+		return errTooLong
 	}
 	if s.token() != '{' {
 		return ErrNotObject
@@ -90,7 +96,7 @@ func (s *scanner) document(visit func([]byte, Value) error) error {
 		return err
 	}
 	if s.token(); s.pos != len(s.data) {
-		return ErrTrailing
+		return errTrailing
 	}
 	return nil
 }
@@ -137,13 +143,13 @@ func (s *scanner) value(c byte) error {
 	case c == 'n':
 		return s.literal("null")
 	default:
-		return ErrSyntax
+		return errSyntax
 	}
 }
 
 func (s *scanner) literal(word string) error {
 	if !bytes.HasPrefix(s.data[s.pos:], []byte(word)) {
-		return ErrSyntax
+		return errSyntax
 	}
 	s.pos += len(word)
 	return nil
@@ -153,7 +159,7 @@ func (s *scanner) literal(word string) error {
 // case it has left it already.
 func (s *scanner) open(closing byte) (empty bool, err error) {
 	if s.depth == s.limits.Depth {
-		return false, ErrDepth
+		return false, errDepth
 	}
 	s.pos++
 	if s.token() == closing {
@@ -176,7 +182,7 @@ func (s *scanner) next(closing byte) (done bool, err error) {
 		s.depth--
 		return true, nil
 	default:
-		return false, ErrSyntax
+		return false, errSyntax
 	}
 }
 
@@ -227,7 +233,7 @@ func (s *scanner) object(visit func([]byte, Value) error) error {
 // those from index first on.
 func (s *scanner) name(first int) ([]byte, error) {
 	if s.token() != '"' {
-		return nil, ErrSyntax
+		return nil, errSyntax
 	}
 	start := s.pos
 	escaped, err := s.str()
@@ -243,7 +249,7 @@ func (s *scanner) name(first int) ([]byte, error) {
 		return nil, err
 	}
 	if s.token() != ':' {
-		return nil, ErrSyntax
+		return nil, errSyntax
 	}
 	s.pos++
 	return name, nil
@@ -251,13 +257,13 @@ func (s *scanner) name(first int) ([]byte, error) {
 
 func (s *scanner) noteName(name []byte, start int, escaped bool, first int) error {
 	if s.members == s.limits.Members || s.names.len()-first == maxNames {
-		return ErrMembers
+		return errMembers
 	}
 	if !s.names.add(s.data, name, start, escaped, first) {
 		return ErrDuplicate
 	}
 	if s.lowerCase && !isLowerCase(name) {
-		return ErrName
+		return errName
 	}
 	s.members++
 	return nil
@@ -294,23 +300,23 @@ func (s *scanner) str() (escaped bool, err error) {
 			}
 			i = s.pos
 		case c < ' ':
-			return escaped, ErrSyntax
+			return escaped, errSyntax
 		default:
 			r, size := utf8.DecodeRune(data[i:])
 			if r == utf8.RuneError && size == 1 {
-				return escaped, ErrUTF8
+				return escaped, errUTF8
 			}
 			i += size
 		}
 	}
 	s.pos = len(data)
-	return escaped, ErrSyntax
+	return escaped, errSyntax
 }
 
 func (s *scanner) escape() error {
 	rest := s.data[s.pos:]
 	if len(rest) < 2 {
-		return ErrSyntax
+		return errSyntax
 	}
 	switch rest[1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -320,14 +326,14 @@ func (s *scanner) escape() error {
 		_, size := decodeUnicode(rest)
 		switch size {
 		case 0:
-			return ErrSyntax
+			return errSyntax
 		case loneSurrogate:
-			return ErrSurrogate
+			return errSurrogate
 		}
 		s.pos += size
 		return nil
 	default:
-		return ErrSyntax
+		return errSyntax
 	}
 }
 
@@ -342,12 +348,12 @@ func (s *scanner) number() error {
 	case '1' <= c && c <= '9':
 		s.digits()
 	default:
-		return ErrSyntax
+		return errSyntax
 	}
 	if s.peek() == '.' {
 		s.pos++
 		if s.digits() == 0 {
-			return ErrSyntax
+			return errSyntax
 		}
 	}
 	if c := s.peek(); c == 'e' || c == 'E' {
@@ -356,7 +362,7 @@ func (s *scanner) number() error {
 			s.pos++
 		}
 		if s.digits() == 0 {
-			return ErrSyntax
+			return errSyntax
 		}
 	}
 	return nil
