@@ -10,49 +10,49 @@ import (
 )
 
 // The changes that an operator makes by hand. Each returns the version that
-// follows m at now, which [Check] finds safe, and which has all that [Rotate]
-// would have done at the same time: after a next key took over, there is
-// another next one. None changes m.
+// follows m at now. [Check] finds it safe, and it includes what [Rotate] would
+// do at the same time: after a next key takes over, there is another next key.
+// None of them changes m.
 
-// Activate lets a next key take over as soon as every cache can hold it (rule
-// 1), for an emergency or because somebody does not want to wait. An empty ID
-// means the next key that would take over first. A key that [Rollback] retired
-// signs again.
+// Activate makes a next key take over as soon as every cache can hold it (rule
+// 1), in an emergency or ahead of schedule. An empty ID means the next key that
+// would take over first. A key that [Rollback] retired signs again.
 func Activate(m *Manifest, now time.Time, id string) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.activate(id) })
 	return next, wrap("activating a key", err)
 }
 
-// Revoke takes keys out of the JWK Set at once, and for good. When the key that
-// signs is among them, the first next key takes its place, at once if every
-// cache can hold it by now. Tokens of the keys die with them; [TokensOf] tells
-// which. Where all keys are revoked, a new one is published, and nothing can
-// sign until every cache can hold it.
+// Revoke withdraws keys from the JWK Set immediately and for good. If the
+// current key is among them, the first next key replaces it, immediately if
+// every cache can already hold it. The tokens of the keys become invalid;
+// [Manifest.TokensOf] reports which. If all keys are revoked, a new one is
+// published, and nothing can sign until every cache can hold it.
 func Revoke(m *Manifest, now time.Time, ids ...string) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.revoke(ids) })
 	return next, wrap("revoking keys", err)
 }
 
-// Rollback lets the key that signed before the current one sign again, as long
-// as consumers still hold it. The current one is retired: it signs no more, but
-// stays until its last token has ended.
+// Rollback makes the previous key sign again, as long as consumers still hold
+// it. The current key is retired: it stops signing, and stays published until
+// its last token has expired.
 func Rollback(m *Manifest, now time.Time) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, (*rotation).rollback)
 	return next, wrap("rolling back", err)
 }
 
 // Add publishes one more next key, which takes over one rotation period after
-// the last one that is there; [Activate] makes it do so earlier. The key is in a
-// device, which Public and Signer name, or generated when device is nil.
+// the last key that is published already; [Activate] makes it take over
+// earlier. The key is the one in a device that Public and Signer name, or is
+// generated if device is nil.
 func Add(m *Manifest, now time.Time, device *Key) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.addKey(device) })
 	return next, wrap("adding a key", err)
 }
 
-// Import publishes keys of another issuer under the key IDs that they had
-// there, until removeAt, for the verifiers that hold tokens of them. They never
-// sign. A key that was imported before stays until the later instant; one of
-// ours that is among them is left as it is.
+// Import publishes keys of another issuer under the key IDs that they have
+// there, until removeAt, for the verifiers of its tokens. They never sign. A
+// key that is imported already stays until the later instant; a key of this
+// issuer is left as it is.
 func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error {
 		for _, public := range publics {
@@ -65,8 +65,8 @@ func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifes
 	return next, wrap("importing keys", err)
 }
 
-// SetPolicy changes the policy. Keys that are there keep their schedule, and
-// the error says so where that does not fit the new policy.
+// SetPolicy changes the policy. Existing keys keep their schedule; it is an
+// error if that does not fit the new policy.
 func SetPolicy(m *Manifest, now time.Time, p Policy) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error {
 		if problems := p.problems(); len(problems) > 0 {
@@ -102,7 +102,7 @@ func (r *rotation) activate(id string) error {
 	if id == "" {
 		upcoming := r.upcoming()
 		if len(upcoming) == 0 {
-			return errors.New("no next key is there; add one")
+			return errors.New("there is no next key; add one")
 		}
 		id = upcoming[0].ID()
 	}
@@ -119,12 +119,12 @@ func (r *rotation) activate(id string) error {
 	case r.retired(k) && r.newer(k):
 		r.lease(k, later(k.PromisedUntil, r.instant().Add(r.m.Policy.Lease)))
 	default:
-		return fmt.Errorf("key %q has signed already and a newer one took over; roll back instead", id)
+		return fmt.Errorf("key %q has signed already, and a newer key took over; roll back instead", id)
 	}
 	return nil
 }
 
-// unusable says why a key cannot sign.
+// unusable returns why a key cannot sign.
 func (r *rotation) unusable(k *Key, state State) string {
 	switch {
 	case k.Imported:
@@ -146,7 +146,7 @@ func (r *rotation) newer(k *Key) bool {
 
 func (r *rotation) revoke(ids []string) error {
 	if len(ids) == 0 {
-		return errors.New("say which key")
+		return errors.New("no key is named")
 	}
 	current := r.m.CurrentAt(r.now)
 	for _, id := range ids {
@@ -157,7 +157,7 @@ func (r *rotation) revoke(ids []string) error {
 		if k.revokedAt(r.now) {
 			continue
 		}
-		// The last whole second: at once means that no token of now is good.
+		// Rounded down, so that no token issued by now stays valid.
 		k.RevokedAt = r.now.Truncate(time.Second)
 		r.due = true
 	}
@@ -170,14 +170,14 @@ func (r *rotation) revoke(ids []string) error {
 func (r *rotation) rollback() error {
 	current := r.m.CurrentAt(r.now)
 	if current == nil {
-		return errors.New("no key signs, so there is nothing to go back from; rotate instead")
+		return errors.New("no key signs, so there is nothing to roll back; rotate instead")
 	}
 	before := r.m.newest(func(k *Key) bool { return r.usable(k) && !r.retired(k) && newestFirst(current, k) < 0 })
 	if before == nil {
-		return errors.New("no earlier key is left that consumers still hold; activate a next key instead")
+		return errors.New("no earlier key is still held by consumers; activate a next key instead")
 	}
 	if !current.ActivateAt.Before(r.instant()) {
-		return fmt.Errorf("key %q took over this very second; try again in the next one", current.ID())
+		return fmt.Errorf("key %q took over this very second; try again in a second", current.ID())
 	}
 	current.SignUntil = r.instant()
 	r.lease(before, later(before.SignUntil, r.instant().Add(r.m.Policy.Lease)))
@@ -193,7 +193,7 @@ func (r *rotation) addKey(device *Key) error {
 		}
 	}
 	if r.m.key(k.ID()) != nil {
-		return fmt.Errorf("key %q is there already", k.ID())
+		return fmt.Errorf("key %q exists already", k.ID())
 	}
 	r.add(k)
 	return nil
@@ -201,7 +201,7 @@ func (r *rotation) addKey(device *Key) error {
 
 func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
 	if !removeAt.After(r.instant()) {
-		return fmt.Errorf("key %q would be removed at %s, which is past", public.ID(), formatTime(removeAt))
+		return fmt.Errorf("key %q would be removed at %s, which is in the past", public.ID(), formatTime(removeAt))
 	}
 	known := r.m.key(public.ID())
 	switch {
@@ -209,7 +209,7 @@ func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
 		r.m.Keys = append(r.m.Keys, &Key{Public: public, Imported: true, PublishAt: r.instant(), RemoveAt: removeAt})
 		r.due = true
 	case !known.Public.Equal(public):
-		return fmt.Errorf("key %q is there already, and it is another key", public.ID())
+		return fmt.Errorf("key %q exists already and is another key", public.ID())
 	case known.Imported && known.RemoveAt.Before(removeAt):
 		known.RemoveAt = removeAt
 		r.due = true

@@ -115,7 +115,7 @@ func TestActivateRefuses(t *testing.T) {
 		m              *keys.Manifest
 	}{
 		{"unknown", "nobody", `there is no key "nobody"; there are ` + m.Keys[0].ID(), m},
-		{"retired", current, "a newer one took over; roll back instead", early},
+		{"retired", current, "a newer key took over; roll back instead", early},
 		{"revoked", next, "it is revoked", revoked},
 		{"imported", "old-key", "imported, without a private part", imported},
 	} {
@@ -234,7 +234,7 @@ func TestRollbackRefuses(t *testing.T) {
 		name, want string
 		now        time.Time
 	}{
-		{"too late", "no earlier key is left", now},
+		{"too late", "no earlier key is still held", now},
 		{"nothing signs", "no key signs", now.Add(365 * day)},
 	} {
 		if got, err := keys.Rollback(m, tc.now); got != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -272,7 +272,7 @@ func TestAdd(t *testing.T) {
 		want   string
 	}{
 		"without public key": {keys.Key{Signer: "pkcs11:object=x"}, "public key, is missing"},
-		"twice":              {keys.Key{Signer: "pkcs11:object=x", Public: last.Public}, "is there already"},
+		"twice":              {keys.Key{Signer: "pkcs11:object=x", Public: last.Public}, "exists already"},
 		"with a PIN":         {keys.Key{Signer: "pkcs11:object=x?pin-value=1234", Public: public}, "must not hold a PIN"},
 	} {
 		if got, err := keys.Add(m, now, &tc.remote); got != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -333,7 +333,7 @@ func TestImport(t *testing.T) {
 	if dropped := must(t)(keys.Rotate(imported, now.Add(day))); len(dropped.Keys) != len(m.Keys) {
 		t.Error("it is not dropped afterwards")
 	}
-	if _, err := keys.Import(imported, now, now.Add(day), foreign(t)); err == nil || !strings.Contains(err.Error(), "it is another key") {
+	if _, err := keys.Import(imported, now, now.Add(day), foreign(t)); err == nil || !strings.Contains(err.Error(), "is another key") {
 		t.Errorf("got %v, want another key of that ID refused", err)
 	}
 	// All of a saved JWK Set may be imported: what is there already stays.

@@ -6,48 +6,48 @@ import (
 	"time"
 )
 
-// Check decides whether next may follow old, which is valid, when it is
-// published at now. A nil old means that there is none: next is the first
-// version of an installation, or, when its number is not 1, one of which the
-// version before is not known, so that only next itself is checked.
+// Check decides whether next may follow old, a valid manifest, if it is published
+// at now. A nil old means that there is none: next is the first version of an
+// installation, or, if its number is not 1, a version whose predecessor is
+// unknown, so that only next itself is checked.
 //
-// Who makes a version passes the time of the clock. A replica that reads what
-// others published passes next.CreatedAt: news may come late, and what the
-// others took must not be refused for that. So all replicas that come from
-// the same version decide alike. A replica that missed versions in between
-// takes on trust when a key of those was published.
+// The writer of a version passes the current time. A replica that reads a
+// published version passes next.CreatedAt, as news may arrive late, and a
+// version that other replicas accepted must not be refused for that. So all
+// replicas that have the same version decide alike. A replica that missed
+// versions in between trusts them on when a key was published.
 //
-// The rules, by the name that a finding has:
+// The rules, by the name in a finding:
 //
 //   - manifest: next is sound by itself, as in [Manifest.Validate].
-//   - version: version numbers go up. A rollback is a new version as well.
+//   - version: version numbers go up. A rollback is a new version, too.
 //   - created: created_at is the instant at which next is published.
-//   - rule-1: activate_at is at or after publication, propagation, cache and
+//   - rule-1: activate_at is at or after publication + propagation + cache +
 //     skew. A key is not published before the manifest that brings it.
 //   - rule-2: remove_at is at or after promised_until + max_lifetime + 2 * skew.
-//   - rule-3: remove_at never moves to an earlier instant, as exp of a token
-//     that was signed under old may be as late as remove_at - skew allowed.
+//   - rule-3: remove_at never moves to an earlier instant, as tokens that were
+//     signed under old may expire as late as remove_at - skew.
 //   - lease: promised_until is at or after every sign_until ever promised.
-//   - renewal: a key that signs and whose remove_at is put off is still in the
-//     JWK Set of every replica when the news arrives.
-//   - changed: no key is changed in place: its public half, publish_at (once
-//     that has passed), bootstrap and imported stay, and so does where its
-//     private part is, until it can sign no more.
-//   - dropped: no key is left out before its remove_at. A revoked one is none
-//     the less listed until then, so that no rollback brings it back.
-//   - revoked: a revocation is not taken back and not put off.
+//   - renewal: if remove_at of a signing key moves to a later instant, the key is
+//     still in the JWK Set of every replica when the news arrives.
+//   - changed: no key changes in place: its public half, publish_at (once that
+//     has passed), bootstrap and imported stay, and so does the place of its
+//     private part while it may sign.
+//   - dropped: no key is left out before its remove_at. That includes a revoked
+//     key, so that no rollback brings it back.
+//   - revoked: a revocation is neither withdrawn nor postponed.
 //   - bootstrap: only a key of the first version is marked so.
-//   - signing: signing goes on as long as it would have with old, or for one
-//     lease. It is a warning when a revocation is the reason, or when old
-//     could not sign either.
-//   - standby: a next key waits for an emergency. Always a warning.
+//   - signing: signing continues as long as it would have under old, or for one
+//     lease. It is a warning if a revocation is the reason, or if no key could
+//     sign under old either.
+//   - standby: there is a next key for an emergency. Always a warning.
 //
-// Where the policies differ, the larger of both values counts: caches and
-// tokens made under old are still about. To lower cache or propagation, and
-// then to publish a key that relies on it, wait for the old values in between.
+// Where the policies differ, the larger value counts, as caches and tokens made
+// under old are still in use. To publish a key that relies on a lower cache or
+// propagation, lower it first and wait for as long as the old value.
 //
-// Rule 4 is kept by [Manifest.MaxAge] in any version. A JWK Set cannot hold a
-// private part: it is made of [jwk.Key], which has none.
+// [Manifest.MaxAge] keeps rule 4 in any version. A JWK Set cannot hold a private
+// part, as a [jwk.Key] has none.
 func Check(old, next *Manifest, now time.Time) Verdict {
 	c := check{old: old, next: next, now: now, policy: next.Policy}
 	for _, err := range next.problems() {
@@ -133,9 +133,9 @@ func (c *check) version() {
 	}
 	c.add(Finding{
 		Rule: "version",
-		Message: fmt.Sprintf("version %d cannot follow version %d: somebody else wrote in between, or an old file was put back",
+		Message: fmt.Sprintf("version %d cannot follow version %d: there was another write in between, or an old file was put back",
 			c.next.Version, c.old.Version),
-		Fix: fmt.Sprintf("start again from version %d; to go back to what an earlier version said, publish that as a new version", c.old.Version),
+		Fix: fmt.Sprintf("start again from version %d; to go back to an earlier version, publish its content as a new version", c.old.Version),
 	})
 }
 
@@ -145,21 +145,21 @@ func (c *check) created() {
 		c.add(Finding{
 			Rule: "created", By: c.old.CreatedAt.Sub(created),
 			Message: fmt.Sprintf("created_at is %s, before that of version %d", formatTime(created), c.old.Version),
-			Fix:     "set the clock right, of this machine or of the one that wrote the version before, and make the version again",
+			Fix:     "correct the clock of this machine or of the one that wrote the previous version, and make the version again",
 		})
 	}
 	if latest := c.now.Add(c.policy.Skew); created.After(latest) {
 		c.add(Finding{
 			Rule: "created", By: created.Sub(latest),
-			Message: fmt.Sprintf("created_at is %s, which is still to come", formatTime(created)),
-			Fix:     "set the clock right and make the version again",
+			Message: fmt.Sprintf("created_at is %s, which is in the future", formatTime(created)),
+			Fix:     "correct the clock and make the version again",
 		})
 	}
 	if earliest := c.now.Add(-c.policy.Propagation); c.direct() && created.Before(earliest) {
 		c.add(Finding{
 			Rule: "created", By: earliest.Sub(created),
-			Message: fmt.Sprintf("created_at is %s: made longer ago than propagation, the schedule is out of date", formatTime(created)),
-			Fix:     "make the version again and publish it at once",
+			Message: fmt.Sprintf("created_at is %s, longer ago than propagation: the schedule is out of date", formatTime(created)),
+			Fix:     "make the version again and publish it immediately",
 		})
 	}
 }
@@ -169,12 +169,12 @@ func (c *check) dropped() {
 		if k.Public == nil || c.next.key(k.ID()) != nil {
 			continue
 		}
-		why := "tokens of it may be alive until %[2]s"
+		why := "its tokens may be valid until %[2]s"
 		if !k.RevokedAt.IsZero() {
 			why = "a file that still has it could bring it back until %[2]s"
 		}
 		c.add(k.tooEarly("dropped", c.now, k.RemoveAt, "it is left out at %[1]s: "+why,
-			"keep the key in the manifest until its remove_at; rotating drops it then")...)
+			"keep the key in the manifest until its remove_at; keys rotate drops it then")...)
 	}
 }
 
@@ -183,8 +183,8 @@ func (c *check) unchanged(before, k *Key) {
 	changed := func(what string) {
 		c.add(Finding{
 			Rule: "changed", KeyID: k.ID(),
-			Message: what + " differs from the version before",
-			Fix:     "put back what it was; what is wanted instead is a key of its own",
+			Message: what + " differs from the previous version",
+			Fix:     "put the old value back; add a new key for the new value",
 		})
 	}
 	if !before.Public.Equal(k.Public) {
@@ -199,8 +199,8 @@ func (c *check) unchanged(before, k *Key) {
 	if !before.PublishAt.Equal(k.PublishAt) && !before.PublishAt.After(c.now) {
 		changed("publish_at, an instant that has passed,")
 	}
-	// Who cannot sign any more needs no private part; one that turns up in
-	// its place changes nothing that a consumer sees.
+	// A key that can no longer sign needs no private part, and one that turns
+	// up in its place changes nothing for a consumer.
 	lost := before.Private != nil && k.Private == nil || before.Signer != "" && before.Signer != k.Signer
 	if lost && c.now.Before(k.signsUntil()) {
 		changed("where its private part is")
@@ -208,28 +208,28 @@ func (c *check) unchanged(before, k *Key) {
 	if revoked := before.RevokedAt; !revoked.IsZero() && (k.RevokedAt.IsZero() || k.RevokedAt.After(revoked)) {
 		c.add(Finding{
 			Rule: "revoked", KeyID: k.ID(),
-			Message: fmt.Sprintf("it is revoked since %s, and that is taken back or put off: consumers would again accept what a thief signs", formatTime(revoked)),
+			Message: fmt.Sprintf("its revocation at %s is withdrawn or postponed: consumers would again accept what a thief signs", formatTime(revoked)),
 			Fix:     "put revoked_at back; a new key takes over instead",
 		})
 	}
 }
 
-// renewal checks that remove_at never moves to an earlier instant, and that
-// the news of a later one arrives in time.
+// renewal checks that remove_at never moves to an earlier instant, and that the
+// news of a later one arrives in time.
 func (c *check) renewal(before, k *Key) {
 	c.add(k.tooEarly("rule-3", k.RemoveAt, before.RemoveAt,
-		"remove_at is %[1]s, but tokens were signed for as long as the key stays until %[2]s",
+		"remove_at is %[1]s, but tokens were signed that rely on %[2]s",
 		"put remove_at back; it may only move to a later instant")...)
 	if !c.direct() || !k.RemoveAt.After(before.RemoveAt) || !c.now.Before(k.signsUntil()) {
 		return
 	}
 	c.add(k.tooEarly("renewal", before.RemoveAt, c.now.Add(c.policy.Propagation+c.policy.Skew),
-		"its remove_at is put off, but a replica that has not heard of that takes it out of the JWK Set at %[1]s; the last one hears at %[2]s",
-		"let the key go, and publish a new one")...)
+		"its remove_at is moved to a later instant, but a replica without that news removes it from the JWK Set at %[1]s; the last replica gets the news by %[2]s",
+		"let the key expire, and publish a new one")...)
 }
 
-// published checks rule 1 for when the key is really published. Where nothing
-// of that changed, it is what the policy of next says.
+// published checks rule 1 for the instant at which the key is really published.
+// If that has not changed, the policy of next decides.
 func (c *check) published(before, k *Key) {
 	policy, published := c.policy, k.PublishAt
 	switch isNew := before == nil || before.PublishAt.After(c.now); {
@@ -258,14 +258,14 @@ func (c *check) anyBootstrap() bool {
 	return false
 }
 
-// brought returns when a key that old has not is published, and checks that
-// publish_at does not say otherwise: later versions will rely on it.
+// brought returns when a key that old lacks is published, and checks that
+// publish_at agrees, as later versions rely on it.
 func (c *check) brought(k *Key) time.Time {
 	if k.Bootstrap {
 		c.add(Finding{
 			Rule: "bootstrap", KeyID: k.ID(),
-			Message: "it is marked bootstrap, but consumers exist already, and do not know it",
-			Fix:     "remove bootstrap, and set activate_at as rule 1 wants it",
+			Message: "it is marked bootstrap, but consumers exist already and do not have it",
+			Fix:     "remove bootstrap, and set activate_at as rule 1 demands",
 		})
 	}
 	since, published := c.old.CreatedAt, k.PublishAt
@@ -273,7 +273,7 @@ func (c *check) brought(k *Key) time.Time {
 		since, published = c.next.CreatedAt, later(published, c.now)
 	}
 	c.add(k.tooEarly("rule-1", k.PublishAt, since,
-		"publish_at is %[1]s, but nobody saw the key before %[2]s",
+		"publish_at is %[1]s, but the key was not published before %[2]s",
 		"set publish_at to created_at or later")...)
 	return published
 }
@@ -282,8 +282,8 @@ func (c *check) brought(k *Key) time.Time {
 func (c *check) promises(before, k *Key) {
 	if before != nil {
 		c.add(k.tooEarly("lease", k.PromisedUntil, later(before.PromisedUntil, before.SignUntil),
-			"promised_until is %[1]s, but a replica that was cut off may sign until %[2]s, as the version before said",
-			"set promised_until to the later instant; only sign_until may be cut short")...)
+			"promised_until is %[1]s, but the previous version lets a replica that is cut off sign until %[2]s",
+			"set promised_until to the later instant; only sign_until may move to an earlier one")...)
 	}
 	c.add(k.rule2(c.policy)...)
 }
@@ -303,8 +303,8 @@ func (c *check) signing() {
 	}
 	f := Finding{
 		Rule: "signing", Warning: warning,
-		Message: fmt.Sprintf("no key may sign from %s on, and sessions are answered with 503", formatTime(ceases)),
-		Fix:     "activate a next key if there is one, or publish a new one; it signs once every cache can hold it",
+		Message: fmt.Sprintf("no key may sign from %s on: creating sessions answers 503", formatTime(ceases)),
+		Fix:     "activate a next key if there is one, or publish a new one, which signs once every cache can hold it",
 	}
 	if !warning {
 		f.By = wanted.Sub(ceases)
@@ -331,7 +331,7 @@ func (c *check) standby() {
 	}
 	c.add(Finding{
 		Rule: "standby", Warning: true,
-		Message: "no next key is there: should the key that signs have to be revoked, nothing can sign in its place",
-		Fix:     "rotate the keys; where keys are made in a device, publish a new one from there",
+		Message: "there is no next key: if the current key had to be revoked, nothing could sign",
+		Fix:     "rotate the keys; if they are in a device, make a new key there and add it",
 	})
 }

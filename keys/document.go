@@ -6,32 +6,31 @@ import (
 	"time"
 )
 
-// A document is the JWK Set as it is served at an instant.
+// A document is the JWK Set as served at an instant.
 type document struct {
-	// body is the JWK Set (RFC 7517, Section 5), nil when no key is published:
-	// an empty set would be taken for the news that all keys are gone. It must
-	// not be changed.
+	// body is the JWK Set (RFC 7517, Section 5). It is nil if no key is
+	// published, as caches would take an empty set for the removal of all keys.
+	// It must not be changed.
 	body []byte
 	// etag is a strong entity tag with its quotes (RFC 9110, Section 8.8.3),
 	// equal for equal bodies.
 	etag string
-	// maxAge is how long it may be cached, in whole seconds (rule 4).
+	// maxAge is how long the document may be cached, in whole seconds (rule 4).
 	maxAge time.Duration
 }
 
-// A cachedDocument is a document that stays the same, but for its age, from one
-// event of the schedule to the next.
+// A cachedDocument is a document that stays the same from one event of the
+// schedule to the next, except for its maxAge.
 type cachedDocument struct {
 	document
-	from, until time.Time // until is zero when nothing is to come
+	from, until time.Time // until is zero if no event follows
 }
 
 func (c *cachedDocument) covers(t time.Time) bool {
 	return !t.Before(c.from) && (c.until.IsZero() || t.Before(c.until))
 }
 
-// jwkSet returns the document for t. It encodes only once between two events
-// of the schedule.
+// jwkSet returns the document for t. It encodes only once between two events.
 func (r *Ring) jwkSet(t time.Time) document {
 	c := r.cached.Load()
 	if c == nil || !c.covers(t) {

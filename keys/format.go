@@ -11,13 +11,13 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// maxManifestSize is what 64 keys of the longest kind need, several times over.
+// maxManifestSize is several times the size of 64 keys of the longest kind.
 const maxManifestSize = 1 << 20
 
-// timeLayout is RFC 3339 in UTC with whole seconds, in its one spelling.
+// timeLayout is RFC 3339 in UTC with whole seconds.
 const timeLayout = "2006-01-02T15:04:05Z"
 
-// A manifestFile is a manifest as it is written.
+// A manifestFile is the JSON form of a manifest.
 type manifestFile struct {
 	Version   int        `json:"version"`
 	CreatedAt string     `json:"created_at"`
@@ -51,10 +51,10 @@ type keyFile struct {
 	Imported      bool            `json:"imported,omitempty"`
 }
 
-// ParseManifest reads a manifest of at most 1 MiB: strict JSON, no member
-// unknown, none used twice, no name in upper case. The error tells everything
-// that cannot be read, one problem a line; when all can be read, everything
-// that [Manifest.Validate] finds. It never holds a part of a private key.
+// ParseManifest reads a manifest of at most 1 MiB: strict JSON, without unknown
+// members, duplicate members or names in upper case. The error lists everything
+// that cannot be read, one problem a line; if all can be read, it is that of
+// [Manifest.Validate]. It never holds a part of a private key.
 func ParseManifest(data []byte) (*Manifest, error) {
 	if len(data) > maxManifestSize {
 		return nil, errors.New("manifest is longer than 1 MiB")
@@ -73,7 +73,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// manifest converts f and tells what cannot be read.
+// manifest converts f, and returns what cannot be read.
 func (f *manifestFile) manifest() (*Manifest, []error) {
 	var problems []error
 	m := &Manifest{Version: f.Version}
@@ -116,7 +116,7 @@ func (f *policyFile) policy() (Policy, []error) {
 	return p, problems
 }
 
-// name is how messages call the key.
+// name is the name of the key in messages.
 func (f *keyFile) name(index int) string {
 	if f.ID == "" || len(f.ID) > maxKeyID {
 		return fmt.Sprintf("key number %d", index+1)
@@ -184,7 +184,7 @@ func parseTime(text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(timeLayout, text)
-	// Go reads more than the one spelling that we write.
+	// time.Parse accepts more than the one spelling.
 	if err != nil || t.Format(timeLayout) != text {
 		return time.Time{}, fmt.Errorf(`%q is not a time like "2026-11-23T02:00:00Z"`, text)
 	}

@@ -11,14 +11,14 @@ import (
 )
 
 // retryAfter is when a consumer may ask again while no key is published, in
-// seconds. It is a state that somebody is busy to end.
+// seconds. An operator is expected to end that state soon.
 const retryAfter = "10"
 
-// NewHandler returns a handler that serves the JWK Set of the ring that
-// current returns, to GET and HEAD, with what caches need: a strong ETag, 304
-// for who has it already (RFC 9110, Section 13.1.2), and the max-age of the
-// schedule. Without a ring (nil) or a published key it answers 503. Browsers
-// of any origin may read it: there is nothing but public keys in it.
+// NewHandler returns a handler that serves the JWK Set of the ring that current
+// returns, for GET and HEAD, with what caches need: a strong ETag, status 304
+// for a cache that is up to date (RFC 9110, Section 13.1.2), and the max-age of
+// the schedule. Without a ring (nil) or a published key it answers 503.
+// Browsers of any origin may read it: it holds only public keys.
 func NewHandler(current func() *Ring) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -41,17 +41,17 @@ func NewHandler(current func() *Ring) http.Handler {
 		header.Set("Content-Type", jwk.MediaType)
 		header.Set("ETag", d.etag)
 		header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(d.maxAge/time.Second))+", must-revalidate")
-		// It knows all there is to If-None-Match, HEAD and Content-Length.
+		// It handles If-None-Match, HEAD and Content-Length.
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.body))
 	})
 }
 
-// refuse answers with an error body that is not to be cached.
+// refuse writes an error that must not be cached.
 func refuse(w http.ResponseWriter, status int, body string) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // the client is gone; net/http drops it for HEAD
+	_, _ = io.WriteString(w, body) // fails only if the client is gone; net/http drops the body for HEAD
 }

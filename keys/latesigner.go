@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// awayPause is how often those who only want to know ask for a signer again.
+// awayPause is the least time between two attempts of [Ring.Away].
 const awayPause = 10 * time.Second
 
-// A lateSigner is one that was away when its manifest was read. A manifest must
-// not wait for a device: it may bring the news that the device is lost. Each
-// signature asks for it again until it is there; those that come at the same
-// time ask once.
+// A lateSigner stands in for a signer that was away when its manifest was
+// opened. A manifest must not wait for a device: it may bring the news that the
+// device is lost. Each signature asks for the signer again until it is back;
+// concurrent signatures share one attempt.
 type lateSigner struct {
 	open func() (Signer, error)
 
 	mu      sync.Mutex
 	signer  Signer
 	err     error         // of the last attempt
-	asked   time.Time     // when that ended
+	asked   time.Time     // when the last attempt ended
 	opening chan struct{} // closed at the end of an attempt; nil when there is none
 }
 
@@ -33,7 +33,7 @@ func (l *lateSigner) Sign(ctx context.Context, signingInput []byte) ([]byte, err
 	return signer.Sign(ctx, signingInput)
 }
 
-//nolint:ireturn // what opened it knows
+//nolint:ireturn // open knows what it is
 func (l *lateSigner) get(ctx context.Context) (Signer, error) {
 	l.mu.Lock()
 	signer := l.signer
@@ -55,7 +55,7 @@ func (l *lateSigner) get(ctx context.Context) (Signer, error) {
 	return l.signer, l.err
 }
 
-// begin asks for the signer, if nobody does so already. The caller has the lock.
+// begin starts an attempt, unless one is under way. The caller holds mu.
 func (l *lateSigner) begin() {
 	if l.opening == nil {
 		l.opening = make(chan struct{})
@@ -71,8 +71,8 @@ func (l *lateSigner) try(attempt chan struct{}) {
 	close(attempt)
 }
 
-// away returns why the signer could not be reached the last time, and asks for
-// it again when that is a while ago.
+// away returns why the last attempt failed, and starts another one if that was
+// more than awayPause ago.
 func (l *lateSigner) away() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

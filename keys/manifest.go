@@ -15,7 +15,7 @@ var ErrConflict = errors.New("the manifest was changed in the meantime")
 // A Manifest is one version of a key set. One that is in use must not be
 // changed. Methods other than Validate expect one that is valid.
 type Manifest struct {
-	// Version counts up from 1 with each version published.
+	// Version counts published versions, from 1.
 	Version int
 	// CreatedAt is when this version was made.
 	CreatedAt time.Time
@@ -26,37 +26,37 @@ type Manifest struct {
 	draft bool
 }
 
-// A Key is a key and its schedule; doc.go draws it. All times are whole
-// seconds; the zero time means that there is none.
+// A Key is a key and its schedule, which the package documentation draws. All
+// times are whole seconds; the zero time means none.
 type Key struct {
 	// Public is the public half; its ID is the key ID of tokens and, except
 	// for an imported key, the thumbprint. It is nil in a draft, for a key that
 	// is yet to be generated.
 	Public *jwk.Key
-	// Private is the private half, nil when it is elsewhere or unknown.
+	// Private is the private half, nil if it is elsewhere or unknown.
 	Private *PrivateKey
-	// Signer is a URI of the private half, such as that of RFC 7512, when it
-	// is elsewhere. It holds no secret: "pin-value" is refused.
+	// Signer is a URI of the private half, such as one of RFC 7512, if it is
+	// elsewhere. It holds no secret: "pin-value" is refused.
 	Signer string
 
 	// PublishAt is when the key enters the JWK Set.
 	PublishAt time.Time
-	// ActivateAt is from when on the key may sign.
+	// ActivateAt is when the key may start signing.
 	ActivateAt time.Time
-	// SignUntil is from when on it may not any more.
+	// SignUntil is when the key must stop signing.
 	SignUntil time.Time
 	// PromisedUntil is the latest SignUntil that any version published.
 	PromisedUntil time.Time
 	// RemoveAt is when the key leaves the JWK Set.
 	RemoveAt time.Time
-	// RevokedAt is when it leaves the JWK Set before its time, and signs no
-	// more; zero for a key that was not revoked.
+	// RevokedAt is when the key leaves the JWK Set early and stops signing;
+	// zero for a key that is not revoked.
 	RevokedAt time.Time
 
-	// Bootstrap exempts the key from rule 1. At most one key is so marked: the
-	// first one of an installation, made before any consumer exists.
+	// Bootstrap exempts the key from rule 1. At most one key may have it: the
+	// first key of an installation, made before any consumer exists.
 	Bootstrap bool
-	// Imported says that the key comes from another issuer. It has no Private,
+	// Imported means that the key comes from another issuer. It has no Private,
 	// Signer, ActivateAt, SignUntil and PromisedUntil.
 	Imported bool
 }
@@ -77,7 +77,7 @@ func (k *Key) signable() bool {
 	return !k.Imported && (k.Private != nil || k.Signer != "" || k.Public == nil)
 }
 
-// clone returns a copy that shares nothing with m that can change.
+// clone returns a copy that shares nothing mutable with m.
 func (m *Manifest) clone() *Manifest {
 	c := *m
 	c.Keys = slices.Clone(m.Keys)
@@ -88,17 +88,17 @@ func (m *Manifest) clone() *Manifest {
 	return &c
 }
 
-// Draft returns a copy for planning: what [Rotate] and the other changes make of
-// it shows what they would do, and when, without generating a key. A new key is
-// for the policy's algorithm and has a schedule, but neither an ID nor a public
-// half. [Check] judges a draft; it cannot be encoded or signed with.
+// Draft returns a copy for planning: [Rotate] and the other changes show what
+// they would do to it, and when, without generating a key. A new key has a
+// schedule and is for the policy's algorithm, but has no ID and no public half.
+// [Check] accepts a draft; nothing can encode it or sign with it.
 func (m *Manifest) Draft() *Manifest {
 	draft := m.clone()
 	draft.draft = true
 	return draft
 }
 
-// generate makes the keys that a draft lacks, after which it is none.
+// generate makes the keys that a draft lacks, which ends the draft.
 func (m *Manifest) generate(key generator) error {
 	for _, k := range m.Keys {
 		if k.Public != nil {

@@ -7,26 +7,27 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// A Policy is what the operator promises about the installation, and what the
-// operator wants of the keys. Durations are whole seconds.
+// A Policy states what the operator guarantees about the installation, and how
+// keys are to be rotated. Durations are whole seconds.
 type Policy struct {
-	// Algorithm is what new keys are for. Keys of another one stay usable.
+	// Algorithm is the algorithm of new keys. Existing keys of another one stay
+	// usable.
 	Algorithm jwk.Algorithm
-	// Propagation is the worst time for a new manifest to reach every replica.
-	// 1 second to 24 hours.
+	// Propagation is the longest time that a new manifest takes to reach every
+	// replica: 1 second to 24 hours.
 	Propagation time.Duration
-	// Cache is the worst age of an honest consumer's JWK Set. 1 minute to 24
-	// hours: consumers do not ask more often than once a minute.
+	// Cache is the greatest age of the JWK Set of an honest consumer: 1 minute
+	// to 24 hours. Consumers fetch it at most once a minute.
 	Cache time.Duration
-	// Skew is the worst difference between two clocks. 0 to 5 minutes.
+	// Skew is the greatest difference between two clocks: 0 to 5 minutes.
 	Skew time.Duration
-	// MaxLifetime is that of the longest token. 1 minute to 24 hours.
+	// MaxLifetime is the lifetime of the longest token: 1 minute to 24 hours.
 	MaxLifetime time.Duration
-	// Lease is how long a key may sign after the manifest was last renewed.
-	// Longer than Propagation and Skew together, or a renewal could come too
+	// Lease is how long a key may sign after the manifest was last renewed:
+	// longer than Propagation and Skew together, or a renewal could come too
 	// late; at most 366 days.
 	Lease time.Duration
-	// RotationPeriod is how long a key is the current one. At least
+	// RotationPeriod is how long a key is the current one: at least
 	// Propagation, Cache and Skew together, as the next key is published when
 	// the current one starts; at most 366 days.
 	RotationPeriod time.Duration
@@ -34,7 +35,7 @@ type Policy struct {
 
 const day = 24 * time.Hour
 
-// DefaultPolicy suits replicas that see a changed file within 5 minutes and
+// DefaultPolicy suits replicas that read a changed file within 5 minutes and
 // consumers that honour max-age: ES256, a new key every 30 days, leases of 7
 // days, tokens of up to 24 hours.
 func DefaultPolicy() Policy {
@@ -76,7 +77,7 @@ func (p Policy) problems() []error {
 		}
 	}
 	if len(problems) > 0 {
-		return problems // sums of values out of bounds say nothing
+		return problems // sums of values out of bounds are meaningless
 	}
 	if short := p.Propagation + p.Skew; p.Lease <= short {
 		add("lease is %v; it must be longer than propagation + skew = %v, or it ends before its renewal arrives", p.Lease, short)

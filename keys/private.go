@@ -21,16 +21,16 @@ import (
 type PrivateKey struct {
 	redacted
 
-	// key is a function because package fmt calls no method on what it finds
-	// in an unexported field of somebody else's struct, but prints what is in
-	// there. Of a function it prints no more than the address.
+	// key is a function because package fmt calls no methods on values in
+	// unexported fields, but prints their contents. Of a function it prints
+	// only the address.
 	key    func() crypto.Signer
 	public *jwk.Key // named by its thumbprint
 }
 
-// rsaBits is the size of new RSA keys. A bigger one would make each portal
-// link longer (3072 bits: 171 characters), while 2048 bits are accepted until
-// 2030 (NIST SP 800-57 Part 1, Table 4) and a key is replaced long before.
+// rsaBits is the size of new RSA keys. A bigger one would make each portal link
+// longer (by 171 characters for 3072 bits), and 2048 bits are accepted until
+// 2030 (NIST SP 800-57 Part 1, Table 4); a key is replaced long before.
 const rsaBits = 2048
 
 var (
@@ -39,10 +39,10 @@ var (
 	errPrivateMismatch = errors.New("private key does not belong to the public one")
 )
 
-// newPrivateKey takes an *[ecdsa.PrivateKey] on P-256, an [ed25519.PrivateKey]
-// or an *[rsa.PrivateKey] of two primes, which the caller does not change
-// afterwards. The error tells what is wrong with it, in the words of package
-// jwk where the public half is at fault.
+// newPrivateKey returns the key for an *[ecdsa.PrivateKey] on P-256, an
+// [ed25519.PrivateKey] or an *[rsa.PrivateKey] of two primes, which the caller
+// must not change afterwards. The error is one of package jwk if the public
+// half is at fault.
 func newPrivateKey(key crypto.Signer) (*PrivateKey, error) {
 	var err error
 	switch k := key.(type) {
@@ -65,8 +65,8 @@ func newPrivateKey(key crypto.Signer) (*PrivateKey, error) {
 	return &PrivateKey{key: func() crypto.Signer { return key }, public: public}, nil
 }
 
-// The checks hide the causes of their errors: what the standard library says
-// about a private key is not ours to vouch for.
+// The checks hide the causes of their errors, as an error of the standard library
+// about a private key might quote it.
 
 func checkECDSA(k *ecdsa.PrivateKey) error {
 	if k == nil || k.Curve != elliptic.P256() {
@@ -94,7 +94,7 @@ func checkRSA(k *rsa.PrivateKey) error {
 	if k == nil || len(k.Primes) != 2 {
 		return errPrivateUnsound
 	}
-	// Sizes first: Validate takes time that grows with them.
+	// The size first, as the time that Validate takes grows with it.
 	if _, err := jwk.New(&k.PublicKey); err != nil {
 		return err
 	}
@@ -126,15 +126,15 @@ func generateKey(algorithm jwk.Algorithm) (*PrivateKey, error) {
 	return newPrivateKey(key)
 }
 
-// redacted hides what embeds it from whatever prints it. Its methods have
-// value receivers, so that a copy of the embedding struct is hidden as well.
+// redacted hides the struct that embeds it from printing. Its methods have
+// value receivers, so that a copy of the struct is hidden as well.
 type redacted struct{}
 
 const redaction = "[redacted]"
 
 // Format writes "[redacted]" for every verb.
 func (redacted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, redaction) // a fmt.State keeps its own errors
+	_, _ = io.WriteString(f, redaction) // a fmt.State records its own errors
 }
 
 // LogValue returns "[redacted]".

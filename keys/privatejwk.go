@@ -15,8 +15,8 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// errPrivateSyntax replaces the errors of decoders, which may quote what they
-// could not decode.
+// errPrivateSyntax replaces the errors of decoders, which may quote their
+// input.
 var errPrivateSyntax = errors.New("private key is not a JWK with exactly the members of its type, in canonical base64url")
 
 // A publicJWK has the members that a private JWK shares with the public one.
@@ -47,7 +47,7 @@ type privateJWK struct {
 }
 
 // parsePrivate reads the private JWK that belongs to the public key. Its
-// errors hold nothing of what it read.
+// errors quote nothing of data.
 func parsePrivate(data []byte, public *jwk.Key) (*PrivateKey, error) {
 	var j privateJWK
 	if ijson.Unmarshal(data, &j) != nil {
@@ -74,7 +74,7 @@ func parsePrivate(data []byte, public *jwk.Key) (*PrivateKey, error) {
 	return private, nil
 }
 
-// describe returns what a JWK says about the public key.
+// describe returns the members of a JWK that describe the public key.
 func describe(public *jwk.Key) privateJWK {
 	var j privateJWK
 	if err := json.Unmarshal(public.AppendJSON(nil), &j); err != nil {

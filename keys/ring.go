@@ -10,12 +10,12 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// ErrNoSigningKey is why a session cannot be signed now; the errors that wrap
-// it say what to do. It ends by itself, or with a new manifest.
+// ErrNoSigningKey means that nothing can be signed now; the errors that wrap it
+// say what to do. It passes with time or with a new manifest.
 var ErrNoSigningKey = errors.New("no key may sign now")
 
-// A Ring is a manifest made ready for a running issuer. It is immutable and
-// safe for concurrent use; a new manifest is a new Ring.
+// A Ring is a manifest whose signers are open, for a running issuer. It is
+// immutable and safe for concurrent use; a new manifest needs a new Ring.
 type Ring struct {
 	manifest *Manifest
 	signers  map[*Key]*SigningKey // of the keys of the manifest that can sign
@@ -23,12 +23,12 @@ type Ring struct {
 	cached   atomic.Pointer[cachedDocument]
 }
 
-// A SigningKey is the key to sign with at an instant.
+// A SigningKey is a key to sign with.
 type SigningKey struct {
-	// Public names the key and its algorithm.
+	// Public has the ID of the key and its algorithm.
 	Public *jwk.Key
-	// Signer signs with the key. Its ES256 signatures are low-S, whatever made
-	// them: see [jwk.IsLowS].
+	// Signer signs with the key. Its ES256 signatures are low-S, see
+	// [jwk.IsLowS].
 	Signer Signer
 	// Local means that the private part is in this process, so that signing
 	// never waits.
@@ -37,10 +37,10 @@ type SigningKey struct {
 	LatestExpiry time.Time
 }
 
-// NewRing validates the manifest and makes it ready. Keys whose private part
-// is elsewhere are opened now, except those that ceased to sign before now.
-// One that is away is opened when it is to sign; see [Ring.Away]. With a nil
-// open they are an error. The manifest is copied.
+// NewRing validates a copy of the manifest and opens the signers of keys whose
+// private part is elsewhere, except of keys that can no longer sign. A signer
+// that is away does not fail NewRing: it is opened when it is to sign; see
+// [Ring.Away]. With a nil open, a key that needs a signer is an error.
 func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func NewRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	return newRing(m.clone(), open)
 }
 
-// newRing takes over a manifest that is valid.
+// newRing takes over a valid manifest.
 func newRing(m *Manifest, open OpenSigner) (*Ring, error) {
 	now := time.Now()
 	r := &Ring{manifest: m, signers: make(map[*Key]*SigningKey, len(m.Keys))}
@@ -100,10 +100,10 @@ func (r *Ring) open(open OpenSigner, k *Key) (Signer, error) {
 	return signer, err
 }
 
-// Away returns why the signers that were away when the ring was made are so
-// still, as far as is known. They are asked again when they are to sign, and
-// when somebody asks here, but for that not more often than every 10 seconds,
-// and without waiting for the answer.
+// Away returns why signers that were away when the ring was made still are, as
+// of the last attempt to reach them. There is an attempt when one is to sign
+// and when Away is called, but then at most every 10 seconds and without
+// waiting for the result.
 func (r *Ring) Away() []error {
 	var away []error
 	for _, late := range r.late {
@@ -117,8 +117,8 @@ func (r *Ring) Away() []error {
 // Manifest returns the manifest, which must not be changed.
 func (r *Ring) Manifest() *Manifest { return r.manifest }
 
-// SigningKey returns the key that signs at t, that of [Manifest.CurrentAt]. It
-// allocates nothing. The error wraps [ErrNoSigningKey].
+// SigningKey returns the key that signs at t: that of [Manifest.CurrentAt]. It
+// does not allocate. The error wraps [ErrNoSigningKey].
 func (r *Ring) SigningKey(t time.Time) (*SigningKey, error) {
 	if key := r.signers[r.manifest.CurrentAt(t)]; key != nil {
 		return key, nil
@@ -126,7 +126,7 @@ func (r *Ring) SigningKey(t time.Time) (*SigningKey, error) {
 	return nil, fmt.Errorf("%w: %s", ErrNoSigningKey, r.whyNot(t))
 }
 
-// whyNot says why no key signs at t: what is to come, or else what was last.
+// whyNot returns why no key signs at t: which key will, or which was the last.
 func (r *Ring) whyNot(t time.Time) string {
 	var coming, last *Key
 	for _, k := range r.manifest.Keys {

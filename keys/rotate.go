@@ -10,33 +10,33 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// steadySize is how many keys a set has at most by rotating alone: one that is
-// retired, the current one, and two next ones while they change places.
+// steadySize is how many keys a set has at most by rotating alone: one retired
+// key, the current one, and two next ones around a takeover.
 const steadySize = 4
 
-var errPublicCopy = errors.New("manifest is a public copy, without any private part: rotate the original")
+var errPublicCopy = errors.New("manifest is a public copy without private parts; rotate the original")
 
-// Rotate returns the manifest that follows m at now, or m itself when nothing
-// is due: it drops removed keys, renews the lease of the current one and
-// publishes next ones, for the algorithm that the policy names. Nothing but
-// the new keys is random: the same m and now give the same schedule. It does
-// not change m, and is safe to call from several goroutines.
+// Rotate returns the version that follows m at now, or m itself if nothing is
+// due. It drops removed keys, renews the lease of the current key and publishes
+// next keys, for the algorithm of the policy. Only the new keys are random: the
+// same m and now give the same schedule. It does not change m, and is safe for
+// concurrent use.
 //
-// Run it daily, and at least twice a lease. It then keeps these promises: a
-// key signs at any instant; the next one is published, and ready before the
-// current one begins, from the second rotation on; there are at most 4 keys.
-// For the last, a rotation takes at least as long as a key stays published
-// after it has signed, and so long that the leases of two are over before a
-// third is retired: see [Policy], whose rotation_period may ask for less.
+// Run it daily, and at least twice a lease. Then a key signs at any instant;
+// the next key is published, and from the second rotation on it is ready before
+// the current one begins; and there are at most 4 keys. To keep that number, a
+// rotation takes at least as long as a key stays published after it has signed,
+// and long enough that the leases of two keys end before a third one is
+// retired, even if the rotation_period of the [Policy] is shorter.
 //
-// A lease is renewed once little more than half of it is left, and never
-// beyond the instant at which the next key takes over. When no key may sign,
-// Rotate resumes with the newest that every cache still holds, brings a next
-// one forward as far as rule 1 allows, or publishes a new one. Where the
-// newest key is in a device, it makes no new key: that is done there.
+// A lease is renewed when little more than half of it is left, and never beyond
+// the takeover of the next key. If no key may sign, Rotate resumes with the
+// newest key that every cache still holds, brings a next key forward as far as
+// rule 1 allows, or publishes a new key. If the newest key is in a device,
+// Rotate makes no new key; make that in the device, and [Add] it.
 //
-// Every manifest it returns is [Check]ed; the error is that of the check, of m
-// being invalid or a public copy, or of key generation.
+// Every version it returns has passed [Check]. It is an error if it does not,
+// if m is invalid or a public copy, or if a key cannot be generated.
 func Rotate(m *Manifest, now time.Time) (*Manifest, error) {
 	return rotate(m, now, generateKey)
 }
@@ -51,8 +51,7 @@ func rotate(m *Manifest, now time.Time, generate generator) (*Manifest, error) {
 	return next, nil
 }
 
-// advance makes the version that follows m: it plans it, and then generates the
-// keys that are new.
+// advance plans the version that follows m, and then generates the new keys.
 func advance(m *Manifest, now time.Time, generate generator, change func(*rotation) error) (*Manifest, error) {
 	next, err := plan(m, now, change)
 	if err != nil {
@@ -67,9 +66,9 @@ func advance(m *Manifest, now time.Time, generate generator, change func(*rotati
 	return next, nil
 }
 
-// plan returns a draft of the version that follows m: with what change does to
-// it, and then with all that rotating would do. It is a function of its
-// arguments alone, and has checked the step.
+// plan returns a draft of the version that follows m: change is applied to it,
+// and then all that rotating would do. It is a function of its arguments alone,
+// and the step has passed [Check].
 func plan(m *Manifest, now time.Time, change func(*rotation) error) (*Manifest, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -98,43 +97,42 @@ func plan(m *Manifest, now time.Time, change func(*rotation) error) (*Manifest, 
 type rotation struct {
 	m   *Manifest // a draft
 	now time.Time
-	due bool // whether anything was changed
+	due bool // whether anything changed
 }
 
-// period is how long a key is the current one. It is longer than asked for
-// where keys would otherwise pile up: key i leaves at most stay after its
+// period is how long a key is the current one. It is longer than RotationPeriod
+// where keys would otherwise pile up: a key is removed at most stay after its
 // lease, which ends one lease after it began or when its successor takes over.
 func (p Policy) period() time.Duration {
 	two := (p.Lease + p.stay() + time.Second) / 2
 	return max(p.RotationPeriod, p.stay(), two.Truncate(time.Second)+time.Second)
 }
 
-// stay is how long a key is published after its lease: what rule 2 demands,
-// and long enough that a renewal at the last moment still reaches all replicas
-// before they take the key out.
+// stay is how long a key is published after its lease: as long as rule 2
+// demands, and long enough that a renewal at the last moment reaches all
+// replicas before they remove the key.
 func (p Policy) stay() time.Duration { return max(p.retention(), p.Propagation+p.Skew) }
 
-// drop leaves removed keys out.
+// drop deletes removed keys.
 func (r *rotation) drop() {
 	n := len(r.m.Keys)
 	r.m.Keys = slices.DeleteFunc(r.m.Keys, func(k *Key) bool { return !r.now.Before(k.RemoveAt) })
 	r.due = r.due || len(r.m.Keys) < n
 }
 
-// usable reports whether the key signs, or will, or could do so again.
+// usable reports whether the key signs, or will, or could again.
 func (r *rotation) usable(k *Key) bool {
 	known := !k.RemoveAt.Before(r.now.Add(r.m.Policy.Propagation + r.m.Policy.Skew))
 	return k.signable() && k.RevokedAt.IsZero() && known
 }
 
-// retired reports whether the lease of the key was cut short, as a rollback
-// does.
+// retired reports whether the lease of the key was cut short, as by a rollback.
 func (r *rotation) retired(k *Key) bool {
 	return !r.now.Before(k.SignUntil) && k.SignUntil.Before(k.PromisedUntil)
 }
 
-// current returns the key that signs or, when its lease has ended, should. One
-// that was retired is the last resort.
+// current returns the key that signs or, if its lease has ended, should sign. A
+// retired key is the last resort.
 func (r *rotation) current() *Key {
 	active := func(k *Key) bool { return r.usable(k) && !r.now.Before(k.ActivateAt) }
 	return cmp.Or(
@@ -143,7 +141,7 @@ func (r *rotation) current() *Key {
 	)
 }
 
-// upcoming returns the keys that are still to sign, the first one first.
+// upcoming returns the keys that have yet to start signing, in that order.
 func (r *rotation) upcoming() []*Key {
 	var upcoming []*Key
 	for _, k := range r.m.Keys {
@@ -155,7 +153,7 @@ func (r *rotation) upcoming() []*Key {
 	return upcoming
 }
 
-// renew prolongs the lease of the current key up to the takeover.
+// renew extends the lease of the current key, up to the next takeover.
 func (r *rotation) renew() {
 	p, k, upcoming := r.m.Policy, r.current(), r.upcoming()
 	if k == nil {
@@ -178,7 +176,7 @@ func (r *rotation) lease(k *Key, until time.Time) {
 	r.due = true
 }
 
-// bringForward lets the first key that is to come sign as soon as it may.
+// bringForward makes the first upcoming key sign as soon as it may.
 func (r *rotation) bringForward(upcoming []*Key) {
 	if len(upcoming) == 0 {
 		return
@@ -186,7 +184,7 @@ func (r *rotation) bringForward(upcoming []*Key) {
 	r.takeOver(upcoming[0])
 }
 
-// takeOver lets a key that is to come sign as soon as rule 1 allows.
+// takeOver makes an upcoming key sign as soon as rule 1 allows.
 func (r *rotation) takeOver(k *Key) {
 	if earliest := later(r.instant(), k.PublishAt.Add(r.m.Policy.lead())); earliest.Before(k.ActivateAt) {
 		k.ActivateAt = earliest
@@ -194,14 +192,14 @@ func (r *rotation) takeOver(k *Key) {
 	}
 }
 
-// instant returns the last whole second that is not after now, but none before
-// the version that is there was made: clocks differ.
+// instant returns now rounded down to a second, but never an instant before the
+// current version was made: clocks differ.
 func (r *rotation) instant() time.Time {
 	return later(r.now.Truncate(time.Second), r.m.CreatedAt)
 }
 
-// start returns the first whole second that is not before now, nor before the
-// version that is there was made.
+// start returns now rounded up to a second, but never an instant before the
+// current version was made.
 func (r *rotation) start() time.Time {
 	start := r.now.Truncate(time.Second)
 	if start.Before(r.now) {
@@ -210,8 +208,8 @@ func (r *rotation) start() time.Time {
 	return later(start, r.m.CreatedAt)
 }
 
-// publish adds the next key, and the one after it so early that it is ready
-// when that takes over, however late the run before then is.
+// publish adds the next key, and the one after that early enough to be ready at
+// the takeover, however late the run before it is.
 func (r *rotation) publish() {
 	soon := r.now.Add(r.m.Policy.lead() + r.m.Policy.Lease/2)
 	for {
@@ -226,8 +224,8 @@ func (r *rotation) publish() {
 	}
 }
 
-// alive returns how many keys are not revoked. What was revoked is no part of
-// the steady state, and must not keep a standby out.
+// alive returns how many keys are not revoked. Revoked keys are not part of the
+// steady state, and must not prevent a standby.
 func (r *rotation) alive() int {
 	n := 0
 	for _, k := range r.m.Keys {
@@ -238,8 +236,8 @@ func (r *rotation) alive() int {
 	return n
 }
 
-// add publishes a key, to take over one period after the one before it, and to
-// leave as early as it may.
+// add publishes a key that takes over one period after the one before it, and
+// is removed as early as possible.
 func (r *rotation) add(k *Key) {
 	p := r.m.Policy
 	k.PublishAt = r.start()
@@ -251,7 +249,7 @@ func (r *rotation) add(k *Key) {
 	r.lease(k, k.ActivateAt.Add(p.Lease))
 }
 
-// newest returns the key that signs last, nil when none does.
+// newest returns the key that signs last, or nil.
 func (r *rotation) newest(upcoming []*Key) *Key {
 	if len(upcoming) > 0 {
 		return upcoming[len(upcoming)-1]

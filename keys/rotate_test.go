@@ -240,7 +240,7 @@ func TestRotateRefuses(t *testing.T) {
 				k.Private, k.Signer = nil, ""
 			}
 		}},
-		{"clock behind", "2026-11-22T02:00:00Z", "set the clock right", func(m *keys.Manifest) { m.Keys = m.Keys[current:next] }},
+		{"clock behind", "2026-11-22T02:00:00Z", "correct the clock", func(m *keys.Manifest) { m.Keys = m.Keys[current:next] }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

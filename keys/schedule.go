@@ -12,7 +12,7 @@ import (
 // A State is what a key is at an instant.
 type State int
 
-// The states, in the order in which a key goes through them. Next, current and
+// The states, in the order in which a key passes through them. Next, current and
 // retired keys are published.
 const (
 	// Scheduled is a key before publish_at.
@@ -21,12 +21,12 @@ const (
 	Next
 	// Current is the one key that signs.
 	Current
-	// Retired is a published key that signs no more: a newer one does, its
-	// lease ended, or it was imported.
+	// Retired is a published key that no longer signs because a newer key does
+	// or its lease has ended, or that was imported.
 	Retired
 	// Removed is a key from remove_at on.
 	Removed
-	// Revoked is a key from revoked_at on, whatever it was before.
+	// Revoked is a key from revoked_at on, whatever its state was.
 	Revoked
 )
 
@@ -50,8 +50,8 @@ func (s State) String() string {
 	}
 }
 
-// StateAt returns what k, one of m.Keys, is at t. In a public copy, without any
-// private part, a key is current as it is in the original.
+// StateAt returns the state of k, one of m.Keys, at t. In a public copy, which
+// has no private parts, the current key is that of the original.
 func (m *Manifest) StateAt(k *Key, t time.Time) State {
 	switch {
 	case k.revokedAt(t):
@@ -89,7 +89,7 @@ func (k *Key) publishedUntil() time.Time {
 	return k.RemoveAt
 }
 
-// signsUntil returns when the key ceases to sign, if it ever did.
+// signsUntil returns when the key must stop signing.
 func (k *Key) signsUntil() time.Time {
 	if !k.RevokedAt.IsZero() && k.RevokedAt.Before(k.SignUntil) {
 		return k.RevokedAt
@@ -103,14 +103,14 @@ func (k *Key) inForce(t time.Time) bool {
 }
 
 // CurrentAt returns the key that signs at t, or nil: of the keys that have a
-// private part and may sign, the one that was activated last. Every replica
+// private part and a lease at t, the one that was activated last. Every replica
 // with the same manifest selects the same key.
 func (m *Manifest) CurrentAt(t time.Time) *Key {
 	return m.newest(func(k *Key) bool { return k.signable() && k.inForce(t) })
 }
 
 // newest returns the key that was activated last of those that qualify, or nil.
-// Whatever selects a key to sign selects it here.
+// It is the only code that selects a key to sign with.
 func (m *Manifest) newest(qualifies func(*Key) bool) *Key {
 	var newest *Key
 	for _, k := range m.Keys {
@@ -121,15 +121,15 @@ func (m *Manifest) newest(qualifies func(*Key) bool) *Key {
 	return newest
 }
 
-// newestFirst orders keys by the instant they were activated, the latest
-// first, and by key ID where two were activated at once.
+// newestFirst orders keys by the instant of their activation, the latest first,
+// and then by key ID.
 func newestFirst(a, b *Key) int {
 	return cmp.Or(b.ActivateAt.Compare(a.ActivateAt), strings.Compare(a.ID(), b.ID()))
 }
 
 // PublishedAt returns the JWK Set at t: the current key first, for consumers
-// that take the first they see, then the next ones, then the retired ones,
-// newest first each. It may be empty, and must not be served then.
+// that take the first key they see, then the next keys, then the retired ones,
+// each from the newest to the oldest. An empty set must not be served.
 func (m *Manifest) PublishedAt(t time.Time) *jwk.Set {
 	type entry struct {
 		key  *Key
@@ -161,8 +161,8 @@ func (m *Manifest) PublishedAt(t time.Time) *jwk.Set {
 	return set
 }
 
-// PublishedKey returns the key with that ID when it is in the JWK Set at t, and
-// nil otherwise.
+// PublishedKey returns the key with that ID if it is in the JWK Set at t, and
+// nil otherwise. Unlike PublishedAt it does not allocate.
 func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	for _, k := range m.Keys {
 		if k.ID() == id && k.publishedAt(t) {
@@ -172,8 +172,8 @@ func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	return nil
 }
 
-// nextEvent returns the first instant after t that any key's schedule names,
-// the zero time when there is none. No key changes its state before it.
+// nextEvent returns the first instant after t in the schedule of any key, or
+// the zero time. No key changes its state before it.
 func (m *Manifest) nextEvent(t time.Time) time.Time {
 	var next time.Time
 	for _, k := range m.Keys {
@@ -185,9 +185,8 @@ func (m *Manifest) nextEvent(t time.Time) time.Time {
 }
 
 // SignsUntil returns the first instant from t on at which no key may sign: t
-// itself when none may now, and otherwise when the last lease ends that takes
-// over from the one before without a gap. Nothing but a newer manifest puts it
-// off.
+// itself if none may at t, and otherwise the end of the last lease in the
+// sequence that continues without a gap. Only a newer manifest can move it.
 func (m *Manifest) SignsUntil(t time.Time) time.Time {
 	for m.CurrentAt(t) != nil {
 		t = m.nextEvent(t)
@@ -195,8 +194,8 @@ func (m *Manifest) SignsUntil(t time.Time) time.Time {
 	return t
 }
 
-// earlierAfter returns candidate when it is after t and before next, and next
-// otherwise; a next that is zero counts as never.
+// earlierAfter returns candidate if it is after t and before next, and next
+// otherwise. A zero next means never.
 func earlierAfter(t, next, candidate time.Time) time.Time {
 	if candidate.After(t) && (next.IsZero() || candidate.Before(next)) {
 		return candidate
@@ -205,10 +204,11 @@ func earlierAfter(t, next, candidate time.Time) time.Time {
 }
 
 // MaxAge returns for how long the JWK Set of t may be cached, in whole seconds:
-// the policy's cache, but not beyond the next change that matters to who holds
-// a copy (rule 4). A key that comes or goes as planned does not: rule 1 has let
-// caches catch up before it signs, and rule 2 its tokens end before it leaves.
-// Were copies to end at that instant, all consumers would ask again in it.
+// the cache of the policy, but not beyond the next change that matters to a
+// cache (rule 4). A key that comes or goes as planned does not matter: caches
+// learn of it before it signs (rule 1), and its tokens expire before it leaves
+// (rule 2). If caches ended at such a change, all consumers would ask at the
+// same instant.
 func (m *Manifest) MaxAge(t time.Time) time.Duration {
 	var next time.Time
 	for _, k := range m.Keys {

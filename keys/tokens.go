@@ -2,11 +2,10 @@ package keys
 
 import "time"
 
-// TokensOf returns which tokens of k, one of m.Keys, may be alive at t: those
-// issued since from, of which the last one expires at last at expiry. Alive is
-// false when there is none. It assumes the longest token that the policy
-// allows, so the truth may be less. Of an imported key nothing is known but how
-// long it is published.
+// TokensOf returns which tokens of k, one of m.Keys, may be valid at t: those
+// issued since from, which expire by expiry. Alive is false if there are none.
+// It assumes the longest token that the policy allows, so there may be fewer.
+// Of an imported key it only knows how long it is published, and from is zero.
 func (m *Manifest) TokensOf(k *Key, t time.Time) (from, expiry time.Time, alive bool) {
 	if k.Imported {
 		return time.Time{}, k.RemoveAt, k.publishedAt(t)

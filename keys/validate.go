@@ -12,20 +12,20 @@ import (
 
 const (
 	maxKeys = 64
-	// maxKeyID is the length that a verifier of ours takes in a header.
+	// maxKeyID is the longest key ID that package verify accepts.
 	maxKeyID = 255
 )
 
 var (
 	errNoPublic = errors.New("jwk, the public key, is missing")
-	errDraft    = errors.New("manifest is a draft, of which keys are yet to be generated")
+	errDraft    = errors.New("manifest is a draft: it has keys that are not generated yet")
 )
 
 // Validate checks m by itself: that it is complete, that its policy is within
 // bounds, that its keys are sound, different and in order, and that they obey
-// rules 1 and 2. The error lists all problems, one a line: which key, which
-// rule, by how much, and what would be right. Whether m may follow another
-// manifest is for [Check] to say.
+// rules 1 and 2. The error lists all problems, one a line: which key breaks
+// which rule, by how much, and what would be right. [Check] decides whether m
+// may follow another manifest.
 func (m *Manifest) Validate() error {
 	problems := m.problems()
 	if m.draft && slices.ContainsFunc(m.Keys, func(k *Key) bool { return k.Public == nil }) {
@@ -43,7 +43,7 @@ func (m *Manifest) Validate() error {
 	return errors.Join(problems...)
 }
 
-// problems returns all that is wrong with m but for the rules.
+// problems returns all that is wrong with m, except for the rules.
 func (m *Manifest) problems() []error {
 	var problems []error
 	add := func(format string, args ...any) {
@@ -58,7 +58,7 @@ func (m *Manifest) problems() []error {
 		add("manifest holds no key")
 	}
 	if len(m.Keys) > maxKeys {
-		add("manifest holds %d keys; at most %d are allowed, so drop those that are removed", len(m.Keys), maxKeys)
+		add("manifest holds %d keys; at most %d are allowed: drop removed keys", len(m.Keys), maxKeys)
 	}
 	problems = append(problems, m.duplicates()...)
 	for i, k := range m.Keys {
@@ -93,7 +93,7 @@ func (m *Manifest) duplicates() []error {
 			continue
 		}
 		if bootstrap != "" {
-			problems = append(problems, fmt.Errorf("key %q: is marked bootstrap, but %q is so already; only the first key of an installation may be", id, bootstrap))
+			problems = append(problems, fmt.Errorf("key %q: is marked bootstrap, as is %q; only the first key of an installation may be", id, bootstrap))
 		}
 		bootstrap = id
 	}
@@ -131,14 +131,14 @@ func (k *Key) identityProblems() []error {
 	return problems
 }
 
-// checkSigner does not quote the URI, for what may be in it.
+// checkSigner does not quote the URI, which may hold a secret.
 func checkSigner(uri string) error {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
 		return errors.New(`signer must be a URI, such as "pkcs11:token=sessions;object=2026"`)
 	}
 	if strings.Contains(strings.ToLower(uri), "pin-value") || u.User != nil {
-		return errors.New("signer must not hold a PIN or password; refer to a file that does, with pin-source (RFC 7512, Section 2.4)")
+		return errors.New("signer must not hold a PIN or password; name a file that holds it with pin-source (RFC 7512, Section 2.4)")
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func (k *Key) scheduleProblems() []error {
 	order("publish_at", k.PublishAt, "activate_at", k.ActivateAt, true)
 	order("activate_at", k.ActivateAt, "sign_until", k.SignUntil, false)
 	order("sign_until", k.SignUntil, "promised_until", k.PromisedUntil, true)
-	// remove_at after promised_until is less than what rule 2 demands.
+	// Rule 2 demands more than remove_at after promised_until.
 	return problems
 }
 

@@ -7,31 +7,30 @@ import (
 	"time"
 )
 
-// A Verdict is what [Check] found, nothing when all is well.
+// A Verdict is the findings of [Check]; it is empty if there are none.
 type Verdict []Finding
 
-// A Finding is one thing that is wrong with a step from one version of a
-// manifest to the next.
+// A Finding is one problem of a step from one version of a manifest to the
+// next.
 type Finding struct {
-	// Rule is the short name of what is broken; [Check] lists them. It stays
-	// the same from release to release.
+	// Rule is the short name of the broken rule; [Check] lists them. Names do
+	// not change between releases.
 	Rule string
-	// KeyID is the key at fault, empty when it is the manifest as a whole.
+	// KeyID is the key at fault, or empty if it is the manifest as a whole.
 	KeyID string
-	// By is how much too early, too late or too short something is, 0 when
-	// that is not the question.
+	// By is how much too early, too late or too short something is, or 0.
 	By time.Duration
-	// Message says what is wrong and what it would lead to.
+	// Message says what is wrong and what it would cause.
 	Message string
 	// Fix says what to do.
 	Fix string
-	// Warning says that the step is safe, but that somebody should know: no
-	// token is refused for it and none accepted.
+	// Warning means that the step is safe, but that an operator should know: no
+	// token is wrongly refused or accepted because of it.
 	Warning bool
 }
 
-// Err returns all findings that are not warnings as one error, a line each, and
-// nil when there is none, which means that the step is safe.
+// Err returns all findings that are not warnings as one error, one a line, or
+// nil if there are none: then the step is safe.
 func (v Verdict) Err() error { return errors.Join(v.errors()...) }
 
 func (v Verdict) errors() []error {
@@ -44,8 +43,8 @@ func (v Verdict) errors() []error {
 	return problems
 }
 
-// String returns two lines a finding, what is wrong and what to do, and "safe"
-// when there is none. It ends without a line feed.
+// String returns two lines a finding, what is wrong and what to do, or "safe"
+// without findings. There is no line feed at the end.
 func (v Verdict) String() string {
 	if len(v) == 0 {
 		return "safe"
@@ -57,7 +56,7 @@ func (v Verdict) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// lines returns the finding in two lines: what is wrong, and what to do.
+// lines returns what is wrong and what to do, a line each.
 func (f Finding) lines() string {
 	level := "unsafe"
 	if f.Warning {
