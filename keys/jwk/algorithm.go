@@ -8,7 +8,7 @@ import (
 )
 
 // An Algorithm is the value of an "alg" header parameter (RFC 7515, Section
-// 4.1.1) that we sign and verify with.
+// 4.1.1) that this module signs and verifies with.
 type Algorithm string
 
 // The closed list of algorithms. There is no symmetric one and no "none".
@@ -16,7 +16,7 @@ const (
 	// ES256 is ECDSA on P-256 with SHA-256 (RFC 7518, Section 3.4).
 	ES256 Algorithm = "ES256"
 	// EdDSA is Ed25519 (RFC 8037, Section 3.1). RFC 9864 prefers the name
-	// "Ed25519", but hardly any verifier knows it yet.
+	// "Ed25519", but few verifiers know it yet.
 	EdDSA Algorithm = "EdDSA"
 	// RS256 is RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518, Section 3.3).
 	RS256 Algorithm = "RS256"

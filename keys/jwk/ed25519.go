@@ -5,17 +5,17 @@ import (
 	"math/big"
 )
 
-// field is a prime, 2^255 - 19: the coordinates of Ed25519 are counted modulo
-// it (RFC 8032, Section 5.1).
+// field returns the prime 2^255 - 19, modulo which the coordinates of Ed25519
+// are computed (RFC 8032, Section 5.1).
 func field() *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), 255)
 	return p.Sub(p, big.NewInt(19))
 }
 
 // checkEd25519 refuses encodings that RFC 8032, Section 5.1.3 does not decode,
-// and the eight points of small order: under such a key one signature fits
-// every message. crypto/ed25519 checks the first only while verifying, and
-// the second never.
+// and the eight points of small order: with such a key one signature verifies
+// for every message. crypto/ed25519 checks the encoding only while verifying,
+// and the order never.
 func checkEd25519(public ed25519.PublicKey) error {
 	if len(public) != ed25519.PublicKeySize {
 		return ErrPoint
@@ -52,17 +52,17 @@ func checkEd25519(public ed25519.PublicKey) error {
 	return nil
 }
 
-// edwardsD is the curve constant d = -121665/121666.
+// edwardsD returns the curve constant d = -121665/121666.
 func edwardsD(p *big.Int) *big.Int {
 	d := new(big.Int).ModInverse(big.NewInt(121666), p)
 	d.Mul(d, big.NewInt(-121665))
 	return d.Mod(d, p)
 }
 
-// hasOrder4Or8 tells whether a point that is on the curve and has x other than
-// 0 has order 4 (y = 0) or 8 (twice the point has y = 0). On -x² + y² =
-// 1 + dx²y², doubling gives y = 0 exactly when x² = -y², and putting that into
-// the equation of the curve gives dy⁴ + 2y² - 1 = 0.
+// hasOrder4Or8 reports whether a point on the curve with x other than 0 has
+// order 4 (y = 0) or 8 (twice the point has y = 0). On -x² + y² = 1 + dx²y²,
+// doubling gives y = 0 exactly if x² = -y², and substituting that into the
+// equation of the curve gives dy⁴ + 2y² - 1 = 0.
 func hasOrder4Or8(y2, p *big.Int) bool {
 	if y2.Sign() == 0 {
 		return true

@@ -2,7 +2,7 @@ package jwk
 
 import "errors"
 
-// Reasons why a single key is not used.
+// Reasons not to use a single key.
 var (
 	ErrMalformed     = errors.New("jwk: a member is missing, of the wrong type or not canonical base64url")
 	ErrUnsupported   = errors.New("jwk: key type, curve or algorithm is not supported")
@@ -15,7 +15,7 @@ var (
 	ErrThumbprint    = errors.New(`jwk: "kid" is not the thumbprint of the key`)
 )
 
-// Reasons why a JWK Set is refused as a whole.
+// Reasons to refuse a JWK Set as a whole.
 var (
 	ErrNotASet     = errors.New("jwk: not a JWK Set")
 	ErrEmptySet    = errors.New("jwk: JWK Set holds no usable key")

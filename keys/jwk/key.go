@@ -18,8 +18,8 @@ type Key struct {
 	algorithm Algorithm
 	public    crypto.PublicKey
 	size      int
-	// required are the members that define the key, in lexicographic order:
-	// the text that the thumbprint is the hash of.
+	// required is the text that the thumbprint is the hash of: the members that
+	// define the key, in lexicographic order.
 	required []byte
 }
 
@@ -48,7 +48,7 @@ func New(public crypto.PublicKey) (*Key, error) {
 }
 
 func (k *Key) initEC(p *ecdsa.PublicKey) error {
-	// 0x04 ‖ x ‖ y; an error when the point is not on the curve.
+	// 0x04 ‖ x ‖ y; it fails if the point is not on the curve.
 	point, err := p.Bytes()
 	if err != nil {
 		return ErrPoint
@@ -84,9 +84,9 @@ func (k *Key) initRSA(p *rsa.PublicKey) error {
 	return nil
 }
 
-// WithID returns the same key under another key ID. Our own verifiers trust
-// none but the thumbprint; this is for keys adopted from another issuer, whose
-// verifiers know them by their old name.
+// WithID returns the same key under another key ID. Package verify trusts only
+// the thumbprint; this is for keys adopted from another issuer, whose verifiers
+// know them by their old ID.
 func (k *Key) WithID(id string) *Key {
 	other := *k
 	other.id = id

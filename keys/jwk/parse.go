@@ -12,11 +12,10 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// Parse reads one public JWK and demands what a verifier must: supported key
+// Parse reads one public JWK and demands what a verifier must: a supported key
 // type, curve and algorithm, no private member, "use" and "key_ops" that allow
-// verifying, a sound key, and a "kid" that is its thumbprint. Members that are
-// not about this are ignored. The error is one of the reasons why a key is not
-// used, or one of package ijson.
+// verifying, a sound key, and a "kid" that is its thumbprint. It ignores other
+// members. The error is one of this package or of package ijson.
 func Parse(data []byte) (*Key, error) {
 	var m members
 	if err := m.read(data); err != nil {
@@ -25,11 +24,10 @@ func Parse(data []byte) (*Key, error) {
 	return m.key()
 }
 
-// ParseForeign reads the JWK of another issuer. It demands what [Parse] does, but
-// for two things: the key has whatever "kid" the other issuer chose, or its
-// thumbprint without one, and data may be a private JWK, which private reports
-// and of which the public half is read. No private part is in the key or the
-// error.
+// ParseForeign reads the JWK of another issuer. It demands what [Parse] does,
+// with two exceptions: the key may have any "kid", or none and then gets its
+// thumbprint, and data may be a private JWK, whose public half is read; private
+// reports that. Neither the key nor the error holds a private part.
 func ParseForeign(data []byte) (k *Key, private bool, err error) {
 	var m members
 	if err := m.read(data); err != nil {
@@ -50,8 +48,8 @@ func ParseForeign(data []byte) (k *Key, private bool, err error) {
 	return k, m.private, nil
 }
 
-// members are the ones of a JWK that matter here (RFC 7517, Section 4, RFC
-// 7518, Section 6, RFC 8037, Section 2).
+// members are the relevant members of a JWK (RFC 7517, Section 4, RFC 7518,
+// Section 6, RFC 8037, Section 2).
 type members struct {
 	kty, crv, x, y, n, e string
 	alg, use, kid        string
@@ -104,8 +102,8 @@ func text(v ijson.Value) (string, bool) {
 	return string(b), ok
 }
 
-// cannotVerify tells whether a "key_ops" lacks "verify" (RFC 7517, Section
-// 4.3); ok is false when it is not a list of strings.
+// cannotVerify reports whether "key_ops" lacks "verify" (RFC 7517, Section
+// 4.3); ok is false if it is not a list of strings.
 func cannotVerify(v ijson.Value) (cannot, ok bool) {
 	cannot = true
 	ok = v.Elements(func(e ijson.Value) bool {
@@ -118,8 +116,7 @@ func cannotVerify(v ijson.Value) (cannot, ok bool) {
 	return cannot, ok
 }
 
-// key makes the key, in the order from what the key claims to be to what it
-// is.
+// key returns the key. It checks what the key claims to be before what it is.
 func (m *members) key() (*Key, error) {
 	if m.private || m.kty == "oct" {
 		return nil, ErrPrivate
@@ -131,7 +128,7 @@ func (m *members) key() (*Key, error) {
 	return k, err
 }
 
-// unnamed makes the key under its thumbprint, whatever its "kid" is.
+// unnamed returns the key under its thumbprint, whatever its "kid" is.
 func (m *members) unnamed() (*Key, error) {
 	switch {
 	case m.hasUse && m.use != "sig", m.cannotVerify:

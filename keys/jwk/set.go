@@ -12,7 +12,7 @@ const MediaType = "application/jwk-set+json"
 
 const maxKeys = 64
 
-// limits allow 64 keys with more members each than anybody writes.
+// limits allow 64 keys with 32 members each.
 func limits() ijson.Limits { return ijson.Limits{Depth: 8, Members: maxKeys * 32} }
 
 // A Set is an immutable JWK Set (RFC 7517, Section 5) of sound keys, safe for
@@ -32,8 +32,8 @@ type Skipped struct {
 }
 
 // NewSet returns the set of the given keys, in that order. Two keys with the
-// same key ID are ErrAmbiguous, also when they are the same key. A set made
-// here may be empty.
+// same key ID are ErrAmbiguous, even if they are the same key. The set may be
+// empty.
 func NewSet(keys ...*Key) (*Set, error) {
 	s := &Set{keys: slices.Clone(keys), byID: make(map[string]*Key, len(keys))}
 	for _, k := range keys {
@@ -45,11 +45,10 @@ func NewSet(keys ...*Key) (*Set, error) {
 	return s, nil
 }
 
-// ParseSet reads a JWK Set that somebody else wrote. It refuses the document
-// with ErrNotASet (not strict JSON, or no "keys" list), ErrTooManyKeys,
-// ErrAmbiguous or ErrEmptySet (no key at all, or none that can be used);
-// otherwise keys that cannot be used are left out and listed by
-// [Set.Skipped]. Bound the length of data before.
+// ParseSet reads a JWK Set of any origin. It refuses the document with
+// ErrNotASet (not strict JSON, or no "keys" list), ErrTooManyKeys, ErrAmbiguous
+// or ErrEmptySet (no usable key). Otherwise it leaves out keys that cannot be
+// used, and [Set.Skipped] lists them. The caller bounds the length of data.
 func ParseSet(data []byte) (*Set, error) {
 	list, err := keysMember(data)
 	if err != nil {
@@ -88,8 +87,8 @@ func keysMember(data []byte) (list ijson.Value, err error) {
 	return list, nil
 }
 
-// add takes in one element of the list. seen tells, for each key ID so far,
-// what the key was: by its thumbprint, or by its text when it has none.
+// add adds one element of the list. For each key ID, seen holds the identity of
+// its key.
 func (s *Set) add(index int, v ijson.Value, seen map[string]string) error {
 	if index == maxKeys {
 		return ErrTooManyKeys
@@ -117,7 +116,8 @@ func (s *Set) add(index int, v ijson.Value, seen map[string]string) error {
 	return nil
 }
 
-// identity returns what two entries must share to be the same key.
+// identity returns what is equal for two entries of the same key: the
+// thumbprint, or the text of an entry without one.
 func (m *members) identity(v ijson.Value) string {
 	if public, err := m.public(); err == nil {
 		if k, err := New(public); err == nil {

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// A callError is what a function of the library returned instead of CKR_OK.
+// A callError is the return value of a function of the library, other than
+// CKR_OK.
 type callError struct {
 	Call string
 	Code uint
@@ -20,7 +21,7 @@ func (e *callError) Error() string {
 	return fmt.Sprintf("%s: return value 0x%08X", e.Call, e.Code)
 }
 
-// The return values that something depends on here.
+// The return values that this package depends on.
 const (
 	codeArgumentsBad          = 0x7
 	codeAttributeSensitive    = 0x11
@@ -50,16 +51,16 @@ const (
 	codeAlreadyInitialized    = 0x191
 )
 
-// returned reports whether err is because of one of these return values.
+// returned reports whether err is one of these return values.
 func returned(err error, codes ...uint) bool {
 	e, ok := errors.AsType[*callError](err)
 	return ok && slices.Contains(codes, e.Code)
 }
 
-// lost reports whether connecting anew may help against err. It may against
+// lost reports whether a new connection may help against err. It may against
 // every return value that is not about the request itself: devices have many
-// ways to say that they were away, some of them their own, and a signature that
-// is asked for twice does no harm.
+// ways to report that they were away, some of them vendor-defined, and asking
+// for a signature twice does no harm.
 func lost(err error) bool {
 	if errors.Is(err, errWrongSignature) || errors.Is(err, errKeyGone) || errors.Is(err, errGone) {
 		return true
@@ -75,9 +76,9 @@ func lost(err error) bool {
 		codePINNotInitialized, codeAnotherLoggedIn)
 }
 
-// away reports whether err may be because of the device, as when it is not
-// there, was replaced by an empty one, or has another PIN than before, rather
-// than because of what the manifest says.
+// away reports whether the device may be the cause of err, for example because
+// it is not there, was replaced by an empty one or has a new PIN, rather than
+// the manifest.
 func away(err error) bool {
 	for _, reason := range []error{errNoToken, errNoKey, errLogin, context.DeadlineExceeded} {
 		if errors.Is(err, reason) {
@@ -87,7 +88,7 @@ func away(err error) bool {
 	return lost(err)
 }
 
-// codeName returns what PKCS #11 calls the return value, or nothing.
+// codeName returns the name of the return value in PKCS #11, or "".
 func codeName(code uint) string {
 	return map[uint]string{
 		0x2:                       "CKR_HOST_MEMORY",

@@ -8,12 +8,12 @@ import (
 )
 
 // A connection is the sessions with one token from when it was found until it
-// is lost, and the handles of its keys, which hold no longer than that.
+// is lost, and the handles of its keys, which are valid as long.
 type connection struct {
 	pool  *pool
 	slot  uint
 	token tokenInfo
-	// idle has room for as many sessions as may be open.
+	// idle has room for all sessions that may be open.
 	idle chan uint
 	gone chan struct{}
 
@@ -41,7 +41,7 @@ func newConnection(p *pool, slot uint, token tokenInfo) *connection {
 
 func (c *connection) library() *guarded { return c.pool.device.library }
 
-// take returns a session for the caller alone, who puts it back.
+// take returns a session for the use of the caller, which must put it back.
 func (c *connection) take(ctx context.Context) (uint, error) {
 	select {
 	case session := <-c.idle:
@@ -59,7 +59,7 @@ func (c *connection) take(ctx context.Context) (uint, error) {
 	case <-c.gone:
 		return 0, errGone
 	case <-ctx.Done():
-		return 0, fmt.Errorf("waiting for a session, of which the token allows no more: %w", context.Cause(ctx))
+		return 0, fmt.Errorf("waiting for a session; the token allows no more of them: %w", context.Cause(ctx))
 	}
 }
 
@@ -85,8 +85,8 @@ func (c *connection) open(ctx context.Context) (uint, error) {
 	return session, nil
 }
 
-// put takes a session back. One in which a call failed is not used again:
-// nobody knows what it is in the middle of.
+// put returns a session. One in which a call failed is not used again, as its
+// state is unknown.
 func (c *connection) put(session uint, err error) {
 	_, failed := errors.AsType[*callError](err)
 	c.mu.Lock()
@@ -102,8 +102,7 @@ func (c *connection) put(session uint, err error) {
 	}
 }
 
-// close ends the sessions that are idle now, and each other one when it is put
-// back.
+// close closes the idle sessions, and the others when they are put back.
 func (c *connection) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,9 +122,8 @@ func (c *connection) close() {
 	}
 }
 
-// logIn logs the user in, if that is not so already: the login is for all
-// sessions of the process with the token, whoever made it, and ends with the
-// last of them.
+// logIn logs the user in unless the user is logged in already: a login is for all
+// sessions of the process with the token, and ends with the last of them.
 func (c *connection) logIn(ctx context.Context, session uint) error {
 	if !c.needsLogin() {
 		return nil
@@ -160,7 +158,7 @@ func (c *connection) logIn(ctx context.Context, session uint) error {
 
 func (c *connection) needsLogin() bool { return c.token.Flags&flagLoginRequired != 0 }
 
-// key returns the handle of a private key, looked up once in a connection.
+// key returns the handle of a private key, and looks it up once a connection.
 func (c *connection) key(session uint, address keyAddress) (uint, error) {
 	c.mu.Lock()
 	key, ok := c.keys[address]

@@ -15,9 +15,9 @@ import (
 const (
 	defaultSessions = 8
 	maxSessions     = 1024
-	// openTimeout is for a device that does not answer when a key is opened.
+	// openTimeout bounds the opening of a key.
 	openTimeout = 10 * time.Second
-	// closeTimeout is for one that does not answer at the end.
+	// closeTimeout bounds the closing of a device.
 	closeTimeout = 5 * time.Second
 )
 
@@ -29,7 +29,7 @@ type Config struct {
 	// PINFile is the file with the PIN of the user, for URIs without a
 	// pin-source. It is read at each login.
 	PINFile string
-	// Sessions is how many sessions with each token may be open, which is how
+	// Sessions is how many sessions with each token may be open, and so how
 	// many signatures it makes at the same time. Zero means 8.
 	Sessions int
 }
@@ -53,24 +53,23 @@ func (c *Config) check() error {
 type Device struct {
 	config  Config
 	library *guarded
-	// loggingIn is held by whoever uses pins.
+	// loggingIn is held while pins is in use.
 	loggingIn chan struct{}
 	pins      *pins
 	closing   chan struct{}
 
 	mu     sync.Mutex
 	closed bool
-	// initialized says that the library was initialized here, and not by
-	// somebody else in this process.
+	// initialized means that the library was initialized here, not by other
+	// code in this process.
 	initialized bool
 	pools       map[tokenAddress]*pool
 }
 
 var errClosed = errors.New("the device is closed")
 
-// New loads the library and initializes it, if that is possible now. It does
-// not yet speak to a token.
-// Without the build tag pkcs11 it is always an error.
+// New loads the library, and initializes it if that is possible now. It does not
+// connect to a token. Without the build tag pkcs11 it always fails.
 func New(config Config) (*Device, error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -89,13 +88,13 @@ func newDevice(config Config, library library) *Device {
 		loggingIn: make(chan struct{}, 1), pins: newPINs(),
 		closing: make(chan struct{}), pools: map[tokenAddress]*pool{},
 	}
-	// Some libraries cannot be initialized while their device is away. It is
-	// tried again when there is something to sign, and that error is told.
+	// Some libraries cannot be initialized while their device is away. The next
+	// signature tries again, and returns the error.
 	_ = d.initialize()
 	return d
 }
 
-// initialize makes the library usable, if nobody did so yet.
+// initialize initializes the library unless that is done already.
 func (d *Device) initialize() error {
 	err := d.library.Initialize()
 	if returned(err, codeAlreadyInitialized) {
@@ -109,9 +108,9 @@ func (d *Device) initialize() error {
 	return err
 }
 
-// restart initializes the library anew: some see a device or a token that was
-// away only then, others can be talked to only then. That is for the one who
-// initialized it, and not while another token is at work.
+// restart initializes the library again, without which some libraries do not see
+// a device or token that is back, and others do not work again. It does so only
+// if this package initialized it and no other token is in use.
 func (d *Device) restart(p *pool) error {
 	d.mu.Lock()
 	free := d.initialized
@@ -126,10 +125,10 @@ func (d *Device) restart(p *pool) error {
 }
 
 // Open is a [keys.OpenSigner]. It finds the private key that the URI names and
-// makes sure, with a signature, that it is the one of the public key. It takes
-// 10 seconds at most. The URI is one of RFC 7512; see the package on what it
-// may hold. The error wraps [keys.ErrSignerAway] when there is no such token or
-// key now, it lets nobody log in, or the device does not answer.
+// makes sure, with a signature, that it belongs to the public key. It takes at
+// most 10 seconds. The URI is one of RFC 7512; the package comment lists what it
+// may hold. The error wraps [keys.ErrSignerAway] if there is no such token or key
+// now, logging in is not possible, or the device does not answer.
 //
 //nolint:ireturn // a keys.OpenSigner
 func (d *Device) Open(uri string, public *jwk.Key) (keys.Signer, error) {
@@ -150,10 +149,9 @@ func (d *Device) Open(uri string, public *jwk.Key) (keys.Signer, error) {
 	return s, nil
 }
 
-// Public returns the public key that belongs to the private one that the URI
-// names, after a signature has proved that it does. The device must hold the
-// public key as well, under the same ID. It is for who adds a key of the device
-// to a manifest.
+// Public returns the public key of the private key that the URI names, for a new
+// key in a manifest. A signature proves that the two belong together. The device
+// must hold the public key, too, under the same ID.
 func (d *Device) Public(ctx context.Context, uri string) (*jwk.Key, error) {
 	s, err := d.signer(uri)
 	if err != nil {
@@ -162,7 +160,7 @@ func (d *Device) Public(ctx context.Context, uri string) (*jwk.Key, error) {
 	return s.prove(ctx)
 }
 
-// signer returns one for a key that was not looked up yet.
+// signer returns a signer for a key that is not looked up yet.
 func (d *Device) signer(uri string) (*signer, error) {
 	a, err := parseURI(uri, d.config.Module)
 	if err != nil {
@@ -178,7 +176,7 @@ func (d *Device) signer(uri string) (*signer, error) {
 	return &signer{pool: p, key: a.key}, nil
 }
 
-// pool returns the sessions with a token, the same ones at each call.
+// pool returns the sessions with a token, the same pool at each call.
 func (d *Device) pool(token tokenAddress) (*pool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -193,9 +191,9 @@ func (d *Device) pool(token tokenAddress) (*pool, error) {
 	return p, nil
 }
 
-// Close ends all sessions and the use of the library. Signers of the device
-// are of no use afterwards. A call that the device does not answer within 5
-// seconds is an error, and leaves the library loaded, as the call is in there.
+// Close closes all sessions and unloads the library; signers of the device fail
+// afterwards. If the device does not answer a call within 5 seconds, Close fails
+// and leaves the library loaded, as the call is still in it.
 func (d *Device) Close() error {
 	pools := d.close()
 	timeout, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -221,7 +219,7 @@ func (d *Device) Close() error {
 	return err
 }
 
-// close lets nothing more begin. It returns nil when that was so already.
+// close stops new work. It returns nil if the device is closed already.
 func (d *Device) close() []*pool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -162,7 +162,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"pkcs11:object=a;id=%03", private, "no such private key"},
 		{"pkcs11:id=%01", twin, "is not that of the public key in the manifest: its thumbprint is " + private.public(t).Thumbprint()},
 		{"pkcs11:object=alone", private, "is not that of the public key in the manifest"},
-		{"pkcs11:object=rsa", private, "of another kind than ES256 needs"},
+		{"pkcs11:object=rsa", private, "ES256 needs a key of another type"},
 		{"pkcs11:object=lying", lying, "is not that of the public key in the manifest"},
 		{"pkcs11:object=lying", lie, "is not that of the public key in the manifest"},
 		{"pkcs11:token=other;object=a", private, `the device has token="sessions" with serial="1"`},
@@ -177,7 +177,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for _, uri := range []string{"pkcs11:object=alone", "pkcs11:object=nameless"} {
 		_, err := d.Public(t.Context(), uri)
-		mustFail(t, err, "no public key with the ID of the private one")
+		mustFail(t, err, "no public key with the ID of the private key")
 	}
 	for uri, key := range map[string]*object{
 		"pkcs11:object=alone":       alone,
@@ -302,7 +302,7 @@ func TestPublicKeysOfNoUse(t *testing.T) {
 		change func(public *object, f *fake)
 		want   string
 	}{
-		"two":                  {func(public *object, f *fake) { f.add(public) }, "several public keys have the ID of the private one, id=%01"},
+		"two":                  {func(public *object, f *fake) { f.add(public) }, "several public keys have the ID of the private key, id=%01"},
 		"another curve":        {func(public *object, _ *fake) { public.key = p384(t) }, jwk.ErrUnsupported.Error()},
 		"another type of key":  {func(_ *object, f *fake) { f.objects[1].kind = 0x10 }, jwk.ErrUnsupported.Error()},
 		"a point of no curve":  {func(public *object, _ *fake) { public.point = bytes.Repeat([]byte{4}, 65) }, jwk.ErrUnsupported.Error()},

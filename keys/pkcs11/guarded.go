@@ -2,22 +2,22 @@ package pkcs11
 
 import "sync"
 
-// A guarded library can be initialized anew when nobody is in it: to finalize a
-// library while a call is in there is undefined (PKCS #11 v3.1, Section 5.4.2).
+// A guarded library is initialized again only while no call is in it: to
+// finalize a library during a call is undefined (PKCS #11 v3.1, Section 5.4.2).
 type guarded struct {
 	library
 
 	calls sync.RWMutex
 }
 
-// restart finalizes and initializes the library, unless somebody is in it. All
-// sessions and handles end with that.
+// restart finalizes and initializes the library, unless a call is in it. That
+// ends all sessions and handles.
 func (g *guarded) restart() error {
 	if !g.calls.TryLock() {
 		return nil
 	}
 	defer g.calls.Unlock()
-	_ = g.Finalize() // an earlier attempt may have got as far as this
+	_ = g.Finalize() // an earlier attempt may have finalized it
 	return g.Initialize()
 }
 

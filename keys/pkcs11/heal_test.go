@@ -220,7 +220,7 @@ func TestKeyRemovedFromDevice(t *testing.T) {
 		o.set(func() { key = o.objects[1]; delete(o.objects, 1) })
 		for range 100 {
 			_, err := o.signer.Sign(t.Context(), input)
-			mustFail(t, err, "the private key was in the token and is not any more")
+			mustFail(t, err, "the private key is no longer in the token")
 		}
 		if got := o.count("C_Login"); got != 2 {
 			t.Errorf("got %d logins within a second, want 2", got)

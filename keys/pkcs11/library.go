@@ -1,27 +1,26 @@
 package pkcs11
 
-// A library is what this package needs of a PKCS #11 library. There are two:
-// the one that is loaded with cgo, in programs that are built with the tag
-// pkcs11, and the one of the tests. Errors that a function of the library
-// returned are of the type *callError. Any method may block for as long as the
-// device likes; all may be called concurrently, but on one session one at a
-// time.
+// A library is what this package needs of a PKCS #11 library. There are two
+// implementations: the one that cgo loads, in programs built with the tag
+// pkcs11, and the one of the tests. An error that a function of the library
+// returned is a *callError. Any method may block as long as the device does;
+// all may be called concurrently, but with one session one at a time.
 type library interface {
 	Initialize() error
 	Finalize() error
 	// Unload is the last call.
 	Unload()
 	Info() (libraryInfo, error)
-	// Slots returns those with a token in them.
+	// Slots returns the slots with a token in them.
 	Slots() ([]uint, error)
 	SlotInfo(slot uint) (slotInfo, error)
 	TokenInfo(slot uint) (tokenInfo, error)
 	OpenSession(slot uint) (session uint, err error)
 	CloseSession(session uint) error
-	// LoggedIn reports whether the state of the session is that of a user.
+	// LoggedIn reports whether the session is that of a logged-in user.
 	LoggedIn(session uint) (bool, error)
 	Login(session uint, pin string) error
-	// Find returns some of the objects if there are more than most.
+	// Find returns at most that many objects.
 	Find(session uint, template []attribute, most int) (objects []uint, err error)
 	// Read returns the values in the order of the types.
 	Read(session, object uint, types ...uint) (values [][]byte, err error)
@@ -42,19 +41,19 @@ type tokenInfo struct {
 	Flags uint
 }
 
-// A tokenID is what a token is called, and stays when it changes its slot.
+// A tokenID identifies a token, whatever slot it is in.
 type tokenID struct {
 	Label, Manufacturer, Model, Serial string
 }
 
-// An attribute is one that an object must have. The value is a uint, a string
-// or a []byte.
+// An attribute is what an object must have. The value is a uint, a string or a
+// []byte.
 type attribute struct {
 	Type  uint
 	Value any
 }
 
-// The numbers of PKCS #11 that are needed here.
+// The constants of PKCS #11 that this package uses.
 const (
 	flagLoginRequired    = 0x4
 	flagTokenInitialized = 0x400

@@ -15,17 +15,17 @@ type cryptoki struct {
 	ctx *pkcs11.Ctx
 }
 
-// load runs code of the file at path in this process.
+// load loads the library, which runs its code in this process.
 //
 //nolint:ireturn // the other load has no such type
 func load(path string) (library, error) {
-	// The loader keeps its reasons to itself; this one is the commonest.
+	// The loader does not report its reasons; this is the most common one.
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
 	ctx := pkcs11.New(path)
 	if ctx == nil {
-		return nil, fmt.Errorf("%s is not a PKCS #11 library for this machine, or lacks a library that it needs itself; see ldd", path)
+		return nil, fmt.Errorf("%s is not a PKCS #11 library for this machine, or needs a library that is missing; see ldd", path)
 	}
 	return cryptoki{ctx}, nil
 }

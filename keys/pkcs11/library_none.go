@@ -4,7 +4,7 @@ package pkcs11
 
 import "errors"
 
-// load fails: calling the library takes cgo, which costs every build a C
+// load fails: calling the library takes cgo, for which every build would need a C
 // compiler and every image a libc.
 //
 //nolint:ireturn // the other load returns what needs the build tag

@@ -22,7 +22,7 @@ func (d *Device) locate(t tokenAddress) (uint, tokenInfo, error) {
 	for _, slot := range slots {
 		info, ok, err := d.examine(slot, t)
 		switch {
-		case err != nil: // of one slot, which may be another's
+		case err != nil: // of one slot, which may not be ours
 			problems = append(problems, err)
 		case ok:
 			match = slot
@@ -43,19 +43,19 @@ func (d *Device) locate(t tokenAddress) (uint, tokenInfo, error) {
 
 var errNoToken = errors.New("no token matches the URI")
 
-// noToken says what there is instead, and which slots could not be looked into.
+// noToken lists the tokens that there are, and the first problem with a slot.
 func noToken(others []tokenInfo, problems []error) error {
 	has := "no other"
 	if len(others) > 0 {
 		has = tokenList(others)
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%w; the device has %s, and a slot it cannot tell about: %w", errNoToken, has, problems[0])
+		return fmt.Errorf("%w; the device has %s, and a slot that cannot be read: %w", errNoToken, has, problems[0])
 	}
 	return fmt.Errorf("%w; the device has %s", errNoToken, has)
 }
 
-// tokenList names tokens in the words of a URI.
+// tokenList names tokens by attributes of a URI.
 func tokenList(tokens []tokenInfo) string {
 	var names []string
 	for _, t := range tokens {
@@ -97,9 +97,9 @@ func (d *Device) examine(slot uint, t tokenAddress) (tokenInfo, bool, error) {
 	return info, t.slotManufacturer.allows(holder.Manufacturer) && t.slotDescription.allows(holder.Description), nil
 }
 
-var errNoKey = errors.New("the token has no such private key; see what it has with pkcs11-tool --login --list-objects")
+var errNoKey = errors.New("the token has no such private key; list its keys with pkcs11-tool --login --list-objects")
 
-// maxFound is how many keys an error about too many of them names.
+// maxFound is how many of several matching keys an error names.
 const maxFound = 16
 
 // findKey looks a private key up.
@@ -120,15 +120,15 @@ func (c *connection) findKey(session uint, address keyAddress) (uint, error) {
 	case len(found) > 1:
 		return 0, c.ambiguous(session, found)
 	}
-	// Who is not logged in sees no private key. Somebody else in this process
-	// may have logged out.
+	// Private keys are visible only after a login, and other code in this
+	// process may have logged out.
 	if in, err := c.library().LoggedIn(session); err != nil || !in && c.needsLogin() {
 		return 0, errors.Join(err, &callError{Call: "C_FindObjects", Code: codeNotLoggedIn})
 	}
 	return 0, errNoKey
 }
 
-// ambiguous tells how to name each of the keys.
+// ambiguous returns an error with the IDs of the keys.
 func (c *connection) ambiguous(session uint, found []uint) error {
 	var ids []string
 	for _, key := range found {

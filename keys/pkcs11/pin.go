@@ -15,12 +15,12 @@ import (
 // maxPIN bounds a PIN file. Devices take PINs of at most 255 bytes.
 const maxPIN = 1024
 
-// pins logs in with PINs out of files, and never with one that a token has
-// refused: a token locks itself after a few wrong ones, often for good. One
-// goroutine at a time uses it.
+// pins logs in with PINs from files, but not with a PIN that the token has refused:
+// a token locks after a few wrong PINs, often for good. It is not safe for
+// concurrent use.
 type pins struct {
 	secret []byte
-	// refused holds, for each token, a code of the last PIN that was wrong.
+	// refused holds, for each token, a code of the last wrong PIN.
 	refused map[tokenID][sha256.Size]byte
 }
 
@@ -39,7 +39,7 @@ func (p *pins) use(token tokenID, file string, login func(pin string) error) err
 	defer clear(pin)
 	code := p.code(pin)
 	if last, wrong := p.refused[token]; wrong && last == code {
-		return fmt.Errorf("the PIN in %s was refused by the token before and is not tried again; write the right one into the file", file)
+		return fmt.Errorf("the token has refused the PIN in %s, so it is not tried again; write the right one to the file", file)
 	}
 	err = login(string(pin))
 	if returned(err, codePINIncorrect, codePINInvalid, codePINLenRange, codePINExpired, codePINLocked) {
@@ -53,15 +53,14 @@ func (p *pins) use(token tokenID, file string, login func(pin string) error) err
 	return nil
 }
 
-// code stands for a PIN, and tells nothing about it without the secret.
+// code identifies a PIN, and reveals nothing about it without the secret.
 func (p *pins) code(pin []byte) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, p.secret)
 	mac.Write(pin)
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 
-// readPIN reads a file that holds nothing but a PIN and perhaps the end of the
-// line.
+// readPIN reads a file that holds only a PIN, with or without a line feed.
 func readPIN(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -72,11 +71,11 @@ func readPIN(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who can write it can lock the token. Who can read it is not checked:
-	// Kubernetes mounts a Secret with mode 0644 into a volume of its own, and
+	// A user who can write it can lock the token. Who can read it is not
+	// checked: Kubernetes mounts a Secret with mode 0644 in its own volume, and
 	// with 0440 for a container that does not run as root.
 	if info.Mode().Perm()&0o022 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s can be written by others than its owner; run chmod go-w on it", path)
+		return nil, fmt.Errorf("%s can be written by users other than its owner; run chmod go-w on it", path)
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxPIN+1))
 	if err != nil {
@@ -92,4 +91,4 @@ func readPIN(path string) ([]byte, error) {
 	return pin, nil
 }
 
-var errNoPINFile = errors.New("the token wants a PIN; name the file that holds it, with pin-source in the URI or in the settings of this program")
+var errNoPINFile = errors.New("the token demands a PIN; name the file that holds it, with pin-source in the URI or in the settings of this program")

@@ -57,7 +57,7 @@ func TestNoPINFile(t *testing.T) {
 	must(t, err)
 	defer d.Close()
 	_, err = d.Open("pkcs11:object=a", private.public(t))
-	mustFail(t, err, "the token wants a PIN; name the file")
+	mustFail(t, err, "the token demands a PIN; name the file")
 	_, err = d.Open("pkcs11:object=a?pin-source=/nowhere/pin", private.public(t))
 	mustFail(t, err, "/nowhere/pin")
 	if got := f.count("C_Login"); got != 0 {
@@ -86,7 +86,7 @@ func TestWrongPIN(t *testing.T) {
 		for range 50 {
 			time.Sleep(pkcs11.RestTime)
 			_, err = s.Sign(t.Context(), input)
-			mustFail(t, err, "is not tried again; write the right one into the file")
+			mustFail(t, err, "is not tried again; write the right one to the file")
 			// Another address of the same token.
 			_, err = d.Open("pkcs11:serial=1;object=a", private.public(t))
 			mustFail(t, err, "is not tried again")

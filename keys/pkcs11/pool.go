@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// restTime is how long a token is left alone after it could not be reached.
+// restTime is the time between two attempts to reach a token.
 const restTime = time.Second
 
-// A pool is the sessions with one token, and what heals them.
+// A pool is the sessions with one token; it connects again when they are lost.
 //
-// A call into the library cannot be interrupted, so each use of a session has
-// a goroutine of its own, and the end of the context ends only the wait for it.
-// Permits bound both: a device that hangs holds as many goroutines as there
-// are permits, and no more.
+// A call of the library cannot be interrupted, so each use of a session has its
+// own goroutine, and the end of the context only ends the wait for it. Permits
+// bound both: a device that hangs holds at most as many goroutines as there are
+// permits.
 type pool struct {
 	device  *Device
 	token   tokenAddress
 	permits chan struct{}
-	// connecting is held by the one goroutine that connects.
+	// connecting is held while a goroutine connects.
 	connecting chan struct{}
 
 	mu      sync.Mutex
 	current *connection // nil when there is none
-	// failure is why the last use failed, nil when it did not, and retryAt when
-	// to connect again.
+	// failure is why the last use failed, or nil, and retryAt is when to connect
+	// again.
 	failure error
 	retryAt time.Time
 }
@@ -39,8 +39,8 @@ func newPool(d *Device, token tokenAddress) *pool {
 	}
 }
 
-// do calls f with a session, and once more with a new one if the first was
-// lost. It returns when the context ends, though f may still run then.
+// do calls f with a session, and once more with a new one if the first was lost.
+// It returns when the context ends, even if f still runs.
 func do[T any](ctx context.Context, p *pool, f func(*connection, uint) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -75,7 +75,7 @@ func (p *pool) acquire(ctx context.Context) error {
 	case p.permits <- struct{}{}:
 		return nil
 	}
-	return fmt.Errorf("waiting for the device, which is busy in all %d sessions: %w", cap(p.permits), context.Cause(ctx))
+	return fmt.Errorf("waiting for the device, whose %d sessions are all busy: %w", cap(p.permits), context.Cause(ctx))
 }
 
 func (p *pool) try(ctx context.Context, f func(*connection, uint) error) error {
@@ -90,8 +90,8 @@ func (p *pool) try(ctx context.Context, f func(*connection, uint) error) error {
 	return err
 }
 
-// once returns the connection that it used, and has dropped it if it was lost;
-// nil if there was none to be had.
+// once returns the connection that it used, or nil. It has dropped a connection
+// that was lost.
 func (p *pool) once(ctx context.Context, f func(*connection, uint) error) (*connection, error) {
 	c, err := p.connection(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func (p *pool) once(ctx context.Context, f func(*connection, uint) error) (*conn
 	return c, err
 }
 
-// connection returns the one there is, or a new one.
+// connection returns the current connection, or a new one.
 func (p *pool) connection(ctx context.Context) (*connection, error) {
 	if c, err := p.known(); c != nil || err != nil {
 		return c, err
@@ -122,7 +122,7 @@ func (p *pool) connection(ctx context.Context) (*connection, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the connection to the device: %w", context.Cause(ctx))
 	}
-	// Somebody else may have connected, or tried, meanwhile.
+	// Another goroutine may have connected, or tried, in the meantime.
 	if c, err := p.known(); c != nil || err != nil {
 		return c, err
 	}
@@ -139,8 +139,8 @@ func (p *pool) connection(ctx context.Context) (*connection, error) {
 	return c, nil
 }
 
-// known returns the connection, or the error of the last attempt at one while
-// the token is left alone, or neither.
+// known returns the connection, or the error of the last attempt if it is too
+// early for another one, or neither.
 func (p *pool) known() (*connection, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,15 +150,15 @@ func (p *pool) known() (*connection, error) {
 	return p.current, nil
 }
 
-// rest leaves the token alone for a while, so that a device in trouble is not
-// kept there by every request.
+// rest delays the next attempt, so that requests do not overload a device in
+// trouble.
 func (p *pool) rest(failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failure, p.retryAt = failure, time.Now().Add(restTime)
 }
 
-// recovered ends the trouble.
+// recovered forgets the failure.
 func (p *pool) recovered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,7 +177,7 @@ func (p *pool) troubled() bool {
 	return p.failure != nil
 }
 
-// drop has the next user connect anew. Others may have done so already.
+// drop forgets a connection, unless that is done already.
 func (p *pool) drop(c *connection) {
 	p.mu.Lock()
 	if p.current == c {
@@ -189,14 +189,14 @@ func (p *pool) drop(c *connection) {
 
 func (p *pool) connect(ctx context.Context) (*connection, error) {
 	if p.troubled() {
-		// To find the token again and log in anew was not enough.
+		// Finding the token again and logging in again was not enough.
 		if err := p.device.restart(p); err != nil {
 			return nil, fmt.Errorf("initializing the PKCS #11 library: %w", err)
 		}
 	}
 	slot, info, err := p.device.locate(p.token)
 	if returned(err, codeNotInitialized) {
-		// The device was away at first, or somebody else in this process has
+		// The device was away at first, or other code in this process
 		// finalized the library.
 		if err := p.device.initialize(); err != nil {
 			return nil, fmt.Errorf("initializing the PKCS #11 library: %w", err)
@@ -218,9 +218,9 @@ func (p *pool) connect(ctx context.Context) (*connection, error) {
 	return c, nil
 }
 
-var errHangs = errors.New("the device still works on something and does not answer")
+var errHangs = errors.New("the device does not answer a call")
 
-// close waits for everybody who uses a session.
+// close waits until no session is in use.
 func (p *pool) close(ctx context.Context) error {
 	for range cap(p.permits) {
 		select {

@@ -13,9 +13,9 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-var errNoPublicKey = errors.New("the token holds no public key with the ID of the private one; write it there")
+var errNoPublicKey = errors.New("the token holds no public key with the ID of the private key; write it to the token")
 
-// publicKey reads the public key that has the ID of the private one.
+// publicKey reads the public key with the ID of the private key.
 func (c *connection) publicKey(session, private uint) (*jwk.Key, error) {
 	values, err := c.library().Read(session, private, attributeID, attributeKeyType)
 	if err != nil {
@@ -35,7 +35,7 @@ func (c *connection) publicKey(session, private uint) (*jwk.Key, error) {
 	case len(found) == 0:
 		return nil, errNoPublicKey
 	case len(found) > 1:
-		return nil, fmt.Errorf("several public keys have the ID of the private one, id=%s; give each pair an ID of its own", percentEncoded(id))
+		return nil, fmt.Errorf("several public keys have the ID of the private key, id=%s; give each pair its own ID", percentEncoded(id))
 	}
 	key, err := c.readPublic(session, found[0], number(kind))
 	if err != nil {
@@ -67,9 +67,9 @@ func (c *connection) readPublic(session, object, kind uint) (*jwk.Key, error) {
 	}
 }
 
-// pointKey reads a CKA_EC_POINT, which should be an OCTET STRING with the point
-// in it, and is the point itself with some devices. Which curve it is on shows
-// by its length, and whether it is there at all.
+// pointKey reads a CKA_EC_POINT, which should be an OCTET STRING that holds the
+// point, and is the point itself with some devices. Its length shows which curve
+// it is on.
 func pointKey(kind uint, point []byte) (*jwk.Key, error) {
 	size := 65
 	if kind == keyTypeECEdwards {
@@ -91,8 +91,8 @@ func pointKey(kind uint, point []byte) (*jwk.Key, error) {
 	return jwk.New(key)
 }
 
-// number reads a CK_ULONG, which has the size and the order of this machine;
-// zero, the type of RSA keys, is never what an empty value means.
+// number reads a CK_ULONG in the size and byte order of this machine. An empty
+// value is not zero, which is the type of RSA keys.
 func number(value []byte) uint {
 	switch len(value) {
 	case 8:

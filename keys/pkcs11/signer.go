@@ -24,19 +24,19 @@ type signer struct {
 }
 
 var (
-	errKeyGone        = errors.New("the private key was in the token and is not any more")
+	errKeyGone        = errors.New("the private key is no longer in the token")
 	errWrongSignature = errors.New("the device made a signature that does not verify")
 	errWrongKey       = errors.New("the private key in the device is not that of the public key in the manifest")
 )
 
 // Sign implements [keys.Signer].
 //
-// Unlike the Sign of a key in this process it verifies what it got, whatever
-// the algorithm. A handle is only a number: when a token was restored or
-// replaced, or the library mixes up its sessions, it may mean another key, and
-// every token would be refused although nothing had failed here. Of RSA one
-// faulty signature would also give the key away. It takes less time than
-// SoftHSM does to sign, and little beside a device on a bus or a network.
+// Unlike a signer in this process it verifies every signature. A handle is only a
+// number: after a token was restored or replaced, or if the library mixes up its
+// sessions, it may mean another key, and verifiers would refuse every token
+// although nothing fails here. With RSA one faulty signature would also reveal the
+// key. Verifying takes less time than signing in SoftHSM, and little compared to a
+// device on a bus or a network.
 func (s *signer) Sign(ctx context.Context, signingInput []byte) ([]byte, error) {
 	r := newRequest(s.public, signingInput)
 	signature, err := do(ctx, s.pool, func(c *connection, session uint) ([]byte, error) {
@@ -59,11 +59,11 @@ func (s *signer) Sign(ctx context.Context, signingInput []byte) ([]byte, error) 
 	return signature, nil
 }
 
-// prove makes sure that the private key is that of the public one, and returns
-// that. Without a public key it takes the one that the device holds.
+// prove makes sure that the private key belongs to the public key, which it
+// returns. Without a public key it takes that of the device.
 //
-// It looks the key up anew, and a mismatch drops no connection: others may be
-// signing with another key.
+// It looks the key up again, and a mismatch drops no connection, which may be in
+// use for another key.
 func (s *signer) prove(ctx context.Context) (*jwk.Key, error) {
 	return do(ctx, s.pool, func(c *connection, session uint) (*jwk.Key, error) {
 		key, err := c.findKey(session, s.key)
@@ -86,14 +86,14 @@ func (s *signer) prove(ctx context.Context) (*jwk.Key, error) {
 	})
 }
 
-// challenge has the private key sign something new that is no JWS Signing
-// Input, as it has blanks in it.
+// challenge has the private key sign a random text that cannot be a JWS Signing
+// Input, as it has spaces.
 func (c *connection) challenge(session, key uint, public *jwk.Key) error {
 	r := newRequest(public, []byte("customersession asks for a proof of possession: "+rand.Text()))
 	signature, err := c.library().Sign(session, r.mechanism, key, r.data)
 	switch {
 	case returned(err, codeKeyTypeInconsistent):
-		return fmt.Errorf("%w: it is of another kind than %s needs", errWrongKey, public.Algorithm())
+		return fmt.Errorf("%w: %s needs a key of another type", errWrongKey, public.Algorithm())
 	case returned(err, codeKeyNotPermitted):
 		return fmt.Errorf("%w: the key was made for another use than signing", err)
 	case returned(err, codeMechanismInvalid):
@@ -106,14 +106,14 @@ func (c *connection) challenge(session, key uint, public *jwk.Key) error {
 	return nil
 }
 
-// A request is what the device is asked to sign, and how to tell that it did.
+// A request is the input of a signature, and how to verify that.
 type request struct {
 	mechanism uint
 	data      []byte
 	verify    func(signature []byte) bool
 }
 
-// newRequest keeps nothing of signingInput. Where the algorithm starts with a
+// newRequest keeps no reference to signingInput. If the algorithm begins with a
 // hash, only the hash goes to the device.
 func newRequest(public *jwk.Key, signingInput []byte) *request {
 	sum := sha256.Sum256(signingInput)
@@ -128,7 +128,7 @@ func newRequest(public *jwk.Key, signingInput []byte) *request {
 			return rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], signature) == nil
 		}}
 	default:
-		key25519, _ := key.(ed25519.PublicKey) // jwk knows no other
+		key25519, _ := key.(ed25519.PublicKey) // package jwk has no other
 		input := bytes.Clone(signingInput)
 		return &request{mechanismEdDSA, input, func(signature []byte) bool {
 			return ed25519.Verify(key25519, input, signature)

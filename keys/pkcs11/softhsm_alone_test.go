@@ -78,7 +78,7 @@ func TestSoftHSMKeyGone(t *testing.T) {
 	h.rename(t, session, "other")
 	must(t, h.ctx.Logout(session)) // with which the handle is lost
 	for range 10 {
-		mustFail(t, sign(), "was in the token and is not any more")
+		mustFail(t, sign(), "is no longer in the token")
 	}
 	h.rename(t, session, "es")
 	must(t, h.ctx.CloseSession(session))

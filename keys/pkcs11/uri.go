@@ -9,29 +9,29 @@ import (
 	"strings"
 )
 
-// An address says where a private key is: what a URI of the scheme pkcs11
-// holds (RFC 7512). Two that are equal mean the same.
+// An address is the content of a URI of the scheme pkcs11 (RFC 7512): the place of
+// a private key. Equal addresses mean the same key.
 type address struct {
 	token tokenAddress
 	key   keyAddress
 }
 
-// A tokenAddress tells one token from the others, and where its PIN is.
+// A tokenAddress identifies a token, and names the file with its PIN.
 type tokenAddress struct {
 	label, manufacturer, serial, model                      wanted
 	slotID, slotManufacturer, slotDescription               wanted
 	libraryManufacturer, libraryDescription, libraryVersion wanted
-	// pinFile is empty when the URI does not say.
+	// pinFile is empty if the URI does not name it.
 	pinFile string
 }
 
-// A keyAddress tells one key of a token from the others.
+// A keyAddress identifies a key of a token.
 type keyAddress struct {
 	label, id wanted
 }
 
-// wanted is the value that an attribute must have; the zero value lets it have
-// any. That is not the same as an empty value, which an attribute may have.
+// wanted is the value that an attribute must have. The zero wanted allows any
+// value, unlike one with an empty value.
 type wanted struct {
 	value string
 	set   bool
@@ -47,8 +47,8 @@ const (
 	queryCharacters = "-._~:[]@!$'()*+,=/?|"
 )
 
-// parseURI reads a URI that names one private key. The error quotes no value
-// of it, for what may be in there.
+// parseURI reads a URI that names one private key. The error quotes no value of
+// it, which may be a secret.
 func parseURI(uri, module string) (address, error) {
 	// Schemes are case-insensitive (RFC 3986, Section 3.1).
 	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
@@ -63,14 +63,13 @@ func parseURI(uri, module string) (address, error) {
 		return address{}, err
 	}
 	if !a.key.label.set && !a.key.id.set {
-		return address{}, errors.New("URI does not say which key; add object= with its label, or id=")
+		return address{}, errors.New("URI names no key; add object= with its label, or id=")
 	}
 	return a, nil
 }
 
-// readPath refuses an attribute that it does not know, where readQuery ignores
-// it: here each one narrows down what is meant, and to leave it out would widen
-// it.
+// readPath refuses unknown attributes, which readQuery ignores: each attribute of
+// the path narrows the match, so ignoring one would widen it.
 func (a *address) readPath(path string) error {
 	seen := map[string]bool{}
 	for part := range attributesOf(path, ";") {
@@ -108,7 +107,7 @@ func (a *address) narrow(name, value string) error {
 	case name == "type" && value == "private":
 		return nil
 	case name == "type":
-		return errors.New("type of a key that signs is private; leave it out")
+		return errors.New("type is not private, as that of a signing key is; leave it out")
 	case !known:
 		return fmt.Errorf("URI has the path attribute %q, which is not one of RFC 7512, Section 2.3; leave it out", name)
 	}
@@ -120,7 +119,7 @@ func (a *address) narrow(name, value string) error {
 	return nil
 }
 
-// canonical gives a number the form in which it is compared.
+// canonical converts a number to the form in which it is compared.
 func canonical(name, value string) (string, error) {
 	switch name {
 	case "slot-id":
@@ -161,7 +160,7 @@ func (a *address) readQuery(query, module string) error {
 			}
 			seen[name] = true
 		default:
-			continue // a vendor's own, which may be there twice
+			continue // a vendor attribute, which may occur twice
 		}
 		if err := a.readStandard(name, value, module); err != nil {
 			return err
@@ -180,15 +179,15 @@ func (a *address) readStandard(name, value, module string) error {
 		return err
 	case name == "module-path" && value != module,
 		name == "module-name" && !strings.EqualFold(value, moduleName(module)):
-		return fmt.Errorf("%s names another library than this program is set to load;"+
+		return fmt.Errorf("%s names another library than this program is configured to load;"+
 			" whoever writes a URI must not choose what code runs here: leave it out", name)
 	default:
 		return nil
 	}
 }
 
-// moduleName strips what operating systems add to the name of a module, which
-// module-name is without (RFC 7512, Section 2.3).
+// moduleName removes what operating systems add to the name of a module, as
+// module-name lacks it (RFC 7512, Section 2.3).
 func moduleName(path string) string {
 	name, _, _ := strings.Cut(filepath.Base(path), ".")
 	return strings.TrimPrefix(name, "lib")

@@ -72,7 +72,7 @@ func hasPrivate(m *keys.Manifest) bool {
 	return slices.ContainsFunc(m.Keys, func(k *keys.Key) bool { return k.Private != nil })
 }
 
-// readAll reads what may be a manifest, or enough to see that it is too long.
+// readAll reads a manifest, or enough to see that it is too long.
 func readAll(file *os.File) ([]byte, error) { return io.ReadAll(io.LimitReader(file, maxSize)) }
 
 // revision names a text.
@@ -118,21 +118,21 @@ func (s *Store) write(ctx context.Context, m *keys.Manifest, revision string) er
 	})
 }
 
-// create makes a file that must not be there yet.
+// create makes a new file.
 func create(path string, m *keys.Manifest) error {
 	err := writeBeside(path, m, func(temporary string) error {
-		// Unlike a rename, a link never replaces what is there.
+		// Unlike a rename, a link never replaces a file.
 		return os.Link(temporary, path)
 	})
 	if errors.Is(err, fs.ErrExist) {
 		// The cause names a temporary file, which says nothing to the reader.
-		return fmt.Errorf("%s: %w (%w): a key set is never overwritten, as tokens of its keys may be alive",
+		return fmt.Errorf("%s: %w (%w): a key set is never overwritten, as tokens of its keys may be valid",
 			path, fs.ErrExist, keys.ErrConflict)
 	}
 	return err
 }
 
-// unchanged returns ErrConflict when the file is not the one that was read.
+// unchanged returns ErrConflict if the file is not the one that was read.
 func unchanged(path, read string) error {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +153,7 @@ func unchanged(path, read string) error {
 }
 
 // writeBeside writes a temporary file in the directory of path, and calls put
-// to give it its place once it is on the disk.
+// to move it into place once it is on the disk.
 func writeBeside(path string, m *keys.Manifest, put func(temporary string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
@@ -178,7 +178,7 @@ func writeBeside(path string, m *keys.Manifest, put func(temporary string) error
 	return syncDir(dir)
 }
 
-// syncDir makes the new name in the directory last.
+// syncDir makes a new name in the directory survive a crash.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synced there

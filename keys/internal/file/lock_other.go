@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// Without advisory locks, two commands at the same instant are told apart by
-// what each of them read, a moment before it writes.
+// Without advisory locks, concurrent commands are only kept apart by the
+// revision that each of them read.
 func lockDir(context.Context, string) (unlock func(), err error) { return func() {}, nil }
 
 func giveTo(string, *os.File) error { return nil }
 
-// othersMay: permissions are not in the mode there.
+// othersMay is false, as the mode has no permissions.
 func othersMay(os.FileInfo) bool { return false }

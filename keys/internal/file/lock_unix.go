@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// lockPause is how long to wait before a lock is asked for again.
+// lockPause is the time between two attempts to lock.
 const lockPause = 50 * time.Millisecond
 
-// lockDir takes the advisory lock of a directory, and waits for it until ctx
-// is done. The lock is the directory's, because a file that is replaced takes
-// its lock with it, and a file for the lock alone would stay behind.
+// lockDir takes the advisory lock of a directory, and waits for it until ctx is
+// done. It locks the directory because a file that is replaced takes its lock
+// with it, and a lock file would stay behind.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -26,7 +26,7 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 		err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
-			return func() { _ = d.Close() }, nil // which gives the lock back
+			return func() { _ = d.Close() }, nil // which releases the lock
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case !errors.Is(err, syscall.EWOULDBLOCK):
@@ -42,12 +42,12 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 	}
 }
 
-// giveTo makes the owner of what is at path the owner of f as well, so that
-// whoever could read the file that is replaced can read the new one.
+// giveTo gives f the owner of the file at path, so that the users that can read
+// the replaced file can read the new one.
 func giveTo(path string, f *os.File) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil //nolint:nilerr // there is nobody to give it to
+		return nil //nolint:nilerr // there is no file, so no owner
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || int(owner.Uid) == os.Geteuid() && int(owner.Gid) == os.Getegid() {
@@ -59,5 +59,5 @@ func giveTo(path string, f *os.File) error {
 	return nil
 }
 
-// othersMay reports whether anybody but the owner may read or write the file.
+// othersMay reports whether anyone but the owner may read or write the file.
 func othersMay(info os.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }

@@ -1,5 +1,4 @@
-// Package foreign reads the keys of another issuer, in the formats in which they
-// come.
+// Package foreign reads the keys of another issuer: JWKs, JWK Sets and PEM.
 package foreign
 
 import (
@@ -43,7 +42,7 @@ func parseJSON(data []byte) ([]*jwk.Key, error) {
 		found = append(found, k)
 	}
 	if len(found) == 0 {
-		return nil, errors.New("there is no key in the JWK Set")
+		return nil, errors.New("JWK Set holds no key")
 	}
 	return found, nil
 }
@@ -94,7 +93,8 @@ func parsePEM(data []byte) ([]*jwk.Key, error) {
 
 var errPEM = errors.New("it cannot be read; decrypt it, or export the public key, for example with: openssl pkey -in FILE -pubout")
 
-// publicOf hides the causes of errors about private keys.
+// publicOf hides the causes of errors about private keys, which might quote
+// them.
 func publicOf(block *pem.Block) (crypto.PublicKey, error) {
 	var private any
 	var err error

@@ -2,8 +2,8 @@ package ijson
 
 import "unicode/utf8"
 
-// plain has the bytes that stand for themselves in a JSON string, but for those
-// of UTF-8 sequences, which are looked at more closely. Nothing changes it.
+// plain holds the ASCII characters that need no escape in a JSON string (RFC
+// 8259, Section 7). It must not be changed.
 //
 //nolint:gochecknoglobals // a table must not be made for each string
 var plain = func() (table [256]bool) {
@@ -14,8 +14,8 @@ var plain = func() (table [256]bool) {
 }()
 
 // AppendString appends text as a JSON string, quotes included, and returns the
-// longer slice. Only what RFC 8259, Section 7 demands is escaped; bytes that
-// are not UTF-8 become U+FFFD, so that the result is always valid.
+// longer slice. It escapes only what RFC 8259, Section 7 demands; bytes that
+// are not UTF-8 become U+FFFD, so the result is always valid.
 func AppendString(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -42,7 +42,7 @@ func AppendString(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// appendEscaped appends what stands for a byte that cannot stand for itself.
+// appendEscaped appends the escape of a byte.
 func appendEscaped(dst []byte, c byte) []byte {
 	const hex = "0123456789abcdef"
 	switch {

@@ -2,34 +2,34 @@ package ijson
 
 import "bytes"
 
-// names are the member names of all objects that are open, innermost last.
-// The first ones are kept in place and as positions rather than slices: a
-// short text, such as a token's, must cost no allocation, and an array that
-// holds no pointers stays on the stack whatever happens to the text.
+// names are the member names of all open objects, the innermost last. The first
+// ones are kept in place and as positions rather than slices: a short text such
+// as a token must not allocate, and an array without pointers stays on the
+// stack.
 type names struct {
 	n     int
 	first [defaultMembers]span
 	more  []span
-	// unescaped holds the names that are not spelled in the text as they are.
+	// unescaped holds the names that are escaped in the text.
 	unescaped []byte
 }
 
-// A span is where a name stands, in the text or among the unescaped ones, of
-// which the positions are stored as their complement, a negative number.
+// A span is the position of a name in the text, or among the unescaped names;
+// then it is stored as its complement, a negative number.
 type span struct {
 	start, end int32
 }
 
 func (m *names) len() int { return m.n }
 
-// cut forgets all names but the first n.
+// cut keeps only the first n names.
 func (m *names) cut(n int) {
 	m.n = n
 	m.more = m.more[:max(0, n-len(m.first))]
 }
 
-// add notes a name that starts at position start of the text, unless one of
-// the names from index first on is the same; then it reports false.
+// add adds a name that starts at position start of the text. It reports false
+// if one of the names from index first on is the same.
 func (m *names) add(text, name []byte, start int, escaped bool, first int) bool {
 	if m.contain(text, name, first) {
 		return false

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Reasons to refuse a text that callers tell from others.
+// Reasons to refuse a text that callers distinguish.
 var (
 	// ErrNotObject: the text does not begin with an object.
 	ErrNotObject = errors.New("not a JSON object")
@@ -28,34 +28,33 @@ var (
 	errName      = errors.New("member name is not lower-case ASCII")
 )
 
-// Limits bounds a text. A zero field stands for its default.
+// Limits bounds a text. A zero field means its default.
 type Limits struct {
-	// Depth is how many objects and arrays may be open at once, the top-level
-	// object included. Default: 8.
+	// Depth is how deep objects and arrays may be nested, the top-level object
+	// included. Default: 8.
 	Depth int
-	// Members is how many members all objects together may have; one object
-	// may have 4096 of them. Default: 64.
+	// Members is how many members all objects together may have, of which one
+	// object may have 4096. Default: 64.
 	Members int
 }
 
 const (
 	defaultDepth   = 8
 	defaultMembers = 64
-	// maxNames bounds one object, whatever the limits: its names are compared
-	// with each other.
+	// maxNames bounds one object, as its names are compared with each other.
 	maxNames = 4096
 )
 
-// Members checks data as a whole and calls visit, in order, with each member
-// of the top-level object: its unescaped name, and its value. Both are only
-// valid during the call, and visit must not change them. An error of visit
-// ends the walk and is returned as it is; the members before a refused one
-// have been visited by then, so the caller keeps nothing unless err is nil.
+// Members checks all of data and calls visit, in order, with the unescaped name
+// and the value of each member of the top-level object. Both are only valid
+// during the call, and visit must not change them. An error of visit ends the
+// walk and is returned as it is. Members before a refused one have been
+// visited, so the caller must keep nothing unless err is nil.
 //
-// The offset is the number of bytes read, on error the position of the first
-// byte that was refused, or the end of the member that visit refused.
+// The offset is the number of bytes read; after an error, the position of the
+// first byte that was refused, or the end of the member that visit refused.
 func Members(data []byte, limits Limits, visit func(name []byte, value Value) error) (offset int, err error) {
-	var s scanner // by its fields: a literal would be made elsewhere, and copied
+	var s scanner // set field by field: a literal would be copied
 	s.data, s.limits = data, limits.orDefault()
 	err = s.document(visit)
 	return s.pos, err
@@ -78,10 +77,10 @@ type scanner struct {
 	limits Limits
 	depth  int
 	names  names
-	// members counts those of all objects, also of the ones that are closed.
+	// members counts the members of all objects, closed ones included.
 	members int
-	// lowerCase refuses names that encoding/json could match to a field
-	// although they are not spelled like it.
+	// lowerCase refuses names that encoding/json could match to a field with
+	// another spelling.
 	lowerCase bool
 }
 
@@ -101,7 +100,7 @@ func (s *scanner) document(visit func([]byte, Value) error) error {
 	return nil
 }
 
-// peek returns the next byte, or 0 at the end: no token starts with NUL.
+// peek returns the next byte, or 0 at the end, as no token starts with NUL.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.data) {
 		return s.data[s.pos]
@@ -109,7 +108,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// token moves past white space and then does what peek does.
+// token skips white space and then peeks.
 func (s *scanner) token() byte {
 	for s.pos < len(s.data) {
 		switch c := s.data[s.pos]; {
@@ -124,7 +123,7 @@ func (s *scanner) token() byte {
 	return 0
 }
 
-// value moves past a value of which the first byte is c.
+// value skips a value whose first byte is c.
 func (s *scanner) value(c byte) error {
 	switch {
 	case c == '"':
@@ -155,8 +154,8 @@ func (s *scanner) literal(word string) error {
 	return nil
 }
 
-// open enters an object or array. It reports whether that is empty, in which
-// case it has left it already.
+// open enters an object or array. If that is empty, it leaves it again and
+// reports so.
 func (s *scanner) open(closing byte) (empty bool, err error) {
 	if s.depth == s.limits.Depth {
 		return false, errDepth
@@ -170,8 +169,8 @@ func (s *scanner) open(closing byte) (empty bool, err error) {
 	return false, nil
 }
 
-// next moves past the comma between two elements, or past the closing
-// bracket and then reports done.
+// next skips the comma between two elements, or the closing bracket, and reports
+// whether it was the bracket.
 func (s *scanner) next(closing byte) (done bool, err error) {
 	switch s.token() {
 	case ',':
@@ -229,8 +228,8 @@ func (s *scanner) object(visit func([]byte, Value) error) error {
 	}
 }
 
-// name reads a member's name and its colon. The names of the same object are
-// those from index first on.
+// name reads the name of a member and its colon. The names of the same object
+// begin at index first.
 func (s *scanner) name(first int) ([]byte, error) {
 	if s.token() != '"' {
 		return nil, errSyntax
@@ -278,7 +277,7 @@ func isLowerCase(name []byte) bool {
 	return true
 }
 
-// str moves past a string and reports whether it holds an escape.
+// str skips a string and reports whether it holds an escape.
 func (s *scanner) str() (escaped bool, err error) {
 	data := s.data
 	for i := s.pos + 1; i < len(data); {
@@ -337,7 +336,7 @@ func (s *scanner) escape() error {
 	}
 }
 
-// number moves past a number (RFC 8259, Section 6).
+// number skips a number (RFC 8259, Section 6).
 func (s *scanner) number() error {
 	if s.peek() == '-' {
 		s.pos++

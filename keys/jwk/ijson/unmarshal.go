@@ -6,17 +6,16 @@ import (
 	"fmt"
 )
 
-// Generous for a file that people write.
+// The limits of a file, generous for one that people write.
 const (
 	fileDepth   = 16
 	fileMembers = 100_000
 )
 
-// Unmarshal fills v, a pointer to a struct, from a file of our own kind: it
-// refuses what [Members] refuses, members that v has no field for, and names
-// with upper-case letters, which encoding/json would match to a field all the
-// same. The caller bounds the length of data; a name is compared with those of
-// its own object only.
+// Unmarshal fills v, a pointer to a struct, from a file. Besides what [Members]
+// refuses, it refuses members that v has no field for, and names with
+// upper-case letters, which encoding/json would match to a field. The caller
+// bounds the length of data.
 func Unmarshal(data []byte, v any) error {
 	s := scanner{data: data, limits: Limits{Depth: fileDepth, Members: fileMembers}, lowerCase: true}
 	if err := s.document(nil); err != nil {
@@ -28,7 +27,7 @@ func Unmarshal(data []byte, v any) error {
 	return d.Decode(v)
 }
 
-// position turns an offset into a line and a column, counted in bytes from 1.
+// position converts an offset to a line and a column, counted in bytes from 1.
 func position(data []byte, offset int) (line, column int) {
 	before := data[:offset]
 	line = 1 + bytes.Count(before, []byte{'\n'})

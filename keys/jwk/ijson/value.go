@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A Value is one JSON value that [Members] has checked: its bytes as they
-// stand in the text, without white space around them.
+// A Value is a JSON value that [Members] has checked: its bytes in the text,
+// without surrounding white space.
 type Value []byte
 
 // A Kind is the type of a JSON value.
@@ -45,8 +45,8 @@ func (v Value) Kind() Kind {
 	}
 }
 
-// Text returns the unescaped content of a string; ok is false when v is not
-// one. It allocates only when the string holds an escape; otherwise the result
+// Text returns the unescaped content of a string; ok is false if v is not a
+// string. It allocates only if the string holds an escape; otherwise the result
 // is a part of v.
 func (v Value) Text() (text []byte, ok bool) {
 	if v.Kind() != String {
@@ -59,8 +59,8 @@ func (v Value) Text() (text []byte, ok bool) {
 	return text, true
 }
 
-// Int returns a whole number; ok is false when v is not a number, has a
-// fraction or an exponent, or does not fit.
+// Int returns a whole number; ok is false if v is not a number, has a fraction
+// or an exponent, or does not fit.
 func (v Value) Int() (n int64, ok bool) {
 	if v.Kind() != Number {
 		return 0, false
@@ -74,7 +74,7 @@ func (v Value) Int() (n int64, ok bool) {
 			return 0, false
 		}
 		d := int64(c - '0')
-		if i >= 18 && n > (math.MaxInt64-d)/10 { // 18 digits fit always
+		if i >= 18 && n > (math.MaxInt64-d)/10 { // 18 digits always fit
 			return 0, false
 		}
 		n = n*10 + d
@@ -85,15 +85,14 @@ func (v Value) Int() (n int64, ok bool) {
 	return n, true
 }
 
-// Elements calls visit with each element of an array, in order; ok is false
-// when v is not an array or visit returned false. Each element is only valid
-// during the call.
+// Elements calls visit with each element of an array, in order; ok is false if
+// v is not an array or visit returned false. An element is only valid during
+// the call.
 func (v Value) Elements(visit func(Value) bool) (ok bool) {
 	if v.Kind() != Array {
 		return false
 	}
-	// The array was checked as a part of its text, at some depth of it; it is
-	// not that deep by itself, and the limits of that text held.
+	// The array is part of a text that was within its limits.
 	s := scanner{data: v, limits: Limits{Depth: math.MaxInt, Members: math.MaxInt}}
 	empty, err := s.open(']')
 	for done := empty; !done && err == nil; {
@@ -130,7 +129,7 @@ func unescape(dst, text []byte) []byte {
 	return dst
 }
 
-// unescaped returns what a one-letter escape stands for (RFC 8259, Section 7).
+// unescaped returns the character of a one-letter escape (RFC 8259, Section 7).
 func unescaped(c byte) byte {
 	switch c {
 	case 'b':
@@ -148,11 +147,11 @@ func unescaped(c byte) byte {
 	}
 }
 
-// loneSurrogate is the size decodeUnicode gives for half of a pair.
+// loneSurrogate is the size that decodeUnicode returns for half of a pair.
 const loneSurrogate = -1
 
 // decodeUnicode reads the \uXXXX, or the pair of them, at the start of text.
-// The size is 0 when there is none.
+// The size is 0 if there is none.
 func decodeUnicode(text []byte) (r rune, size int) {
 	r = hex4(text)
 	if r < 0 {
