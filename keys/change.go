@@ -56,7 +56,7 @@ func Add(m *Manifest, now time.Time, device *Key) (*Manifest, error) {
 func Import(m *Manifest, now, removeAt time.Time, publics ...*jwk.Key) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error {
 		for _, public := range publics {
-			if err := r.adopt(public, removeAt); err != nil {
+			if err := r.importKey(public, removeAt); err != nil {
 				return err
 			}
 		}
@@ -199,7 +199,7 @@ func (r *rotation) addKey(device *Key) error {
 	return nil
 }
 
-func (r *rotation) adopt(public *jwk.Key, removeAt time.Time) error {
+func (r *rotation) importKey(public *jwk.Key, removeAt time.Time) error {
 	if !removeAt.After(r.instant()) {
 		return fmt.Errorf("key %q would be removed at %s, which is in the past", public.ID(), formatTime(removeAt))
 	}

@@ -12,9 +12,8 @@ import (
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// installation returns what an operator has who rotates each day, after that
-// many days: with 45, the second key signs, the first is gone, and the third
-// waits.
+// installation returns a manifest that was rotated daily for that many days: after
+// 45, the second key signs, the first is gone, and the third waits.
 func installation(t testing.TB, days int) (*keys.Manifest, time.Time) {
 	t.Helper()
 	now := at(t, "2026-11-23T02:00:00Z")
@@ -135,7 +134,7 @@ func TestActivateRefuses(t *testing.T) {
 func TestRevokeCurrent(t *testing.T) {
 	t.Parallel()
 	m, now := installation(t, 45)
-	now = now.Add(500 * time.Millisecond) // nobody revokes on the second
+	now = now.Add(500 * time.Millisecond) // not a whole second
 	stolen, next := inState(t, m, keys.Current, now), inState(t, m, keys.Next, now)
 	revoked := must(t)(keys.Revoke(m, now, stolen.ID()))
 	if got := revoked.CurrentAt(now); got == nil || got.ID() != next.ID() {

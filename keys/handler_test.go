@@ -76,7 +76,7 @@ func TestHandlerThroughTime(t *testing.T) {
 			}
 			time.Sleep(step)
 		}
-		// Both keys of the first set leave at once; an empty set is not served.
+		// Both keys of the first set leave at the same instant; an empty set is not served.
 		r := serve(h, http.MethodGet)
 		if r.Code != http.StatusServiceUnavailable || r.Header().Get("Retry-After") == "" ||
 			r.Header().Get("Cache-Control") != "no-store" || r.Header().Get("ETag") != "" {

@@ -60,7 +60,7 @@ func Init(p Policy, now time.Time, bootstrap bool, device ...Key) (*Manifest, er
 	return m, m.Validate()
 }
 
-// lease lets a key sign until then, and stay for as long as its last token.
+// lease allows a key to sign until then, and to stay for its last token.
 func (k *Key) lease(p Policy, until time.Time) {
 	k.SignUntil = until
 	k.PromisedUntil = later(k.PromisedUntil, until)

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrConflict means that a manifest was changed after it was read. A store
-// returns it instead of writing over the change; read again, and decide anew.
+// returns it instead of writing over the change; read it again.
 var ErrConflict = errors.New("the manifest was changed in the meantime")
 
 // A Manifest is one version of a key set. One that is in use must not be

@@ -217,7 +217,7 @@ func TestValidateExplains(t *testing.T) {
 			m.Keys[imported].Public = m.Keys[imported].Public.WithID("a\nb")
 		}},
 		{"empty kid", func(m *keys.Manifest) { m.Keys[imported].Public = m.Keys[imported].Public.WithID("") }},
-		{"doubles", func(m *keys.Manifest) {
+		{"duplicates", func(m *keys.Manifest) {
 			m.Keys[imported].Public = m.Keys[current].Public.WithID("old")
 			m.Keys = append(m.Keys, m.Keys[next])
 			m.Keys[current].Bootstrap = true
@@ -227,7 +227,7 @@ func TestValidateExplains(t *testing.T) {
 			for len(m.Keys) < 65 {
 				m.Keys = append(m.Keys, m.Keys[imported])
 			}
-			// Which are doubles as well; those are told above.
+			// These are also duplicates, which are reported above.
 			m.Keys = m.Keys[:65]
 		}},
 		{"nil", func(m *keys.Manifest) { m.Keys[current] = nil; m.Keys[next].Public = nil }},

@@ -18,7 +18,7 @@ import (
 //
 // Consumers and tokens change nothing for the others, so not each is followed,
 // but the worst of them: for each key, how late a token of it may expire, and
-// when a consumer could last have been told that there is no such key. That
+// when a consumer could last have learned that there is no such key. That
 // covers two consumers, and any number.
 const (
 	propagation = 1 // ticks: P, C, S and T
@@ -26,7 +26,7 @@ const (
 	skew        = 1
 	lifetime    = 1
 	lead        = propagation + cache + skew
-	linger      = lifetime + 2*skew
+	retention   = lifetime + 2*skew
 
 	// Two keys at first, then two a version at most.
 	modelKeys = 8
@@ -106,7 +106,7 @@ func (m *model) key(i, publish, activate, until int) *keys.Key {
 	return &keys.Key{
 		Public: m.privates[i].Public(), Private: m.privates[i],
 		PublishAt: tick(publish), ActivateAt: tick(activate), SignUntil: tick(until), PromisedUntil: tick(until),
-		RemoveAt: tick(until + linger),
+		RemoveAt: tick(until + retention),
 	}
 }
 
@@ -194,7 +194,7 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 		if n := m.number(v); m.refused(latest, n) == "" {
 			all = append(all, n)
 		}
-		if slices.Contains(m.tolerated, "version") { // somebody wrote at the same time
+		if slices.Contains(m.tolerated, "version") { // a concurrent write
 			v = v.Clone()
 			v.Version--
 			if n := m.number(v); m.refused(latest, n) == "" {
@@ -229,7 +229,7 @@ func (m *model) writable(latest, before int16, now int) []int16 {
 				k := v.Keys[i]
 				k.SignUntil = tick(max(now, ticks(k.SignUntil)) + 1)
 				k.PromisedUntil = tick(max(ticks(k.PromisedUntil), ticks(k.SignUntil)))
-				k.RemoveAt = k.PromisedUntil.Add(linger*time.Minute - short)
+				k.RemoveAt = k.PromisedUntil.Add(retention*time.Minute - short)
 			})
 			propose(latest, func(v *keys.Manifest) { // cut short, and the promise forgotten
 				k := v.Keys[i]
@@ -361,14 +361,14 @@ func (m *model) overdue(s moment, i int) bool {
 	return s.held[i] != s.latest && s.t >= s.missed[i]+propagation
 }
 
-// live lets issuers and consumers do what they do within one tick, and returns
+// live plays one tick of all issuers and consumers, and returns
 // what is wrong with it.
 func (m *model) live(s *moment) string {
 	void := [modelKeys]bool{}
 	latest := m.manifests[s.latest]
 	for _, key := range latest.Keys {
 		k := m.index(key)
-		// From here on no issuer that is told in time publishes the key.
+		// From here on no issuer that gets the news in time publishes the key.
 		if state := latest.StateAt(key, tick(int(s.t))); state == keys.Revoked || state == keys.Removed {
 			s.gone[k] = min(s.gone[k], s.t)
 		}

@@ -18,15 +18,15 @@ import (
 
 func mustRing(t testing.TB) *keys.Ring {
 	t.Helper()
-	ring, err := keys.NewRing(parse(t, golden(t)), nobody)
+	ring, err := keys.NewRing(parse(t, golden(t)), openRefusing)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ring
 }
 
-// nobody opens signers that refuse to sign.
-func nobody(string, *jwk.Key) (keys.Signer, error) { return refusing{}, nil }
+// openRefusing opens signers that refuse to sign.
+func openRefusing(string, *jwk.Key) (keys.Signer, error) { return refusing{}, nil }
 
 type refusing struct{}
 
@@ -84,7 +84,7 @@ func TestNoSigningKeySaysWhy(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			ring, err := keys.NewRing(tc.manifest, nobody)
+			ring, err := keys.NewRing(tc.manifest, openRefusing)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,12 +107,12 @@ func TestNewRing(t *testing.T) {
 		open   keys.OpenSigner
 		want   string
 	}{
-		{"invalid", func(m *keys.Manifest) { m.Version = 0 }, nobody, "version is 0"},
+		{"invalid", func(m *keys.Manifest) { m.Version = 0 }, openRefusing, "version is 0"},
 		{"no support", func(*keys.Manifest) {}, nil, `key "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s": this program has no support for signers of the kind "pkcs11"`},
 		{"cannot be opened", func(*keys.Manifest) {}, func(string, *jwk.Key) (keys.Signer, error) { return nil, unlucky }, "no such token"},
 		{"lease ended", func(m *keys.Manifest) { m.Keys[revoked].SignUntil = m.Keys[revoked].ActivateAt.Add(time.Second) }, nil, ""},
 		{"revoked", func(m *keys.Manifest) { m.Keys[revoked].RevokedAt = m.Keys[revoked].ActivateAt }, nil, ""},
-		{"works", func(*keys.Manifest) {}, nobody, ""},
+		{"works", func(*keys.Manifest) {}, openRefusing, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -226,12 +226,12 @@ func TestSignerAway(t *testing.T) {
 			t.Errorf("with the device back: %v", err)
 		}
 		if away := ring.Away(); len(away) > 0 {
-			t.Errorf("away: got %v, want nobody", away)
+			t.Errorf("away: got %v, want none", away)
 		}
 	})
 }
 
-// A key that does not sign now is asked for by those who look after it.
+// Away asks for a key that does not sign now.
 func TestAwayAsksAgain(t *testing.T) {
 	t.Parallel()
 	private, err := keys.GenerateKey(jwk.EdDSA)
@@ -309,7 +309,7 @@ func TestJWKSet(t *testing.T) {
 	}
 }
 
-// TestJWKSetConcurrently asks for both sides of an event at once.
+// TestJWKSetConcurrently asks for both sides of an event concurrently.
 func TestJWKSetConcurrently(t *testing.T) {
 	t.Parallel()
 	ring := mustRing(t)

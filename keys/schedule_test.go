@@ -167,7 +167,8 @@ func TestKeyWithoutPrivatePart(t *testing.T) {
 	}
 }
 
-// TestTie has two keys activated at once: every replica must take the same.
+// TestTie activates two keys at the same instant: every replica must select the
+// same one.
 func TestTie(t *testing.T) {
 	t.Parallel()
 	m := parse(t, golden(t)).Clone()

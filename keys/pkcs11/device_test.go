@@ -214,7 +214,7 @@ func TestOpenDisturbsNobody(t *testing.T) {
 	}
 }
 
-// TestReopen: a server opens its keys anew for each manifest.
+// TestReopen: a server opens its keys again for each manifest.
 func TestReopen(t *testing.T) {
 	t.Parallel()
 	private, _ := pair(t, jwk.ES256, "a", "\x01")

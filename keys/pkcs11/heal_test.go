@@ -183,7 +183,7 @@ func TestSickDevice(t *testing.T) {
 	})
 }
 
-// TestReconnectsOnce: all who find the device lost at the same time share one
+// TestReconnectsOnce: all calls that find the device lost at the same time share one
 // new connection.
 func TestReconnectsOnce(t *testing.T) {
 	t.Parallel()
@@ -196,7 +196,7 @@ func TestReconnectsOnce(t *testing.T) {
 			group.Go(func() { mustSign(t, o.signer, o.public) })
 		}
 		group.Wait()
-		// One who finds that out a moment earlier may have logged in over the
+		// A call that finds out a moment earlier may have logged in over the
 		// old connection, which ends that login when it is dropped.
 		if got := o.count("C_Login") - logins; got < 1 || got > 2 {
 			t.Errorf("round %d: got %d logins, want 1, or 2", round, got)
@@ -232,7 +232,7 @@ func TestKeyRemovedFromDevice(t *testing.T) {
 	})
 }
 
-// TestRestartsLibrary: as a last resort, when nobody is in it and it is ours.
+// TestRestartsLibrary: as a last resort, if no call is in it and it is ours.
 func TestRestartsLibrary(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -298,7 +298,7 @@ func TestFewSessions(t *testing.T) {
 	must(t, o.device.Close())
 }
 
-// script has the next signatures go as told, one after the other, and those
+// script gives the next signatures these results, one after the other, and those
 // after them well.
 func (f *fake) script(steps ...func() error) {
 	f.set(func() {
@@ -357,7 +357,7 @@ func TestLostWhileOthersSign(t *testing.T) {
 	}
 }
 
-// TestLostWhileOthersWait: who waits for a session of a connection that is lost
+// TestLostWhileOthersWait: a call that waits for a session of a lost connection
 // gets one of the next.
 func TestLostWhileOthersWait(t *testing.T) {
 	t.Parallel()
@@ -475,7 +475,7 @@ func TestHangsWhileOpening(t *testing.T) {
 	})
 }
 
-// TestCloseWhileSigning leaves nobody with anything but an answer.
+// TestCloseWhileSigning: every call gets an answer.
 func TestCloseWhileSigning(t *testing.T) {
 	t.Parallel()
 	o := openOne(t, 4)

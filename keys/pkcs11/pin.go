@@ -71,7 +71,7 @@ func readPIN(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A user who can write it can lock the token. Who can read it is not
+	// A user that can write it can lock the token. Who can read it is not
 	// checked: Kubernetes mounts a Secret with mode 0644 in its own volume, and
 	// with 0440 for a container that does not run as root.
 	if info.Mode().Perm()&0o022 != 0 && runtime.GOOS != "windows" {

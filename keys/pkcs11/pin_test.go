@@ -66,7 +66,7 @@ func TestNoPINFile(t *testing.T) {
 }
 
 // TestWrongPIN: a token locks after a few wrong PINs, so that none may be tried
-// twice, however often somebody wants to sign.
+// twice, however often it is to sign.
 func TestWrongPIN(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

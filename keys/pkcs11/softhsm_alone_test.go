@@ -32,7 +32,7 @@ func untilItSigns(t *testing.T, sign func() error) {
 	}
 }
 
-// TestSoftHSMFinalized: somebody else in this process ends the library.
+// TestSoftHSMFinalized: other code in this process finalizes the library.
 func TestSoftHSMFinalized(t *testing.T) {
 	h := useSoftHSM(t)
 	d := h.open(t, 4)
@@ -47,7 +47,7 @@ func TestSoftHSMFinalized(t *testing.T) {
 }
 
 // TestSoftHSMTokenMovedAway: the token is gone for a while, and comes back. To
-// SoftHSM its keys are gone for good then, until it is initialized anew.
+// SoftHSM its keys are gone for good then, until it is initialized again.
 func TestSoftHSMTokenMovedAway(t *testing.T) {
 	h := useSoftHSM(t)
 	must(t, h.ctx.Finalize())

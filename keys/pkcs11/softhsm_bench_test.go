@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// BenchmarkSoftHSM reports how long a signature takes for who asks for it, when
+// BenchmarkSoftHSM reports how long a caller waits for a signature, when
 // one or several do so at the same time.
 func BenchmarkSoftHSM(b *testing.B) {
 	h := useSoftHSM(b)

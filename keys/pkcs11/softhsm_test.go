@@ -180,7 +180,7 @@ func TestSoftHSM(t *testing.T) {
 		}
 		s, err := d.Open(uri+"?pin-source=file://"+h.pinFile, public)
 		must(t, err)
-		// On every core at once, and more of them than there are sessions.
+		// On every core, and more of them than there are sessions.
 		var group sync.WaitGroup
 		for i := range 16 {
 			group.Go(func() {
@@ -223,7 +223,7 @@ func TestSoftHSMRefuses(t *testing.T) {
 	mustFail(t, err, "is not a PKCS #11 library for this machine")
 }
 
-// TestSoftHSMSessionsLost: somebody else in this process closes them all.
+// TestSoftHSMSessionsLost: other code in this process closes them all.
 func TestSoftHSMSessionsLost(t *testing.T) {
 	t.Parallel()
 	h := useSoftHSM(t)
@@ -271,7 +271,7 @@ func TestSoftHSMWrongPIN(t *testing.T) {
 	_, err := d.Public(t.Context(), uri)
 	mustFail(t, err, "CKR_PIN_INCORRECT")
 	for range 5 {
-		// Within the pause the same error is told again.
+		// Within the pause the same error is returned again.
 		_, err = d.Public(t.Context(), uri+"&x-other=1")
 		mustFail(t, err, "PIN")
 	}

@@ -164,7 +164,8 @@ func TestFileBehindLink(t *testing.T) {
 	}
 }
 
-// TestFileWritersTakeTurns: of those who read the same version, one writes.
+// TestFileWritersTakeTurns: of several writers that read the same version, one
+// writes.
 func TestFileWritersTakeTurns(t *testing.T) {
 	t.Parallel()
 	const writers, rounds = 8, 5

@@ -15,8 +15,8 @@ import (
 	"github.com/customersession/customersession/keys/internal/file"
 )
 
-// TestFileWaitsForLock: while another command holds the lock nothing is
-// written, and who waits too long is told why.
+// TestFileWaitsForLock: while another command holds the lock nothing is written,
+// and a writer that waits too long reports why.
 func TestFileWaitsForLock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

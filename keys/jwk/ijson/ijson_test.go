@@ -121,8 +121,7 @@ func TestMembersBeyondTheDefaultLimit(t *testing.T) {
 	}
 }
 
-// Names are told apart by a few of their bytes first, which must be no more
-// than a short cut.
+// TestMembersComparesNames: names that differ in any byte are different.
 func TestMembersComparesNames(t *testing.T) {
 	t.Parallel()
 	names := []string{""}
