@@ -30,27 +30,44 @@ func Build(t testing.TB, pkg string, flags ...string) string {
 // BuildTo is [Build] for a program that several tests share: it is written to
 // the folder, under the last name of pkg.
 func BuildTo(ctx context.Context, dir, pkg string, flags ...string) (program string, err error) {
-	overlay, err := writeOverlay(ctx, dir)
+	root, err := linkGo(ctx, dir)
+	if err != nil {
+		return "", fmt.Errorf("building %s with another clock: %w", pkg, err)
+	}
+	overlay, err := writeOverlay(root, dir)
 	if err != nil {
 		return "", fmt.Errorf("building %s with another clock: %w", pkg, err)
 	}
 	program = filepath.Join(dir, path.Base(filepath.ToSlash(pkg)))
 	args := slices.Concat([]string{"build", "-overlay", overlay, "-o", program}, flags, []string{pkg})
-	build := exec.CommandContext(ctx, "go", args...) //nolint:gosec // a package and flags that the test names
+	build := exec.CommandContext(ctx, filepath.Join(root, "bin", "go"), args...) //nolint:gosec // a package and flags that the test names
+	build.Env = append(build.Environ(), "GOROOT="+root, "GOTOOLCHAIN=local")
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s with another clock: %w\n%s", pkg, err, output)
 	}
 	return program, nil
 }
 
-// writeOverlay writes the changed files to the folder and returns the path of
-// the list of them that `go build` takes.
-func writeOverlay(ctx context.Context, dir string) (list string, err error) {
+// linkGo returns a symbolic link to the installation of Go that builds here. A
+// version that Go itself downloaded is in the module cache, and no file of that
+// may be replaced by its own path.
+func linkGo(ctx context.Context, dir string) (root string, err error) {
 	output, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("asking for GOROOT: %w", err)
 	}
-	source := filepath.Join(strings.TrimSpace(string(output)), "src")
+	dir, err = os.MkdirTemp(dir, "go-")
+	if err != nil {
+		return "", err
+	}
+	root = filepath.Join(dir, "root")
+	return root, os.Symlink(strings.TrimSpace(string(output)), root)
+}
+
+// writeOverlay writes the changed files to the folder and returns the path of
+// the list of them that `go build` takes.
+func writeOverlay(root, dir string) (list string, err error) {
+	source := filepath.Join(root, "src")
 	dir, err = os.MkdirTemp(dir, "overlay-")
 	if err != nil {
 		return "", err
