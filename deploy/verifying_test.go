@@ -117,11 +117,23 @@ func nodeWithJose(t *testing.T, folder string) string {
 }
 
 // pythonWithJWT prefers Debian's Python, because Debian's packages are for
-// that one, whatever else is in PATH.
+// that one, whatever else is in PATH. A PyJWT without the fix for CVE-2026-32597
+// does not do: it accepts critical header parameters that it does not know.
 func pythonWithJWT(t *testing.T, _ string) string {
 	t.Helper()
+	const probe = `
+import cryptography, jwt
+key = "k" * 32
+token = jwt.encode({}, key, headers={"crit": ["unknown"], "unknown": True})
+try:
+    jwt.decode(token, key, algorithms=["HS256"])
+except jwt.InvalidTokenError:
+    pass
+else:
+    raise SystemExit("a critical extension is ignored")
+`
 	return pageProgram(t, []string{"/usr/bin/python3", "python3"},
-		"install python3-jwt and python3-cryptography", "-c", "import cryptography, jwt")
+		"install python3-jwt, with its security updates, and python3-cryptography", "-c", probe)
 }
 
 func rubyWithJWT(t *testing.T, _ string) string {
