@@ -13,6 +13,7 @@ import (
 // images that stand in for those of others: see testdata/compose.
 func TestCompose(t *testing.T) {
 	t.Parallel()
+	needs.Time(t, "half a minute")
 	needs.Program(t, "podman-compose", "install podman-compose")
 	needs.Program(t, "openssl", "install openssl")
 	needs.Program(t, "curl", "install curl")

@@ -18,12 +18,13 @@ import (
 )
 
 // imageLimit is the size of the image in bytes that it must stay below.
-const imageLimit = 25_000_000
+const imageLimit = 32_000_000
 
 // TestImage does what the page of the image says, word for word, and looks into
 // the images that come of it.
 func TestImage(t *testing.T) {
 	t.Parallel()
+	needs.Time(t, "half a minute")
 	needs.Program(t, "curl", "install curl")
 	e := newEngine(t, "")
 	e.typePage(t, "container/README.md", "127.0.0.1:8080", freePort(t))

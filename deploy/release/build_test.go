@@ -76,9 +76,7 @@ func inFolder(t *testing.T, folder, program string, args ...string) string {
 // not the tagged commit is not built.
 func TestBuild(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("builds the program several times")
-	}
+	needs.Time(t, "half a minute")
 	if want := "go" + toolchain(t); runtime.Version() != want {
 		needs.Missing(t, want, "run this with GOTOOLCHAIN="+want)
 	}

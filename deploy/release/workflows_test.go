@@ -1,6 +1,7 @@
 package release_test
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -301,4 +302,65 @@ func TestRelease(t *testing.T) {
 			t.Errorf("it names what is not there: %v", err)
 		}
 	}
+}
+
+// What is too slow for every run is run by .ci/run, by name.
+func TestExhaustiveTestsAreListed(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile("../../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`EXHAUSTIVE=true go test -run '\^\((.*)\)\$' \\\n +(.*)\n`).FindStringSubmatch(string(script))
+	if list == nil {
+		t.Fatal(".ci/run has no exhaustive step")
+	}
+	names, packages := strings.Split(list[1], "|"), strings.Fields(list[2])
+	for folder, tests := range exhaustiveTests(t) {
+		if !slices.Contains(packages, "./"+folder) {
+			t.Errorf("package %s is not run", folder)
+		}
+		for _, name := range tests {
+			if !slices.Contains(names, name) {
+				t.Errorf("%s of package %s is not run", name, folder)
+			}
+		}
+	}
+}
+
+// exhaustiveTests returns the tests that ask whether to run in full, by the
+// folder of their package.
+func exhaustiveTests(t *testing.T) map[string][]string {
+	t.Helper()
+	asks := regexp.MustCompile(`(?m)^func (Test\w+)\(|needs\.(?:Exhaustive|Time)\(`)
+	found := map[string][]string{}
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := entry.Name(); entry.IsDir() && (name == "node_modules" || name == ".git") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		folder := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../../"))
+		test := ""
+		for _, match := range asks.FindAllStringSubmatch(string(text), -1) {
+			if match[1] != "" {
+				test = match[1]
+			} else {
+				found[folder] = append(found[folder], test)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("found %v, %v", found, err)
+	}
+	return found
 }

@@ -1,8 +1,11 @@
-// Package needs lets a test name a program that it cannot do without.
+// Package needs states what a test needs besides Go.
 //
 // On a developer's machine a missing program skips the test, so that
 // `go test ./...` passes with nothing but Go installed. In CI, where CI=true,
 // it fails the test instead: a skipped test would hide what it should show.
+//
+// Tests that take minutes run where EXHAUSTIVE=true; `.ci/run exhaustive` runs
+// them by name.
 package needs
 
 import (
@@ -12,9 +15,9 @@ import (
 	"testing"
 )
 
-// Program returns the path of the program called name, found in PATH or in
-// one of the extra folders (glob patterns are allowed), and skips or fails the
-// test when there is none. The hint says how to install it.
+// Program returns the path of a program. It looks in the extra folders, which
+// may be glob patterns, and then in PATH. If there is no such program, it skips
+// or fails the test. The hint says how to install it.
 func Program(t testing.TB, name, hint string, extra ...string) string {
 	t.Helper()
 	for _, pattern := range extra {
@@ -30,8 +33,8 @@ func Program(t testing.TB, name, hint string, extra ...string) string {
 	return path
 }
 
-// Path skips or fails the test when nothing exists at path. The hint says how
-// to make it.
+// Path returns path. If nothing exists there, it skips or fails the test. The
+// hint says how to make it.
 func Path(t testing.TB, path, hint string) string {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {
@@ -40,12 +43,25 @@ func Path(t testing.TB, path, hint string) string {
 	return path
 }
 
-// Missing skips the test because of what is not there, or fails it in CI. The
-// hint says how to get it.
+// Missing skips the test because something is missing or unsuitable, or fails it
+// in CI. The hint says how to get it.
 func Missing(t testing.TB, what, hint string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s is missing, and CI must not skip this test; %s", what, hint)
 	}
 	t.Skipf("%s is missing; %s", what, hint)
+}
+
+// Exhaustive reports whether tests run in full, with EXHAUSTIVE=true, instead
+// of in the form that is quick enough for every run.
+func Exhaustive() bool { return os.Getenv("EXHAUSTIVE") == "true" }
+
+// Time skips a test that has no quick form unless tests are [Exhaustive]. The
+// length is for the reader of the message, such as "a minute".
+func Time(t testing.TB, length string) {
+	t.Helper()
+	if !Exhaustive() {
+		t.Skipf("it takes %s; set EXHAUSTIVE=true to run it", length)
+	}
 }
