@@ -60,7 +60,7 @@ func startMonitored(t *testing.T) *rehearsal {
 			t.Fatal(err)
 		}
 	}
-	r.settings = []string{"CUSTOMERSESSION_KEYS_FILE=keys.json", "CUSTOMERSESSION_STRANGER_RATE=0.001", "CUSTOMERSESSION_STRANGER_BURST=4"}
+	r.settings = []string{"CUSTOMERSESSION_KEYS_FILE=keys.json", "CUSTOMERSESSION_ANONYMOUS_RATE=0.001", "CUSTOMERSESSION_ANONYMOUS_BURST=4"}
 	t.Cleanup(r.stop)
 	if err := r.organization(); err != nil {
 		t.Fatal(err)

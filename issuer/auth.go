@@ -37,7 +37,7 @@ type apiKeyID struct {
 func (s *Server) authorize(c *call, scope organizations.Scope) (*organizations.APIKey, error) {
 	key, err := s.apiKey(c)
 	if err != nil {
-		return nil, s.refuseStranger(c, err)
+		return nil, s.refuseAnonymous(c, err)
 	}
 	c.caller = key
 	if wait, ok := s.keyLimit.Allow(apiKeyID{key.Organization.ID, key.Name}); !ok {
@@ -66,25 +66,25 @@ func (s *Server) apiKey(c *call) (*organizations.APIKey, error) {
 func (s *Server) portalSession(c *call) (verify.Session, error) {
 	token, err := verify.BearerToken(c.Request().Header)
 	if err != nil {
-		return verify.Session{}, s.refuseStranger(c, err)
+		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
 	session, err := s.verifier.Verify(c.Request().Context(), token)
 	if err != nil {
-		return verify.Session{}, s.refuseStranger(c, err)
+		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
 	return session, nil
 }
 
-// refuseStranger counts a request without valid credentials against its
+// refuseAnonymous counts a request without valid credentials against its
 // address, and returns err or that there were too many.
-func (s *Server) refuseStranger(c *call, err error) error {
+func (s *Server) refuseAnonymous(c *call, err error) error {
 	s.metrics.refused.WithLabelValues(credentialsReason(err)).Inc()
 	addr, parseErr := netip.ParseAddr(c.RealIP())
 	if parseErr != nil {
 		// A peer without an address shares one bucket with its like.
 		addr = netip.Addr{}
 	}
-	if wait, ok := s.strangerLimit.Allow(ratelimit.ClientKey(addr)); !ok {
+	if wait, ok := s.anonymousLimit.Allow(ratelimit.ClientKey(addr)); !ok {
 		s.metrics.limited.WithLabelValues("address").Inc()
 		return &tooManyError{wait}
 	}

@@ -52,9 +52,9 @@ func TestKeyLimit(t *testing.T) {
 	}
 }
 
-func TestStrangerLimit(t *testing.T) {
+func TestAnonymousLimit(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, limited(func(c *issuer.Config) { c.StrangerRate, c.StrangerBurst = rare, 2 }))
+	f := newFixture(t, limited(func(c *issuer.Config) { c.AnonymousRate, c.AnonymousBurst = rare, 2 }))
 	for range 2 {
 		if a := f.post(t, "wrong", `{}`); a.status != http.StatusUnauthorized {
 			t.Fatalf("got %d %s, want 401", a.status, a.body)
@@ -66,7 +66,7 @@ func TestStrangerLimit(t *testing.T) {
 	checkTooMany(t, f.portal(t, "introspect", "wrong"))
 	checkTooMany(t, f.portal(t, "user", f.forge(t, nil, map[string]any{"org": nil})))
 	// Nobody is asked to prove anything for what is public, and who has a key
-	// is no stranger.
+	// is not anonymous.
 	if a := f.do(t, http.MethodGet, "/.well-known/jwks.json", ""); a.status != http.StatusOK {
 		t.Errorf("the key set: got %d, want 200", a.status)
 	}
@@ -110,7 +110,7 @@ func TestForwardedFor(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, limited(func(c *issuer.Config) {
-				c.StrangerRate, c.StrangerBurst, c.TrustedProxies = rare, 1, test.trusted
+				c.AnonymousRate, c.AnonymousBurst, c.TrustedProxies = rare, 1, test.trusted
 			}))
 			ask := func(from string) *answer {
 				return f.do(t, http.MethodPost, createPath, `{}`, "X-Forwarded-For", from, "X-Real-Ip", from)

@@ -17,7 +17,7 @@ import (
 func TestMetricsReference(t *testing.T) {
 	t.Parallel()
 	o := newFiles(t, newManifest(t, jwk.ES256))
-	o.settings.StrangerRate, o.settings.StrangerBurst = rare, 1
+	o.settings.AnonymousRate, o.settings.AnonymousBurst = rare, 1
 	p := o.open(t, nil)
 	for _, secret := range []string{o.secret, "wrong", "wrong again"} {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, createPath, strings.NewReader(`{"customer_id":"`+customerID+`"}`))

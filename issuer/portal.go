@@ -52,7 +52,7 @@ func (s *Server) showUser(c *call) error {
 	switch {
 	case errors.Is(err, customers.ErrNotFound):
 		// Deleted since: then nobody is signed in.
-		return s.refuseStranger(c, verify.ErrRevoked)
+		return s.refuseAnonymous(c, verify.ErrRevoked)
 	case errors.Is(err, customers.ErrStatedMissing):
 		return errNoCustomers
 	case err != nil:

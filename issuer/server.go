@@ -58,10 +58,10 @@ type Config struct {
 	Customers     customers.Directory
 
 	// KeyRate and KeyBurst limit the requests of one API key: so many a second
-	// on average, so many at once. StrangerRate and StrangerBurst limit those
+	// on average, so many at once. AnonymousRate and AnonymousBurst limit those
 	// without valid credentials from one client address. Default: no limit.
-	KeyRate, StrangerRate   float64
-	KeyBurst, StrangerBurst int
+	KeyRate, AnonymousRate   float64
+	KeyBurst, AnonymousBurst int
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	// Default: none; then the peer is the client.
 	TrustedProxies []netip.Prefix
@@ -88,8 +88,8 @@ type Server struct {
 	// signFailure is why the last signature failed, nil when it did not.
 	signFailure atomic.Pointer[error]
 
-	keyLimit      *ratelimit.Limiter[apiKeyID]
-	strangerLimit *ratelimit.Limiter[netip.Prefix]
+	keyLimit       *ratelimit.Limiter[apiKeyID]
+	anonymousLimit *ratelimit.Limiter[netip.Prefix]
 
 	logger   *slog.Logger
 	tracer   *tracing.Tracer // nil: off
@@ -126,7 +126,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		closeDirectory: func() {},
 		verifier:       verifier,
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
-		strangerLimit:  ratelimit.New[netip.Prefix](config.StrangerRate, config.StrangerBurst, maxAddresses),
+		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
 		logger:         config.Logger,
 		tracer:         config.Tracer,
 		metrics:        metrics,

@@ -48,8 +48,8 @@ type Settings struct {
 
 	KeyRate        float64    `envconfig:"KEY_RATE" default:"100" desc:"Requests a second for each API key; 0 for no limit"`
 	KeyBurst       int        `envconfig:"KEY_BURST" default:"200" desc:"Requests at once for each API key"`
-	StrangerRate   float64    `envconfig:"STRANGER_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
-	StrangerBurst  int        `envconfig:"STRANGER_BURST" default:"20" desc:"Such requests at once"`
+	AnonymousRate  float64    `envconfig:"ANONYMOUS_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
+	AnonymousBurst int        `envconfig:"ANONYMOUS_BURST" default:"20" desc:"Such requests at once"`
 	TrustedProxies prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
 	LogLevel       slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
@@ -167,7 +167,7 @@ func (s *Settings) problems() []error {
 	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
 	problem(s.KeyRate < 0 || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is negative, or KEY_BURST less than 1")
-	problem(s.StrangerRate < 0 || s.StrangerRate > 0 && s.StrangerBurst < 1, "STRANGER_RATE is negative, or STRANGER_BURST less than 1")
+	problem(s.AnonymousRate < 0 || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is negative, or ANONYMOUS_BURST less than 1")
 	problem(s.ReloadInterval < time.Second || s.ReloadInterval > time.Hour, "RELOAD_INTERVAL is not between 1s and 1h")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")

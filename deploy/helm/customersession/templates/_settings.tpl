@@ -25,8 +25,8 @@
 {{- /* Helm's numbers are floating, and the program wants whole ones for bursts. */}}
 {{- include "customersession.setting" (list "KEY_RATE" $v.limits.keyRate) }}
 {{- include "customersession.setting" (list "KEY_BURST" (int64 $v.limits.keyBurst)) }}
-{{- include "customersession.setting" (list "STRANGER_RATE" $v.limits.strangerRate) }}
-{{- include "customersession.setting" (list "STRANGER_BURST" (int64 $v.limits.strangerBurst)) }}
+{{- include "customersession.setting" (list "ANONYMOUS_RATE" $v.limits.anonymousRate) }}
+{{- include "customersession.setting" (list "ANONYMOUS_BURST" (int64 $v.limits.anonymousBurst)) }}
 {{- include "customersession.setting" (list "TRUSTED_PROXIES" (join "," $v.trustedProxies)) }}
 {{- include "customersession.setting" (list "LOG_LEVEL" $v.logLevel) }}
 {{- with $v.traces }}
