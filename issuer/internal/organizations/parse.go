@@ -1,10 +1,8 @@
 package organizations
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,14 +50,7 @@ func Parse(r io.Reader) (*Registry, error) {
 // Names are left for the caller to compare, which a map does exactly, unlike
 // struct tags.
 func decodeStrict(data []byte) (document any, err error) {
-	limits := ijson.Limits{Depth: 16, Members: 100_000} // some ten thousand organizations
-	ignore := func([]byte, ijson.Value) error { return nil }
-	if offset, err := ijson.Members(data, limits, ignore); err != nil {
-		before := data[:offset]
-		return nil, fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")),
-			offset-bytes.LastIndexByte(before, '\n'), err)
-	}
-	err = json.Unmarshal(data, &document)
+	err = ijson.Unmarshal(data, &document)
 	return document, err
 }
 

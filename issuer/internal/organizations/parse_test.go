@@ -106,8 +106,8 @@ func TestParseRefuses(t *testing.T) {
 		{"too deep", file(strings.Repeat("[", 20) + strings.Repeat("]", 20)), "nested too deeply"},
 
 		{"unknown member at the top", `{"organizations":[` + acme() + `],"version":1}`, "version: unknown member"},
-		{"unknown member of an organization", file(`{"Slug":"x"}`), "organizations[0].Slug: unknown member"},
-		{"member that folds to a known one", file(`{"ſlug":"x"}`), "organizations[0].ſlug: unknown member"},
+		{"unknown member of an organization", file(`{"Slug":"x"}`), "line 1, column 20: member name is not lower-case ASCII"},
+		{"member that folds to a known one", file(`{"ſlug":"x"}`), "line 1, column 20: member name is not lower-case ASCII"},
 		{"unknown member of a key", file(acme(key("a", hashA, `,"secret":"x"`))), "organizations[0].api_keys[0].secret: unknown member"},
 		{"empty name of a member", file(`{"":1}`), "organizations[0].: unknown member"},
 		{"member twice at the top", `{"organizations":[],"organizations":[` + acme() + `]}`, "line 1, column 21: member name used twice"},
