@@ -24,9 +24,10 @@ func TestImports(t *testing.T) {
 		"verify/promverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/spf13/", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
-		"issuer/internal/customers":     {jwk, "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
-		"issuer/internal/organizations": {jwk, "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
+		"issuer/internal/customers":     {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/organizations": {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
 		"issuer/internal/reload":        {"github.com/fsnotify/fsnotify", "golang.org/x/"},
+		"issuer/internal/loopback":      {},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/release":       {},
 		// Not gRPC: see the package's documentation.

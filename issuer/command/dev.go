@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/issuer/internal/demo"
+	"github.com/customersession/customersession/issuer/internal/loopback"
 )
 
 func newDevCommand() *cobra.Command {
@@ -62,7 +63,7 @@ func listenLoopback(cmd *cobra.Command, addr, name string) (net.Listener, error)
 	if err != nil {
 		return nil, misused(cmd, "%s %s: %w", name, addr, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback.Host(host) {
 		return nil, misused(cmd, "%s %s is not a loopback address; use 127.0.0.1:PORT, or customersession serve", name, addr)
 	}
 	listener, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", addr)

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/loopback"
 )
 
 // HTTPConfig says how to reach a server that speaks Polar's customer API. The
@@ -105,15 +106,10 @@ func parseBaseURL(s string) (string, error) {
 		return "", errors.New("base URL: must be a URL such as https://api.example.com")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "", errors.New("base URL: must have no user, no query and no fragment")
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())):
 		return "", errors.New("base URL: must be https; http is for loopback only")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // withoutRedirects is a copy of the client, or the default one, that returns

@@ -3,12 +3,13 @@ package organizations
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/yosida95/uritemplate/v3"
+
+	"github.com/customersession/customersession/issuer/internal/loopback"
 )
 
 // The query parameters of a portal link.
@@ -86,7 +87,7 @@ func checkTarget(target *url.URL, withEmail bool) error {
 	if target.Scheme != "http" && target.Scheme != "https" || target.Hostname() == "" {
 		return errors.New("must be an absolute URL, https://…")
 	}
-	if target.Scheme == "http" && !loopback(target.Hostname()) {
+	if target.Scheme == "http" && !isLocal(target.Hostname()) {
 		return errors.New("must be https, because the link holds a token; " +
 			"http is for loopback only")
 	}
@@ -108,12 +109,9 @@ func checkTarget(target *url.URL, withEmail bool) error {
 	return nil
 }
 
-// loopback reports whether host names this machine: an address, or localhost
-// and the names below it (RFC 6761, Section 6.3).
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.Unmap().IsLoopback()
-	}
+// isLocal reports whether a browser finds host on its own machine: a loopback
+// host, or a name below localhost (RFC 6761, Section 6.3).
+func isLocal(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+	return loopback.Host(host) || strings.HasSuffix(host, ".localhost")
 }
