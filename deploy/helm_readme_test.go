@@ -117,7 +117,7 @@ func (s *chartServer) issue(t *testing.T, apiKey string) {
 	t.Helper()
 	folder := t.TempDir()
 	settings := issuer.Settings{
-		Issuer: "https://sessions.example.com", Customers: "request", ReloadInterval: time.Second,
+		Issuer: "https://sessions.example.com", Customers: "request",
 		SessionLifetime: time.Hour, MaxSessionLifetime: time.Hour,
 		KeysFile:          filepath.Join(folder, "keys.json"),
 		OrganizationsFile: filepath.Join(folder, "organizations.json"),

@@ -73,7 +73,7 @@ func (r *rehearsal) start() error {
 	command.Env = append([]string{
 		r.clockAt(r.passed + r.ahead),
 		"CUSTOMERSESSION_ISSUER=http://" + r.public, "CUSTOMERSESSION_ADDR=" + r.public,
-		"CUSTOMERSESSION_OPERATIONS_ADDR=" + r.operations, "CUSTOMERSESSION_RELOAD_INTERVAL=1s",
+		"CUSTOMERSESSION_OPERATIONS_ADDR=" + r.operations,
 		"CUSTOMERSESSION_ORGANIZATIONS_FILE=.organizations.json", "CUSTOMERSESSION_CUSTOMERS=request",
 	}, r.settings...)
 	log, err := command.StderrPipe()

@@ -27,16 +27,14 @@ type followedFile struct {
 // followedFiles are the files of a server. What happens to one is logged and
 // counted.
 type followedFiles struct {
-	poll    time.Duration
 	metrics *metrics
 	logger  *slog.Logger
 	all     []followedFile
 }
 
 // openFile loads a file, which is followed as soon as the server runs. It sets
-// Poll and OnReload of config.
+// OnReload of config.
 func openFile[T any](files *followedFiles, name string, config reload.Config[T]) (*reload.File[T], error) {
-	config.Poll = files.poll
 	config.OnReload = func(e reload.Event) { files.report(name, e) }
 	file, err := reload.Open(config)
 	if err != nil {

@@ -40,7 +40,6 @@ func newFiles(t testing.TB, manifest *keys.Manifest) *opened {
 		KeysFile: path("keys.json"), OrganizationsFile: path("organizations.json"),
 		Customers: "file", CustomersFile: path("customers.jsonl"),
 		SessionLifetime: time.Hour, MaxSessionLifetime: 24 * time.Hour,
-		ReloadInterval: time.Second,
 	}
 	write(t, o.settings.KeysFile, string(manifest.Encode()))
 	write(t, o.settings.OrganizationsFile, o.organizations)

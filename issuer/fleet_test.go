@@ -90,7 +90,6 @@ func newFleet(t testing.TB) *fleet {
 	t.Cleanup(public.Close)
 	i := install(t, public.URL)
 	f.env = slices.Concat(i.env, []string{
-		"CUSTOMERSESSION_RELOAD_INTERVAL=10s",
 		"CUSTOMERSESSION_SESSION_LIFETIME=" + minSession.String(),
 		"CUSTOMERSESSION_MAX_SESSION_LIFETIME=" + maxSession.String(),
 	})

@@ -26,7 +26,7 @@ func TestImports(t *testing.T) {
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
 		"issuer/internal/customers":     {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
-		"issuer/internal/reload":        {"github.com/fsnotify/fsnotify", "golang.org/x/"},
+		"issuer/internal/reload":        {},
 		"issuer/internal/loopback":      {},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/release":       {},

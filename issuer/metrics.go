@@ -144,7 +144,7 @@ func (m *metrics) followFile(f followedFile) {
 	show("file_loaded_timestamp_seconds", "Since when the version of a file is in use.", func(s reload.Status) float64 {
 		return float64(s.LoadedAt.Unix())
 	})
-	for _, kind := range []reload.Kind{reload.Replaced, reload.Refused, reload.Restored, reload.Unwatched} {
+	for _, kind := range []reload.Kind{reload.Replaced, reload.Refused, reload.Restored} {
 		m.reloads.WithLabelValues(f.name, kind.String())
 	}
 }

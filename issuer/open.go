@@ -31,7 +31,7 @@ const maxKeysFile = 2 << 20
 // Run, which also follows the files.
 func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logger *slog.Logger) (*Server, error) {
 	metrics := newMetrics()
-	files := &followedFiles{poll: settings.ReloadInterval, metrics: metrics, logger: logger}
+	files := &followedFiles{metrics: metrics, logger: logger}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 	})

@@ -151,7 +151,6 @@ func install(t testing.TB, issuerURL string) *installation {
 		"CUSTOMERSESSION_ORGANIZATIONS_FILE=" + path("organizations.json"),
 		"CUSTOMERSESSION_CUSTOMERS=file",
 		"CUSTOMERSESSION_CUSTOMERS_FILE=" + path("customers.jsonl"),
-		"CUSTOMERSESSION_RELOAD_INTERVAL=1s",
 		"CUSTOMERSESSION_DRAIN_DELAY=0s",
 	}
 	return i

@@ -57,9 +57,8 @@ type Settings struct {
 	TracesRatio       float64 `envconfig:"TRACES_RATIO" default:"0.01" desc:"Share of requests to trace, 0 to 1, where the caller's traceparent does not decide"`
 	TracesHeadersFile string  `envconfig:"TRACES_HEADERS_FILE" desc:"File with headers for that collector, one Name: value a line, such as credentials; needs https; read at start"`
 
-	ReloadInterval time.Duration `envconfig:"RELOAD_INTERVAL" default:"10s" desc:"How often files are looked at even when nothing was seen to change"`
-	DrainDelay     time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
-	DrainTimeout   time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
+	DrainDelay   time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
+	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
 
 	// Version is what traces say of the program. It is no setting: the program
 	// knows it. Empty: unknown.
@@ -168,7 +167,6 @@ func (s *Settings) problems() []error {
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
 	problem(s.KeyRate < 0 || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is negative, or KEY_BURST less than 1")
 	problem(s.AnonymousRate < 0 || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is negative, or ANONYMOUS_BURST less than 1")
-	problem(s.ReloadInterval < time.Second || s.ReloadInterval > time.Hour, "RELOAD_INTERVAL is not between 1s and 1h")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
 	return slices.Concat(problems, s.tracesProblems(), s.directoryProblems())

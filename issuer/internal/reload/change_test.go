@@ -3,6 +3,7 @@ package reload_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,26 +119,9 @@ func (w way) follow(t *testing.T, x *fixture) {
 	}
 }
 
-func TestWatching(t *testing.T) {
-	t.Parallel()
-	for _, way := range ways() {
-		if way.name == "folder removed and made again" {
-			continue // the watch goes with the folder; polling finds the new one
-		}
-		t.Run(way.name, func(t *testing.T) {
-			t.Parallel()
-			path := way.place(t, t.TempDir(), "one")
-			x := open(t, path, reload.Config[string]{Poll: time.Hour})
-			x.start(t)
-			// The watch is on at the latest when this has been seen.
-			way.change(t, path, "watching")
-			x.becomes(t, "watching")
-			way.follow(t, x)
-		})
-	}
-}
-
-func TestPolling(t *testing.T) {
+// However a file is replaced, the change is seen within a second, and the time
+// that a file needs to settle.
+func TestChanges(t *testing.T) {
 	t.Parallel()
 	for _, way := range ways() {
 		t.Run(way.name, func(t *testing.T) {
@@ -147,52 +131,57 @@ func TestPolling(t *testing.T) {
 			path := way.place(t, folder, "one")
 			synctest.Test(t, func(t *testing.T) {
 				x := open(t, path, reload.Config[string]{})
-				reload.Unwatch(x.File)
 				x.start(t)
-				if event := x.next(t); event.Kind != reload.Unwatched || event.Err == nil {
-					t.Errorf("first event: got %v, %v, want unwatched and why", event.Kind, event.Err)
-				}
 				began := time.Now()
 				way.follow(t, x)
-				if took := time.Since(began); took > 40*time.Second {
-					t.Errorf("4 changes were seen after %v, want at most 10s each", took)
+				if took := time.Since(began); took > 5*time.Second {
+					t.Errorf("4 changes were seen after %v, want at most 1.25s each", took)
 				}
 			})
 		})
 	}
 }
 
-// A folder that was removed is watched again once it is back.
-func TestWatchingRenewedFolder(t *testing.T) {
-	t.Parallel()
-	folder := filepath.Join(t.TempDir(), "folder")
-	must(t, os.Mkdir(folder, 0o700))
-	path := filepath.Join(folder, "file.txt")
-	write(t, path, "one")
-	x := open(t, path, reload.Config[string]{Poll: 50 * time.Millisecond})
-	x.start(t)
-	for _, line := range []string{"two", "three"} {
-		must(t, os.RemoveAll(folder))
-		x.refuses(t, "no such file")
-		must(t, os.Mkdir(folder, 0o700))
-		write(t, path, line)
-		x.becomes(t, line)
-	}
-}
-
-// What changed between Open and Run is seen at once.
+// A change between Open and Run is seen as soon as Run begins.
 func TestChangeBeforeRun(t *testing.T) {
 	t.Parallel()
 	path := newFile(t, "one")
 	synctest.Test(t, func(t *testing.T) {
-		x := open(t, path, reload.Config[string]{Poll: time.Hour})
-		reload.Unwatch(x.File)
+		x := open(t, path, reload.Config[string]{})
 		replace(t, path, "two")
 		began := time.Now()
 		x.start(t)
 		x.becomes(t, "two")
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > time.Second/2 {
 			t.Errorf("seen after %v", took)
 		}
 	})
+}
+
+// A file that is being written is not read before the writer is done, unless
+// that takes long.
+func TestChangeInSteps(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		steps int // of 50 ms
+		first reload.Kind
+	}{
+		"half a second": {10, reload.Replaced},
+		"ten seconds":   {200, reload.Refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			running(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
+				for i := range test.steps {
+					must(t, os.WriteFile(x.path, []byte(strings.Repeat("half a line, ", i+1)), 0o600))
+					time.Sleep(50 * time.Millisecond)
+				}
+				write(t, x.path, "two")
+				if got := x.next(t); got.Kind != test.first {
+					t.Errorf("the first event is %v %v, want %v", got.Kind, got.Err, test.first)
+				}
+				x.becomes(t, "two")
+			})
+		})
+	}
 }

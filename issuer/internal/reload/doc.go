@@ -1,5 +1,5 @@
-// Package reload keeps a value up to date with the file that it was made of: a
-// new good version of the file replaces the value, a bad one is refused and the
+// Package reload keeps a value up to date with the file it is made from. A good
+// new version of the file replaces the value; a bad one is refused, and the
 // value stays.
 //
 //	file, err := reload.Open(reload.Config[*organizations.Registry]{
@@ -7,29 +7,27 @@
 //		Load:     organizations.Parse,
 //		OnReload: func(e reload.Event) { … }, // log, count
 //	})
-//	if err != nil { … } // no good version to begin with
+//	if err != nil { … } // there is no good version to start with
 //	group.Go(func() error { return file.Run(ctx) })
 //	…
-//	registry := file.Current() // each time anew, at the cost of one load
+//	registry := file.Current() // one atomic load; call it each time
 //
 // # How a change is noticed
 //
-// [File.Run] watches the folder of the file, and the folder where it really is
-// when it is a symbolic link, because most programs do not write into a file:
-// editors rename a new file over it, and Kubernetes swaps a link of the folder
-// it is in. As a watch may miss what happens on a network file system, or not
-// be had at all, the file is also compared every [Config.Poll]: where it is, its
-// size and its time of change.
+// [File.Run] looks at the file every second: which file the path leads to, its
+// size and its modification time. That works for every way of replacing a file
+// and on every file system: a new file renamed over the old one, a symbolic link
+// that leads elsewhere, the ..data link of a Kubernetes volume.
 //
-// What looks changed is read and compared by its content; so the value is not
-// loaded again when the file was only touched, or when another file of the same
-// Kubernetes volume changed. What was refused is not either, except where the
-// same content may be good later: see [Transient] and [Config.Accept].
+// A file that looks changed is read and its content compared. A file that was
+// only touched is not loaded again, and neither is one whose Kubernetes volume
+// changed because of another file. A refused version is not loaded again either,
+// unless the same content may become good: see [Transient] and [Config.Accept].
 //
 // # Files written in place
 //
-// A version that changes while it is read is never used, and the end of a burst
-// of changes is waited for. But a writer that pauses in the middle cannot be
-// told from one that is done. Replace files by renaming, or choose a format in
-// which half a document is an error.
+// A file is read once it has stopped changing, and a version that changes while
+// it is read is never used. But a writer that pauses halfway looks the same as
+// one that has finished. Replace files by renaming, or choose a format in which
+// half a document is an error.
 package reload

@@ -2,23 +2,21 @@ package reload
 
 import "time"
 
-// Kind is what an [Event] tells of.
+// Kind is a kind of [Event].
 type Kind uint8
 
 // The kinds of events.
 const (
 	// Replaced: a new version is in use.
 	Replaced Kind = iota + 1
-	// Refused: the file cannot be used for the reason in Err. The version in
+	// Refused: the file cannot be used, for the reason in Err. The version in
 	// use stays. Each bad version is reported once, however long it is there.
 	Refused
 	// Restored: after a refusal the file holds the version in use again.
 	Restored
-	// Unwatched: for the reason in Err changes are noticed by polling alone.
-	Unwatched
 )
 
-// String returns the kind as a word in lower case, fit for a metric's label.
+// String returns the kind as a lower-case word, fit for a metric's label.
 func (k Kind) String() string {
 	switch k {
 	case Replaced:
@@ -27,35 +25,25 @@ func (k Kind) String() string {
 		return "refused"
 	case Restored:
 		return "restored"
-	case Unwatched:
-		return "unwatched"
 	default:
 		return "unknown"
 	}
 }
 
-// Event is something that happened to a file, for logs and metrics.
+// Event is a change of a file, for logs and metrics.
 type Event struct {
 	Kind Kind
-	// Path is that of the configuration.
+	// Path is the path in the configuration.
 	Path string
-	// Err is why; nil if Kind is Replaced or Restored.
+	// Err is the reason for a refusal, nil otherwise.
 	Err error
-	// LoadedAt is since when the version in use is in use.
-	LoadedAt time.Time
-	// Duration is what reading and loading the file took.
-	Duration time.Duration
 }
 
-// Status is how a file stands.
+// Status is the present state of a file.
 type Status struct {
-	// LoadedAt is since when the version in use is in use.
+	// LoadedAt is when the version in use was loaded.
 	LoadedAt time.Time
-	// Err is why the file as it is now cannot be used; nil when it holds the
-	// version in use.
+	// Err is why the file, as it is now, cannot be used. It is nil while the
+	// file holds the version in use.
 	Err error
-	// Loads counts the versions that came into use, the first one included.
-	Loads uint64
-	// Refusals counts the versions that were refused.
-	Refusals uint64
 }

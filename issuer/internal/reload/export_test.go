@@ -1,14 +1,9 @@
 package reload
 
-import (
-	"errors"
+import "context"
 
-	"github.com/fsnotify/fsnotify"
-)
-
-// Unwatch makes Run find that there is no watcher to be had.
-func Unwatch[T any](f *File[T]) {
-	f.newWatcher = func() (*fsnotify.Watcher, error) {
-		return nil, errors.New("no inotify instance left")
-	}
+// Look looks at the file once, as Run does each second.
+func Look[T any](ctx context.Context, f *File[T]) {
+	f.settle(ctx)
+	f.look(ctx)
 }

@@ -6,113 +6,57 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
-// File is a value and the file that it is made of. Its methods are safe for
-// concurrent use.
+// File is a value and the file it is made from. Current and Status may be
+// called from any goroutine, also while Run runs.
 type File[T any] struct {
 	config  Config[T]
 	current atomic.Pointer[T]
 	status  atomic.Pointer[Status]
-	running atomic.Bool
 
-	// busy is held, by a value in it, while the file is looked at. A mutex
-	// could not be waited for with a context.
-	busy chan struct{}
-	past history // guarded by busy
+	past history // used by Open, then by Run
 	seed maphash.Seed
-
-	newWatcher func() (*fsnotify.Watcher, error)
 }
 
-// Open loads the file and returns it with its first version in use. From then
-// on the value changes only by [File.Run] and [File.Reload].
+// Open loads the first version of the file. From then on [File.Run] changes the
+// value.
 //
-// It is an error if the file cannot be read or loaded, or if it is not a
-// regular file.
+// It is an error if the file cannot be read or loaded, or is not a regular file.
 func Open[T any](config Config[T]) (*File[T], error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	if config.Poll == 0 {
-		config.Poll = defaultPoll
-	}
-	f := &File[T]{
-		config:     config,
-		busy:       make(chan struct{}, 1),
-		seed:       maphash.MakeSeed(),
-		newWatcher: fsnotify.NewWatcher,
-	}
+	f := &File[T]{config: config, seed: maphash.MakeSeed()}
 	f.status.Store(&Status{})
-	if event, _ := f.look(context.Background(), true); event.Err != nil {
+	if event, _ := f.look(context.Background()); event.Err != nil {
 		return nil, fmt.Errorf("loading %s: %w", config.Path, event.Err)
 	}
 	return f, nil
 }
 
-// Current returns the value of the version in use. It takes no lock. Callers
-// share the value.
+// Current returns the value in use. Callers share it.
 func (f *File[T]) Current() T { return *f.current.Load() }
 
-// Status returns how the file stands. It takes no lock.
+// Status returns the state of the file.
 func (f *File[T]) Status() Status { return *f.status.Load() }
 
-// Reload loads the file now, even if it seems unchanged, and returns why it
-// cannot be used, or nil when its version is in use. The outcome is also
-// reported to [Config.OnReload].
-//
-// Only one caller loads at a time. When ctx is done first, nothing has changed
-// and the error is that of ctx.
-func (f *File[T]) Reload(ctx context.Context) error {
-	return f.examine(ctx, true)
-}
-
-// examine looks at the file and reports what there is to report.
-func (f *File[T]) examine(ctx context.Context, force bool) error {
-	select {
-	case f.busy <- struct{}{}:
-		defer func() { <-f.busy }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	event, notable := f.look(ctx, force)
-	if notable {
-		f.report(event)
-	}
-	return event.Err
-}
-
-// report completes an event and tells it.
-func (f *File[T]) report(event Event) {
-	if f.config.OnReload == nil {
-		return
-	}
-	event.Path = f.config.Path
-	event.LoadedAt = f.Status().LoadedAt
-	f.config.OnReload(event)
-}
-
-// look reads the file, when there may be something new in it or force says so,
-// and puts its version to use if it is good. It returns what happened, and
-// whether that is worth reporting.
-func (f *File[T]) look(ctx context.Context, force bool) (event Event, notable bool) {
-	began := time.Now()
-	next, found := f.read(ctx, force)
+// look reads the file if it may hold a new version, and uses that version if it
+// is good. It returns what happened and whether that is news.
+func (f *File[T]) look(ctx context.Context) (event Event, news bool) {
+	next, found := f.read(ctx)
 	if found.kind == Replaced {
 		if err := f.accept(next); err != nil {
-			// Time alone may change the answer, so it is asked for again.
-			found = finding{kind: Refused, err: err, sum: found.sum, retry: true}
+			// Time alone may change the answer.
+			found = finding{kind: Refused, err: err, sum: found.sum, retry: retryLater}
 		} else if err := f.prepare(next); err != nil {
-			found = finding{kind: Refused, err: err, sum: found.sum, retry: isTransient(err)}
+			found = refusal(err, found.sum)
 		}
 	}
 	if ctx.Err() != nil {
-		f.past.again = true
-		return Event{Err: ctx.Err()}, false
+		return Event{}, false
 	}
-	event = Event{Kind: found.kind, Err: found.err, Duration: time.Since(began)}
+	event = Event{Kind: found.kind, Path: f.config.Path, Err: found.err}
 	switch found.kind {
 	case Replaced:
 		f.use(next, found)
@@ -120,7 +64,7 @@ func (f *File[T]) look(ctx context.Context, force bool) (event Event, notable bo
 	case Restored:
 		return event, f.restore()
 	case Refused:
-		return event, f.refuse(found) || force
+		return event, f.refuse(found)
 	default:
 		return Event{}, false
 	}
@@ -147,10 +91,7 @@ func (f *File[T]) prepare(next T) error {
 func (f *File[T]) use(next T, found finding) {
 	f.current.Store(&next)
 	f.past.used, f.past.refused, f.past.complaint = found.sum, checksum{}, ""
-	status := f.Status()
-	status.LoadedAt, status.Err = time.Now(), nil
-	status.Loads++
-	f.status.Store(&status)
+	f.status.Store(&Status{LoadedAt: time.Now()})
 }
 
 // restore notes that the file holds the version in use, and reports whether
@@ -158,9 +99,7 @@ func (f *File[T]) use(next T, found finding) {
 func (f *File[T]) restore() bool {
 	news := f.past.complaint != ""
 	f.past.refused, f.past.complaint = checksum{}, ""
-	status := f.Status()
-	status.Err = nil
-	f.status.Store(&status)
+	f.status.Store(&Status{LoadedAt: f.Status().LoadedAt})
 	return news
 }
 
@@ -169,14 +108,9 @@ func (f *File[T]) refuse(found finding) bool {
 	complaint := found.complaint()
 	news := complaint != f.past.complaint
 	f.past.refused, f.past.complaint = found.sum, complaint
-	if found.retry {
-		f.past.refused, f.past.again = checksum{}, true
+	if found.retry > 0 {
+		f.past.refused, f.past.again = checksum{}, time.Now().Add(found.retry)
 	}
-	status := f.Status()
-	status.Err = found.err
-	if news {
-		status.Refusals++
-	}
-	f.status.Store(&status)
+	f.status.Store(&Status{LoadedAt: f.Status().LoadedAt, Err: found.err})
 	return news
 }

@@ -18,7 +18,7 @@ import (
 // errBroken is why load refuses a version.
 var errBroken = errors.New("broken")
 
-// load makes a value of a line of text, and refuses half a line and the word
+// load makes a value from a line of text. It refuses half a line and the word
 // broken.
 func load(r io.Reader) (string, error) {
 	data, err := io.ReadAll(r)
@@ -32,7 +32,7 @@ func load(r io.Reader) (string, error) {
 	return text, nil
 }
 
-// fixture is a file that is kept up to date, and what was told of it.
+// fixture is a file that is kept up to date, and its events.
 type fixture struct {
 	*reload.File[string]
 	path   string
@@ -87,8 +87,8 @@ func (x *fixture) next(t *testing.T) reload.Event {
 	}
 }
 
-// becomes waits until the version in use is want. Versions in between, such as
-// a file that is half written, may be told of before.
+// becomes waits until the version in use is want. Events of versions in between
+// may come first.
 func (x *fixture) becomes(t *testing.T, want string) {
 	t.Helper()
 	for x.Current() != want {
@@ -107,7 +107,7 @@ func (x *fixture) refuses(t *testing.T, want string) {
 	}
 }
 
-// silent checks that nothing was told.
+// silent checks that there was no event.
 func (x *fixture) silent(t *testing.T) {
 	t.Helper()
 	select {

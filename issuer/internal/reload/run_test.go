@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,32 +16,27 @@ import (
 	"github.com/customersession/customersession/issuer/internal/reload"
 )
 
-// polled runs a test on a file that is only polled, each 10 seconds, on the
-// clock of a bubble.
-func polled(t *testing.T, config reload.Config[string], test func(t *testing.T, x *fixture)) {
+// running runs a test on a file that Run follows on the clock of a bubble. The
+// test begins between two looks.
+func running(t *testing.T, config reload.Config[string], test func(t *testing.T, x *fixture)) {
 	t.Helper()
 	path := newFile(t, "one")
 	synctest.Test(t, func(t *testing.T) {
 		x := open(t, path, config)
-		reload.Unwatch(x.File)
 		x.start(t)
-		if event := x.next(t); event.Kind != reload.Unwatched {
-			t.Errorf("first event: got %v, want unwatched", event.Kind)
-		}
-		// Run looks at the file once before it begins to poll.
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Second / 2)
 		synctest.Wait()
 		test(t, x)
 	})
 }
 
-// polls lets the time of n polls pass.
-func polls(n int) {
-	time.Sleep(time.Duration(n) * 10 * time.Second)
+// looks lets n seconds pass, with a look at the file in each.
+func looks(n int) {
+	time.Sleep(time.Duration(n) * time.Second)
 	synctest.Wait()
 }
 
-// expect checks the next event, which must have been told already.
+// expect checks the next event, which must have happened already.
 func (x *fixture) expect(t *testing.T, kind reload.Kind, err error) {
 	t.Helper()
 	select {
@@ -65,25 +61,25 @@ func counted() (count func(io.Reader) (string, error), loads *atomic.Int32) {
 func TestBadVersionIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	count, loads := counted()
-	polled(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
+	running(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
 		write(t, x.path, "broken")
-		polls(1)
+		looks(1)
 		x.expect(t, reload.Refused, errBroken)
 		for i := range 5 {
-			polls(1)
+			looks(1)
 			touched := time.Now().Add(time.Duration(i) * time.Hour)
 			must(t, os.Chtimes(x.path, touched, touched))
 		}
-		polls(10)
+		looks(10)
 		x.silent(t)
 		if got := loads.Load(); got != 2 {
 			t.Errorf("%d loads, want 2: a bad version need not be loaded again", got)
 		}
-		if got := x.Status(); got.Refusals != 1 || !errors.Is(got.Err, errBroken) {
-			t.Errorf("got the status %+v, want one refusal and its reason", got)
+		if err := x.Status().Err; !errors.Is(err, errBroken) {
+			t.Errorf("got the status %v, want the reason", err)
 		}
 		write(t, x.path, "still broken")
-		polls(10)
+		looks(10)
 		x.expect(t, reload.Refused, errBroken)
 		x.silent(t)
 	})
@@ -92,16 +88,16 @@ func TestBadVersionIsReportedOnce(t *testing.T) {
 func TestRestoredVersion(t *testing.T) {
 	t.Parallel()
 	count, loads := counted()
-	polled(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
+	running(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
 		write(t, x.path, "broken")
-		polls(1)
+		looks(1)
 		x.expect(t, reload.Refused, errBroken)
 		write(t, x.path, "one")
-		polls(5)
+		looks(5)
 		x.expect(t, reload.Restored, nil)
 		x.silent(t)
-		if got := x.Status(); got.Err != nil || got.Loads != 1 {
-			t.Errorf("got the status %+v, want one load and no error", got)
+		if err := x.Status().Err; err != nil {
+			t.Errorf("got the status %v, want no error", err)
 		}
 		if got := loads.Load(); got != 2 {
 			t.Errorf("%d loads, want 2: the version in use need not be loaded again", got)
@@ -111,19 +107,19 @@ func TestRestoredVersion(t *testing.T) {
 
 func TestMissingFile(t *testing.T) {
 	t.Parallel()
-	polled(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
+	running(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
 		must(t, os.Remove(x.path))
-		polls(5)
+		looks(5)
 		x.expect(t, reload.Refused, os.ErrNotExist)
 		x.silent(t)
 		write(t, x.path, "one")
-		polls(1)
+		looks(1)
 		x.expect(t, reload.Restored, nil)
 		must(t, os.Remove(x.path))
-		polls(1)
+		looks(1)
 		x.expect(t, reload.Refused, os.ErrNotExist)
 		write(t, x.path, "two")
-		polls(1)
+		looks(1)
 		x.expect(t, reload.Replaced, nil)
 		if got := x.Current(); got != "two" {
 			t.Errorf("got %q, want %q", got, "two")
@@ -134,13 +130,13 @@ func TestMissingFile(t *testing.T) {
 func TestTouchedFileIsNotLoaded(t *testing.T) {
 	t.Parallel()
 	count, loads := counted()
-	polled(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
+	running(t, reload.Config[string]{Load: count}, func(t *testing.T, x *fixture) {
 		for range 5 {
 			now := time.Now()
 			must(t, os.Chtimes(x.path, now, now))
-			polls(1)
+			looks(1)
 			replace(t, x.path, "one")
-			polls(1)
+			looks(1)
 		}
 		x.silent(t)
 		if got := loads.Load(); got != 1 {
@@ -153,14 +149,12 @@ func TestTouchedFileIsNotLoaded(t *testing.T) {
 // differ in nothing but their content.
 func TestSameSizeSameTime(t *testing.T) {
 	t.Parallel()
-	config := reload.Config[string]{Poll: 500 * time.Millisecond}
-	polled(t, config, func(t *testing.T, x *fixture) {
+	running(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
 		now := time.Now()
 		for _, line := range []string{"aaa", "bbb", "ccc"} {
 			write(t, x.path, line)
 			must(t, os.Chtimes(x.path, now, now))
-			time.Sleep(config.Poll)
-			synctest.Wait()
+			looks(1)
 			x.expect(t, reload.Replaced, nil)
 			if got := x.Current(); got != line {
 				t.Errorf("got %q, want %q", got, line)
@@ -175,45 +169,45 @@ func TestAcceptIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	errEarly := errors.New("too early")
 	var accepted [2]string
-	var prepared []string
+	prepared := make(chan string, 10)
 	config := reload.Config[string]{
 		Accept: func(old, next string) error {
 			// The clock of a bubble starts with the year 2000.
-			if time.Now().Before(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) {
+			if time.Now().Before(time.Date(2000, 1, 1, 0, 0, 30, 0, time.UTC)) {
 				return errEarly
 			}
 			accepted = [2]string{old, next}
 			return nil
 		},
 		Prepare: func(next string) error {
-			prepared = append(prepared, next)
+			prepared <- next
 			return nil
 		},
 	}
-	polled(t, config, func(t *testing.T, x *fixture) {
+	running(t, config, func(t *testing.T, x *fixture) {
 		write(t, x.path, "two")
-		polls(20)
+		looks(20)
 		x.expect(t, reload.Refused, errEarly)
 		x.silent(t)
-		if got, status := x.Current(), x.Status(); got != "one" || status.Refusals != 1 {
-			t.Errorf("got %q and the status %+v, want the old version and one refusal", got, status)
+		if got, err := x.Current(), x.Status().Err; got != "one" || !errors.Is(err, errEarly) {
+			t.Errorf("got %q and the status %v, want the old version and the reason", got, err)
 		}
-		if !slices.Equal(prepared, []string{"one"}) {
-			t.Errorf("while it is refused, %q were prepared", prepared)
+		if len(prepared) != 1 || <-prepared != "one" {
+			t.Error("a version that is refused was prepared")
 		}
-		polls(20)
+		looks(20)
 		x.expect(t, reload.Replaced, nil)
 		x.silent(t)
 		if got := x.Current(); got != "two" || accepted != [2]string{"one", "two"} {
 			t.Errorf("got %q, and Accept was asked about %q", got, accepted)
 		}
-		if !slices.Equal(prepared, []string{"one", "two"}) {
-			t.Errorf("%q were prepared, want each version once", prepared)
+		if len(prepared) != 1 || <-prepared != "two" {
+			t.Error("the version in use was not prepared, or more than once")
 		}
 	})
 }
 
-// What the file is not to blame for is tried again without a change of it.
+// A version refused for a passing reason is loaded again without a change.
 func TestTransientIsLoadedAgain(t *testing.T) {
 	t.Parallel()
 	errAway := errors.New("the device is away")
@@ -226,16 +220,16 @@ func TestTransientIsLoadedAgain(t *testing.T) {
 		}
 		return line, err
 	}}
-	polled(t, config, func(t *testing.T, x *fixture) {
+	running(t, config, func(t *testing.T, x *fixture) {
 		write(t, x.path, "two")
-		polls(20)
+		looks(20)
 		x.expect(t, reload.Refused, errAway)
 		x.silent(t)
-		if got, status := x.Current(), x.Status(); got != "one" || status.Refusals != 1 || status.Err.Error() != "opening: the device is away" {
-			t.Errorf("got %q and the status %+v, want the old version and one refusal", got, status)
+		if got, err := x.Current(), x.Status().Err; got != "one" || err == nil || err.Error() != "opening: the device is away" {
+			t.Errorf("got %q and the status %v, want the old version and the reason", got, err)
 		}
 		away.Store(false)
-		polls(1)
+		looks(6)
 		x.expect(t, reload.Replaced, nil)
 		if got, status := x.Current(), x.Status(); got != "two" || status.Err != nil {
 			t.Errorf("got %q and the status %+v, want the new version", got, status)
@@ -244,29 +238,6 @@ func TestTransientIsLoadedAgain(t *testing.T) {
 	if err := reload.Transient(nil); err != nil {
 		t.Errorf("no error, marked: got %v, want nil", err)
 	}
-}
-
-// In a bubble a test does not end before its last goroutine. This one uses a
-// real watch, whose goroutine must be gone too. As that one waits for the real
-// world, the bubble's clock stands still: nothing here may depend on it.
-func TestRunLeavesNoGoroutine(t *testing.T) {
-	t.Parallel()
-	path := newFile(t, "one")
-	synctest.Test(t, func(t *testing.T) {
-		x := open(t, path, reload.Config[string]{})
-		replace(t, path, "two")
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- x.Run(ctx) }()
-		if event := x.next(t); event.Kind != reload.Replaced {
-			t.Errorf("got the event %v, %v", event.Kind, event.Err)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("got the error %v, want none", err)
-		}
-		x.silent(t)
-	})
 }
 
 // The end of the program does not wait until a large file is loaded.
@@ -292,26 +263,82 @@ func TestRunEndsWhileLoading(t *testing.T) {
 	stop := x.start(t)
 	<-loading
 	stop()
-	if got, status := x.Current(), x.Status(); got != "one" || status.Refusals != 0 {
-		t.Errorf("got %q and the status %+v, want no change", got, status)
+	if got, err := x.Current(), x.Status().Err; got != "one" || err != nil {
+		t.Errorf("got %q and the status %v, want no change", got, err)
 	}
 	x.silent(t)
 }
 
-func TestRunTwice(t *testing.T) {
+// Load may stop where it likes; what it leaves unread still belongs to the
+// version.
+func TestChangeOfUnreadPart(t *testing.T) {
 	t.Parallel()
-	polled(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
-		synctest.Wait()
-		if err := x.Run(t.Context()); err == nil {
-			t.Error("a second Run beside the first one is accepted")
+	config := reload.Config[string]{Load: func(r io.Reader) (string, error) {
+		head := make([]byte, 3)
+		_, err := io.ReadFull(r, head)
+		return string(head), err
+	}}
+	running(t, config, func(t *testing.T, x *fixture) {
+		write(t, x.path, "one, more")
+		looks(1)
+		x.expect(t, reload.Replaced, nil)
+		write(t, x.path, "one, less")
+		looks(5)
+		x.expect(t, reload.Replaced, nil)
+		x.silent(t)
+	})
+}
+
+func TestChangeWhileTheFileIsRead(t *testing.T) {
+	t.Parallel()
+	var path string
+	writing := false
+	config := reload.Config[string]{Load: func(r io.Reader) (string, error) {
+		if writing {
+			write(t, path, "two, the second half")
+		}
+		return load(r)
+	}}
+	running(t, config, func(t *testing.T, x *fixture) {
+		path, writing = x.path, true
+		write(t, path, "two, the first half")
+		looks(1)
+		if event := x.next(t); event.Kind != reload.Refused || !strings.Contains(event.Err.Error(), "changed while it was read") {
+			t.Errorf("got the event %v, %v, want that the file changed", event.Kind, event.Err)
+		}
+		if got := x.Current(); got != "one" {
+			t.Errorf("got %q, want the old version", got)
+		}
+		looks(1)
+		x.expect(t, reload.Replaced, nil)
+		if got := x.Current(); got != "two, the second half" {
+			t.Errorf("got %q, want the new version", got)
 		}
 	})
-	path := newFile(t, "one")
-	synctest.Test(t, func(t *testing.T) {
-		x := open(t, path, reload.Config[string]{})
-		reload.Unwatch(x.File)
-		for range 2 {
-			x.start(t)()
+}
+
+// Readers never wait for Run, and never see half a version.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	running(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
+		var readers sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 4 {
+			readers.Go(func() {
+				for ctx.Err() == nil {
+					if got := strings.ReplaceAll(x.Current(), "version ", ""); got != "one" && got != "" {
+						t.Errorf("got %q", got)
+					}
+					x.Status()
+					time.Sleep(time.Millisecond)
+				}
+			})
 		}
+		for i := range 25 {
+			replace(t, x.path, strings.Repeat("version ", i+1))
+			x.becomes(t, strings.Repeat("version ", i+1))
+		}
+		cancel()
+		readers.Wait()
 	})
 }

@@ -2,9 +2,9 @@ package reload
 
 import "errors"
 
-// Transient marks an error of [Config.Load] or [Config.Prepare] that is not the file's fault, such
-// as that of a device that is away: the same version may be good at the next
-// look. Its text stays the same.
+// Transient marks an error of [Config.Load] or [Config.Prepare] that is not the
+// file's fault, such as a wrong PIN for a device: the same version may be good
+// later. The text of the error stays the same.
 func Transient(err error) error {
 	if err == nil {
 		return nil

@@ -12,15 +12,21 @@ import (
 	"time"
 )
 
-// recent is for how long after a change a file may change again without
-// another size or time of change: the clocks of file systems are coarse. So
-// long its content is compared as well.
-const recent = 2 * time.Second
+const (
+	// recent is how long after a change a file may change again without its
+	// size or modification time showing it: the clocks of file systems are
+	// coarse. For that long the content is compared as well.
+	recent = 2 * time.Second
+	// A refused version is loaded again after retrySoon, at the next look, if
+	// it was being written, and after retryLater if it may become good.
+	retrySoon  = poll / 2
+	retryLater = 5 * time.Second
+)
 
-// errUnstable says that the file was being written.
+// errUnstable means that the file was being written.
 var errUnstable = errors.New("the file changed while it was read")
 
-// checksum tells versions of a file apart. The zero checksum is none.
+// checksum identifies a version of a file. The zero checksum is none.
 type checksum struct {
 	known bool
 	value uint64
@@ -29,17 +35,27 @@ type checksum struct {
 // history is what earlier looks at the file found.
 type history struct {
 	info    fs.FileInfo // of the last look; nil: there was no file
-	again   bool        // look again even if the file seems unchanged
+	again   time.Time   // when to read a file that seems unchanged; zero: never
 	used    checksum    // of the version in use
 	refused checksum    // of the version that Load refused, if it was the last
-	// complaint tells apart what was refused last; empty: nothing was.
+	// complaint identifies the last refusal; empty: there was none since the
+	// last good version.
 	complaint string
 }
 
 // unchanged reports whether a file with this info need not be read.
 func (h *history) unchanged(info fs.FileInfo) bool {
-	return h.info != nil && !h.again && os.SameFile(h.info, info) &&
-		h.info.Size() == info.Size() && h.info.ModTime().Equal(info.ModTime())
+	due := !h.again.IsZero() && !time.Now().Before(h.again)
+	return !due && h.info != nil && same(h.info, info)
+}
+
+// same reports whether two looks at a path, nil where there was no file, seem to
+// have found the same version.
+func same(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // finding is the outcome of reading the file.
@@ -47,10 +63,19 @@ type finding struct {
 	kind  Kind // Replaced: a new version was loaded; zero: nothing new
 	err   error
 	sum   checksum
-	retry bool // read again even if the file seems unchanged
+	retry time.Duration // when to load the same version again; zero: never
 }
 
-// complaint returns what tells this refusal from others.
+// refusal is the outcome of a version that Load or Prepare refuses.
+func refusal(err error, sum checksum) finding {
+	found := finding{kind: Refused, err: err, sum: sum}
+	if isTransient(err) {
+		found.retry = retryLater
+	}
+	return found
+}
+
+// complaint identifies this refusal.
 func (f finding) complaint() string {
 	if f.sum.known {
 		return "version " + strconv.FormatUint(f.sum.value, 16)
@@ -58,40 +83,41 @@ func (f finding) complaint() string {
 	return f.err.Error()
 }
 
-// read loads the file if there may be a version in it that is not in use.
-func (f *File[T]) read(ctx context.Context, force bool) (next T, found finding) {
+// read loads the file if it may hold a version that is not in use.
+func (f *File[T]) read(ctx context.Context) (next T, found finding) {
 	file, info, err := open(f.config.Path)
 	if err != nil {
 		f.past.info = nil
 		return next, finding{kind: Refused, err: err}
 	}
 	defer file.Close()
-	if !force && f.past.unchanged(info) {
+	if f.past.unchanged(info) {
 		return next, finding{}
 	}
-	f.past.info = info
-	f.past.again = time.Since(info.ModTime()).Abs() < recent
-
+	f.past.info, f.past.again = info, time.Time{}
+	if time.Since(info.ModTime()).Abs() < recent {
+		f.past.again = time.Now()
+	}
 	sum, err := f.sum(ctx, file)
 	switch {
 	case err != nil:
-		return next, finding{kind: Refused, err: err, retry: true}
-	case !force && sum == f.past.used:
+		return next, finding{kind: Refused, err: err, retry: retrySoon}
+	case sum == f.past.used:
 		return next, finding{kind: Restored, sum: sum}
-	case !force && sum == f.past.refused:
+	case sum == f.past.refused:
 		return next, finding{}
 	}
 	next, err = f.load(ctx, file, sum)
 	switch {
 	case errors.Is(err, errUnstable):
-		return next, finding{kind: Refused, err: err, retry: true}
+		return next, finding{kind: Refused, err: err, retry: retrySoon}
 	case err != nil:
-		return next, finding{kind: Refused, err: err, sum: sum, retry: isTransient(err)}
+		return next, refusal(err, sum)
 	}
 	return next, finding{kind: Replaced, sum: sum}
 }
 
-// open opens a regular file. Anything else could block for ever.
+// open opens a regular file. Anything else could block forever.
 func open(path string) (*os.File, fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -104,7 +130,7 @@ func open(path string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Once more, for the path may lead to another file by now.
+	// Again, because the path may lead to another file by now.
 	if info, err = file.Stat(); err != nil {
 		file.Close()
 		return nil, nil, err
@@ -122,8 +148,8 @@ func (f *File[T]) sum(ctx context.Context, file *os.File) (checksum, error) {
 	return checksum{known: true, value: hash.Sum64()}, nil
 }
 
-// load reads the file again, for its value. It fails with errUnstable when it
-// reads another version than sum.
+// load reads the file again and makes its value. It fails with errUnstable if
+// the content no longer matches sum.
 func (f *File[T]) load(ctx context.Context, file *os.File, sum checksum) (T, error) {
 	var none T
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -134,7 +160,7 @@ func (f *File[T]) load(ctx context.Context, file *os.File, sum checksum) (T, err
 	source := io.TeeReader(reader(ctx, file), &hash)
 	value, err := f.config.Load(source)
 
-	// What Load did not want to read belongs to the version all the same.
+	// What Load left unread is part of the version, too.
 	if _, err := io.Copy(io.Discard, source); err != nil {
 		return none, err
 	}
@@ -152,8 +178,8 @@ type readerFunc func([]byte) (int, error)
 
 func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
 
-// reader returns r until ctx is done, so that loading a large file does not
-// hold up the end of the program.
+// reader reads from r until ctx is done, so that loading a large file does not
+// delay the end of the program.
 func reader(ctx context.Context, r io.Reader) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		if err := ctx.Err(); err != nil {

@@ -38,7 +38,6 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- include "customersession.setting" (list "RELOAD_INTERVAL" $v.reloadInterval) }}
 {{- include "customersession.setting" (list "DRAIN_DELAY" (printf "%vs" $v.drain.delaySeconds)) }}
 {{- include "customersession.setting" (list "DRAIN_TIMEOUT" (printf "%vs" $v.drain.timeoutSeconds)) }}
 {{- range $name, $value := $v.extraEnv }}
