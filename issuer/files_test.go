@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer"
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
@@ -321,4 +322,24 @@ func TestRefusedKeysAskNoSigner(t *testing.T) {
 	if d.asked.Load() == asked {
 		t.Error("the device was not asked for the keys of the accepted manifest")
 	}
+}
+
+// A file with more customers than files are made for works, and the log names
+// the place for them.
+func TestLargeCustomersFile(t *testing.T) {
+	t.Parallel()
+	o := newFiles(t, newManifest(t, jwk.ES256))
+	o.open(t, nil)
+	if strings.Contains(o.logs.String(), "PostgreSQL") {
+		t.Error("a small file is called large")
+	}
+	var lines strings.Builder
+	lines.WriteString(customerLines)
+	for n := range customers.MaxFile {
+		fmt.Fprintf(&lines, `{"id":"00000000-0000-4000-8000-%012d","organization_id":"%s","email":"a@b"}`+"\n", n, orgID)
+	}
+	write(t, o.settings.CustomersFile, lines.String())
+	o.start(t, nil)
+	o.await(t, `"level":"WARN","msg":"customers file is large; use PostgreSQL for so many customers"`)
+	o.createAny(t)
 }

@@ -155,7 +155,7 @@ func openDirectory(ctx context.Context, settings Settings, files *followedFiles)
 	switch settings.Customers {
 	case "file":
 		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
-			Path: settings.CustomersFile, Load: customers.LoadFile,
+			Path: settings.CustomersFile, Load: loadCustomers(files.logger),
 		})
 		return liveFile{file}, closeDirectory, err
 	case "http":
@@ -183,6 +183,19 @@ func openDirectory(ctx context.Context, settings Settings, files *followedFiles)
 		return postgres, postgres.Close, nil
 	default:
 		return customers.Request{}, closeDirectory, nil
+	}
+}
+
+// loadCustomers returns a function that loads a file of customers, and warns of
+// one with more customers than files are made for.
+func loadCustomers(logger *slog.Logger) func(io.Reader) (*customers.File, error) {
+	return func(r io.Reader) (*customers.File, error) {
+		file, err := customers.LoadFile(r)
+		if err == nil && file.Len() > customers.MaxFile {
+			logger.Warn("customers file is large; use PostgreSQL for so many customers",
+				"customers", file.Len(), "recommended_at_most", customers.MaxFile)
+		}
+		return file, err
 	}
 }
 

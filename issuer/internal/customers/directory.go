@@ -52,8 +52,8 @@ type Query struct {
 // [ErrMismatch], [ErrStated], [ErrStatedMissing], [ErrStatedID],
 // [ErrUnavailable], or a [*ValidationError] about q.Stated. A customer of
 // another organization and a deleted one are not found. Every directory here
-// answers in bounded time, or when ctx ends. The customer that it returns
-// belongs to the caller.
+// answers in bounded time, or when ctx ends. Callers share the customer that it
+// returns, and must not change it.
 type Directory interface {
 	Find(ctx context.Context, q Query) (*Customer, error)
 }

@@ -172,6 +172,7 @@ func TestChangeInSteps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			running(t, reload.Config[string]{}, func(t *testing.T, x *fixture) {
+				t.Helper()
 				for i := range test.steps {
 					must(t, os.WriteFile(x.path, []byte(strings.Repeat("half a line, ", i+1)), 0o600))
 					time.Sleep(50 * time.Millisecond)
