@@ -10,7 +10,6 @@ import (
 
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/reload"
-	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -102,23 +101,6 @@ func lookupResult(err error) string {
 		return lookupUnavailable
 	default:
 		return "refused"
-	}
-}
-
-// traces shows what becomes of spans, where there are any.
-func (m *metrics) traces(t *tracing.Tracer) {
-	if t == nil {
-		return
-	}
-	for result, count := range map[string]func(tracing.Stats) uint64{
-		"exported": func(s tracing.Stats) uint64 { return s.Exported },
-		"failed":   func(s tracing.Stats) uint64 { return s.Failed },
-		"dropped":  func(s tracing.Stats) uint64 { return s.Dropped },
-	} {
-		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "customersession_trace_spans_total", Help: "Spans that were exported or lost.",
-			ConstLabels: prometheus.Labels{"result": result},
-		}, func() float64 { return float64(count(t.Stats())) }))
 	}
 }
 

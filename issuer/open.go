@@ -30,6 +30,9 @@ const maxKeysFile = 2 << 20
 // not in the manifest; without it, a manifest with such a key is refused. Call
 // Run, which also follows the files.
 func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logger *slog.Logger) (*Server, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	metrics := newMetrics()
 	files := &followedFiles{metrics: metrics, logger: logger}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
@@ -39,10 +42,13 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 	})
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files)
-	tracer, tracesErr := openTracer(settings, logger)
+	tracer, tracesErr := tracing.New(ctx, tracing.Config{
+		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
+		Version: settings.Version, Logger: logger,
+	})
 	err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
-		inFile("headers for traces", tracesErr),
+		inFile("traces", tracesErr),
 	)
 	if err == nil {
 		err = fits(keySets.Current().manifest, settings)
@@ -197,25 +203,6 @@ func loadCustomers(logger *slog.Logger) func(io.Reader) (*customers.File, error)
 		}
 		return file, err
 	}
-}
-
-// openTracer makes the tracer, or nil where traces are off.
-func openTracer(settings Settings, logger *slog.Logger) (*tracing.Tracer, error) {
-	if settings.TracesEndpoint == "" {
-		return nil, nil
-	}
-	text, err := readSecret(settings.TracesHeadersFile)
-	if err != nil {
-		return nil, err
-	}
-	headers, err := tracing.ParseHeaders(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", settings.TracesHeadersFile, err)
-	}
-	return tracing.New(tracing.Config{
-		Endpoint: settings.TracesEndpoint, Headers: headers, Ratio: settings.TracesRatio,
-		Version: settings.Version, Logger: logger,
-	})
 }
 
 // liveFile is the directory of whatever version of the file is in use.

@@ -118,7 +118,6 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	metrics.registry.MustRegister(newKeysCollector(config.Keys))
-	metrics.traces(config.Tracer)
 	s := &Server{
 		issuer: config.Issuer, audience: config.Audience,
 		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,13 +52,14 @@ type Settings struct {
 	TrustedProxies prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
 	LogLevel       slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
-	TracesEndpoint    string  `envconfig:"TRACES_ENDPOINT" desc:"Where an OpenTelemetry collector takes traces over OTLP/HTTP, e.g. http://127.0.0.1:4318/v1/traces; empty: no traces"`
-	TracesRatio       float64 `envconfig:"TRACES_RATIO" default:"0.01" desc:"Share of requests to trace, 0 to 1, where the caller's traceparent does not decide"`
-	TracesHeadersFile string  `envconfig:"TRACES_HEADERS_FILE" desc:"File with headers for that collector, one Name: value a line, such as credentials; needs https; read at start"`
+	TracesHeadersFile string `envconfig:"TRACES_HEADERS_FILE" desc:"File with headers for the collector of OTEL_EXPORTER_OTLP_ENDPOINT, one Name: value a line, such as credentials; needs https; read at start"`
 
 	DrainDelay   time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
 	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
 
+	// TracesEndpoint is where traces go, according to the standard OTEL_*
+	// variables. Empty: nowhere.
+	TracesEndpoint string `ignored:"true"`
 	// Version is what traces say of the program. It is no setting: the program
 	// knows it. Empty: unknown.
 	Version string `ignored:"true"`
@@ -106,6 +106,9 @@ func LoadSettings() (Settings, error) {
 		value.Field(i).Set(single.Elem().Field(0))
 	}
 	problems = append(problems, misspelt(known)...)
+	var err error
+	s.TracesEndpoint, err = tracing.Endpoint(os.Getenv, s.TracesHeadersFile) //nolint:forbidigo // these are not envconfig's
+	problems = append(problems, err)
 	for _, err := range s.problems() {
 		// What could not be read was reported, and is zero now.
 		if name, _, _ := strings.Cut(err.Error(), " "); !unreadable[name] {
@@ -169,25 +172,7 @@ func (s *Settings) problems() []error {
 	problem(s.AnonymousRate < 0 || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is negative, or ANONYMOUS_BURST less than 1")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
-	return slices.Concat(problems, s.tracesProblems(), s.directoryProblems())
-}
-
-func (s *Settings) tracesProblems() []error {
-	var problems []error
-	// Written so that it holds for NaN, too.
-	if !(s.TracesRatio >= 0 && s.TracesRatio <= 1) {
-		problems = append(problems, errors.New(settingsPrefix+"_TRACES_RATIO is not between 0 and 1"))
-	}
-	if s.TracesEndpoint == "" {
-		if s.TracesHeadersFile != "" {
-			problems = append(problems, fmt.Errorf("%s_TRACES_HEADERS_FILE is set, but %s_TRACES_ENDPOINT is missing", settingsPrefix, settingsPrefix))
-		}
-		return problems
-	}
-	if err := tracing.CheckEndpoint(s.TracesEndpoint, s.TracesHeadersFile != ""); err != nil {
-		problems = append(problems, fmt.Errorf("%s_TRACES_ENDPOINT is wrong: %w", settingsPrefix, err))
-	}
-	return problems
+	return append(problems, s.directoryProblems()...)
 }
 
 // directoryProblems checks that the chosen directory has what it needs, and

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -107,15 +108,17 @@ func tracedDirectory(t testing.TB) (customers.Directory, <-chan http.Header) {
 	return directory, asked
 }
 
-// traced lets a fixture trace to the collector what callers ask for, or all.
-func traced(t testing.TB, c *traceCollector, ratio float64) func(*fixtureOptions) {
+// traced lets a fixture trace to the collector.
+func traced(t testing.TB, c *traceCollector) func(*fixtureOptions) {
 	t.Helper()
-	tracer, err := tracing.New(tracing.Config{Endpoint: c.URL, Ratio: ratio})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return func(o *fixtureOptions) {
-		o.change = func(config *issuer.Config) { config.Tracer = tracer }
+		o.change = func(config *issuer.Config) {
+			var err error
+			config.Tracer, err = tracing.New(t.Context(), tracing.Config{Endpoint: c.URL, Logger: config.Logger})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -126,15 +129,13 @@ func TestTraces(t *testing.T) {
 	t.Parallel()
 	c := newTraceCollector(t)
 	directory, asked := tracedDirectory(t)
-	f := newFixture(t, traced(t, c, 0), func(o *fixtureOptions) { o.directory = directory })
+	f := newFixture(t, traced(t, c), func(o *fixtureOptions) { o.directory = directory })
 	a := f.do(t, http.MethodPost, createPath, `{"customer_id":"`+customerID+`"}`,
 		"Authorization", "Bearer "+f.secret, "Traceparent", traceparent, "Tracestate", "shop=checkout")
 	if a.status != http.StatusCreated {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
-	if metrics := f.metricsAfter(t); samples(t, []byte(metrics), "customersession_trace_spans_total")[`{result="exported"}`] != "3" {
-		t.Error("the metrics do not tell of 3 spans exported")
-	}
+	f.shutdown()
 	spans, raw := c.received(t)
 	request, lookup, signing := named(t, spans, "POST "+createPath), named(t, spans, "find customer"), named(t, spans, "sign token")
 	for span, parent := range map[*tracepb.Span]string{
@@ -157,8 +158,8 @@ func TestTraces(t *testing.T) {
 	checkTracesReference(t, spans)
 }
 
-// checkTracesReference fails the test when there is something in the spans that
-// the page for operators does not tell of.
+// checkTracesReference fails the test when the page for operators does not
+// mention something in the spans.
 func checkTracesReference(t *testing.T, spans []*tracepb.Span) {
 	t.Helper()
 	page, err := os.ReadFile("../deploy/tracing.md")
@@ -172,7 +173,7 @@ func checkTracesReference(t *testing.T, spans []*tracepb.Span) {
 		}
 		for _, name := range names {
 			if !strings.Contains(string(page), "`"+name+"`") {
-				t.Errorf("deploy/tracing.md does not tell of %s", name)
+				t.Errorf("deploy/tracing.md does not mention %s", name)
 			}
 		}
 	}
@@ -194,7 +195,7 @@ func (f *fixture) checkExport(t testing.TB, raw string, more ...string) {
 func TestTracesHoldNoSecrets(t *testing.T) {
 	t.Parallel()
 	c := newTraceCollector(t)
-	f := newFixture(t, traced(t, c, 1))
+	f := newFixture(t, traced(t, c))
 	session := f.createAny(t)
 	for _, secret := range []string{f.secret, session.text(t, "token")} {
 		f.sendEverywhere(t, secret)
@@ -234,9 +235,6 @@ func TestTracesOff(t *testing.T) {
 	if passed.Get("Traceparent") != "" {
 		t.Errorf("the customer server was asked with %v, want no trace", passed)
 	}
-	if strings.Contains(f.metricsAfter(t), "trace_spans") {
-		t.Error("there are metrics of spans")
-	}
 	checkLine(t, f.requestLine(t, with), map[string]any{"trace_id": callersTrace})
 	if line := f.requestLine(t, without); line["trace_id"] != nil {
 		t.Errorf("the log has a trace ID: %v", line)
@@ -261,7 +259,7 @@ func TestTracesWithoutCollector(t *testing.T) {
 			if handler == nil {
 				collector.Close()
 			}
-			f := newFixture(t, traced(t, collector, 1))
+			f := newFixture(t, traced(t, collector))
 			for range 20 {
 				f.createAny(t)
 			}
@@ -271,8 +269,8 @@ func TestTracesWithoutCollector(t *testing.T) {
 			if took := time.Since(start); took > 15*time.Second {
 				t.Errorf("shutting down took %s", took)
 			}
-			if !strings.Contains(f.logs.String(), "traces are lost") && name == "hangs" {
-				t.Error("the log does not tell of traces that are lost")
+			if !strings.Contains(f.logs.String(), "traces are lost") {
+				t.Error("the log does not say that traces are lost")
 			}
 		})
 	}
@@ -284,7 +282,7 @@ func TestTracesOfSettings(t *testing.T) {
 	t.Parallel()
 	c := newTraceCollector(t)
 	o := newFiles(t, newManifest(t, jwk.ES256))
-	o.settings.TracesEndpoint, o.settings.TracesRatio, o.settings.Version = c.URL, 1, "v1.2.3"
+	o.settings.TracesEndpoint, o.settings.Version = c.URL, "v1.2.3"
 	o.settings.TracesHeadersFile = filepath.Join(t.TempDir(), "headers")
 	write(t, o.settings.TracesHeadersFile, "Authorization: Basic collector-s3cret\n")
 	o.start(t, nil)
@@ -302,13 +300,49 @@ func TestTracesOfSettings(t *testing.T) {
 	}
 }
 
+// The variables of the page for operators, with only the collector and the file
+// replaced, lead to the collector.
+func TestTracingPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../deploy/tracing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, headers := newTraceCollector(t), filepath.Join(t.TempDir(), "headers")
+	write(t, headers, strings.ReplaceAll(block(t, string(page), "text"), "…", "collector-s3cret"))
+	var env []string
+	for _, export := range regexp.MustCompile(`(?m)^export (\w+)=(.*)$`).FindAllStringSubmatch(string(page), -1) {
+		value := export[2]
+		switch export[1] {
+		case "OTEL_EXPORTER_OTLP_ENDPOINT":
+			value = c.URL
+		case "CUSTOMERSESSION_TRACES_HEADERS_FILE":
+			value = headers
+		}
+		env = append(env, export[1]+"="+value)
+	}
+	p := serve(t, install(t, "https://sessions.example.com"), env...)
+	p.public.do(t, http.MethodPost, createPath, `{"customer_id":"`+customerID+`"}`, "Authorization", "Bearer "+p.secret, "Traceparent", traceparent)
+	p.signal(t)
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	spans, _ := c.received(t)
+	if len(spans) != 3 || len(c.authorization) == 0 || c.authorization[0] != "Bearer collector-s3cret" {
+		t.Errorf("there are %d spans, with the credentials %q", len(spans), c.authorization)
+	}
+	if strings.Contains(p.stderr.String(), "collector-s3cret") {
+		t.Error("the log has the credentials")
+	}
+}
+
 // A file of headers that cannot be used keeps the server from starting, and is
 // not repeated.
 func TestTracesHeadersRefused(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ content, want string }{
-		"no header": {"s3cret", "line 1 is not a header"},
-		"empty":     {"\n", "is empty"},
+		"no header": {"s3cret", "is not a list of headers"},
+		"empty":     {"\n", "is not a list of headers"},
 		"missing":   {"", "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -320,19 +354,21 @@ func TestTracesHeadersRefused(t *testing.T) {
 				write(t, o.settings.TracesHeadersFile, test.content)
 			}
 			_, err := issuer.Open(t.Context(), o.settings, nil, nil)
-			if err == nil || !strings.Contains(err.Error(), "loading headers for traces: ") || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cret") {
+			if err == nil || !strings.Contains(err.Error(), "loading traces: ") || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
 	}
 }
 
-// BenchmarkTraces tells what tracing costs a session: off, with the default
-// ratio, and of everything. The machine's speed drifts, so they take turns.
+// BenchmarkTraces shows what tracing costs a session: off, one in a hundred
+// traced, and all of them. The machine's speed drifts, so they take turns.
 func BenchmarkTraces(b *testing.B) {
 	c := newTraceCollector(b)
-	off := newFixture(b)
-	some, all := newFixture(b, traced(b, c, 0.01)), newFixture(b, traced(b, c, 1))
+	off, all := newFixture(b), newFixture(b, traced(b, c))
+	b.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+	b.Setenv("OTEL_TRACES_SAMPLER_ARG", "0.01")
+	some := newFixture(b, traced(b, c))
 	servers := []struct {
 		name string
 		*fixture
@@ -371,7 +407,7 @@ func handlerAllocations(t *testing.T, f *fixture) float64 {
 // also the test in package tracing, in which off allocates nothing at all.
 func TestTracesAllocations(t *testing.T) {
 	c := newTraceCollector(t)
-	off, on := newFixture(t), newFixture(t, traced(t, c, 1))
+	off, on := newFixture(t), newFixture(t, traced(t, c))
 	without, with := handlerAllocations(t, off), handlerAllocations(t, on)
 	t.Logf("a session takes %v allocations without traces and %v with them", without, with)
 	if with <= without {

@@ -3,10 +3,13 @@ package tracing_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,11 +85,25 @@ func (c *receiver) spans(t *testing.T) map[string]*tracepb.Span {
 	return byName
 }
 
+// count returns how many spans arrived.
+func (c *receiver) count(t *testing.T) (n int) {
+	t.Helper()
+	for _, resource := range c.resources(t) {
+		for _, scope := range resource.GetScopeSpans() {
+			n += len(scope.GetSpans())
+		}
+	}
+	return n
+}
+
 func (c *receiver) requests() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.bodies)
 }
+
+// answered is what a collector says, which may repeat headers.
+const answered = "s3cret: answer"
 
 // transportFunc is a collector without a network, for bubbles.
 type transportFunc func(*http.Request) (int, error)
@@ -97,7 +114,10 @@ func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	return &http.Response{
+		StatusCode: status, Status: fmt.Sprintf("%d %s", status, answered), Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(answered)), Request: r,
+	}, nil
 }
 
 // hang is a collector that takes the connection and never answers.
@@ -108,7 +128,8 @@ func hang(r *http.Request) (int, error) {
 
 func newTracer(t *testing.T, config tracing.Config) *tracing.Tracer {
 	t.Helper()
-	tracer, err := tracing.New(config)
+	config.Logger = slog.New(slog.DiscardHandler)
+	tracer, err := tracing.New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +138,9 @@ func newTracer(t *testing.T, config tracing.Config) *tracing.Tracer {
 
 func newTracerTo(t *testing.T, transport transportFunc) *tracing.Tracer {
 	t.Helper()
-	tracer, err := tracing.NewForTest(tracing.Config{Endpoint: "http://collector.example.com", Ratio: 1}, transport)
+	tracer, err := tracing.NewTo(t.Context(), tracing.Config{
+		Endpoint: "http://collector.example.com/v1/traces", Logger: slog.New(slog.DiscardHandler),
+	}, transport)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,78 +173,65 @@ func trace(t testing.TB, tracer *tracing.Tracer, n int, headers ...string) {
 	}
 }
 
-// A collector gets the headers and the resource, at the path that is usual
-// where the endpoint has none.
+// A collector gets the headers of the file and the resource.
 func TestCollector(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ endpoint, path string }{
-		{"", "/v1/traces"},
-		{"/", "/v1/traces"},
-		{"/otlp/v1/traces", "/otlp/v1/traces"},
-	} {
-		t.Run(test.endpoint, func(t *testing.T) {
-			t.Parallel()
-			c := &receiver{}
-			server := httptest.NewServer(c)
-			defer server.Close()
-			headers, err := tracing.ParseHeaders("Authorization: Bearer s3cret\nContent-Type: text/plain\n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			tracer := newTracer(t, tracing.Config{
-				Endpoint: server.URL + test.endpoint, Headers: headers, Ratio: 1, Version: "v1.2.3",
-			})
-			trace(t, tracer, 3)
-			shutdown(t, tracer)
-			if c.requests() != 1 {
-				t.Fatalf("there were %d requests, want one with the whole batch", c.requests())
-			}
-			if c.paths[0] != test.path || c.headers[0].Get("Authorization") != "Bearer s3cret" || c.headers[0].Get("Content-Type") != "application/x-protobuf" {
-				t.Errorf("the collector got %s with %v", c.paths[0], c.headers[0])
-			}
-			if resource := c.resource(t); resource["service.name"] != "customersession" || resource["service.version"] != "v1.2.3" {
-				t.Errorf("the resource is %v", resource)
-			}
-			if got, want := tracer.Stats(), (tracing.Stats{Exported: 3}); got != want {
-				t.Errorf("stats are %+v, want %+v", got, want)
-			}
-		})
+	c := &receiver{}
+	server := httptest.NewServer(c)
+	defer server.Close()
+	headers := filepath.Join(t.TempDir(), "headers")
+	if err := os.WriteFile(headers, []byte("Authorization: Bearer s3cret\r\nX-Scope: a:b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tracer := newTracer(t, tracing.Config{Endpoint: server.URL + "/otlp/v1/traces", HeadersFile: headers, Version: "v1.2.3"})
+	trace(t, tracer, 3)
+	if text := fmt.Sprintf("%+v %#v", tracer, tracer); strings.Contains(text, "s3cret") {
+		t.Errorf("the secret is in %s", text)
+	}
+	shutdown(t, tracer)
+	if c.requests() != 1 {
+		t.Fatalf("there were %d requests, want one with the whole batch", c.requests())
+	}
+	if got := c.headers[0]; c.paths[0] != "/otlp/v1/traces" || got.Get("Authorization") != "Bearer s3cret" || got.Get("X-Scope") != "a:b" || got.Get("Content-Type") != "application/x-protobuf" {
+		t.Errorf("the collector got %s with %v", c.paths[0], got)
+	}
+	if got := c.resource(t); got["service.name"] != "customersession" || got["service.version"] != "v1.2.3" {
+		t.Errorf("the resource is %v", got)
+	}
+	if got := c.count(t); got != 3 {
+		t.Errorf("%d spans arrived, want 3", got)
 	}
 }
 
-// A collector that is down is tried again; then the batch is lost, which is
-// counted, logged once, and nobody's failure.
+// A collector that fails costs the batch, which is logged once, with the reason
+// and nothing that the collector said.
 func TestCollectorDown(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		answer func() (int, error)
-		tries  int64
+		want   string
 	}{
-		{"refuses connections", func() (int, error) { return 0, io.ErrUnexpectedEOF }, 3},
-		{"answers 503", func() (int, error) { return http.StatusServiceUnavailable, nil }, 3},
-		{"answers 401", func() (int, error) { return http.StatusUnauthorized, nil }, 1},
-		{"redirects", func() (int, error) { return http.StatusTemporaryRedirect, nil }, 1},
+		{"resets connections", func() (int, error) { return 0, io.ErrUnexpectedEOF }, "unexpected EOF"},
+		{"answers 503", func() (int, error) { return http.StatusServiceUnavailable, nil }, "is overloaded"},
+		{"answers 401", func() (int, error) { return http.StatusUnauthorized, nil }, "answers with status 401"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			checkDown(t, test.answer, test.tries)
+			checkDown(t, test.answer, test.want)
 		})
 	}
 }
 
-func checkDown(t *testing.T, answer func() (int, error), want int64) {
+func checkDown(t *testing.T, answer func() (int, error), want string) {
 	t.Helper()
 	inBubble(t, func(t *testing.T) {
 		t.Helper()
 		var log bytes.Buffer
 		var up atomic.Bool
-		var tries atomic.Int64
-		tracer, err := tracing.NewForTest(tracing.Config{
-			Endpoint: "https://user-path.example.com/t0ken", Ratio: 1,
-			Logger: slog.New(slog.NewJSONHandler(&log, nil)),
+		tracer, err := tracing.NewTo(t.Context(), tracing.Config{
+			Endpoint: "https://user-path.example.com/t0ken", Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		}, transportFunc(func(*http.Request) (int, error) {
-			tries.Add(1)
 			if up.Load() {
 				return http.StatusOK, nil
 			}
@@ -230,41 +240,55 @@ func checkDown(t *testing.T, answer func() (int, error), want int64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 {
+		for range 3 {
 			trace(t, tracer, 5)
-			time.Sleep(20 * time.Second)
-		}
-		if got := tries.Load(); got != 2*want {
-			t.Errorf("there were %d attempts for two batches, want %d", got, 2*want)
+			time.Sleep(5 * time.Minute)
 		}
 		up.Store(true)
 		trace(t, tracer, 5)
-		time.Sleep(20 * time.Second)
+		time.Sleep(5 * time.Minute)
 		shutdown(t, tracer)
-		if got, want := tracer.Stats(), (tracing.Stats{Exported: 5, Failed: 10}); got != want {
-			t.Errorf("stats are %+v, want %+v", got, want)
+		text := log.String()
+		if strings.Count(text, "traces are lost") != 1 || strings.Count(text, "exported again") != 1 || !strings.Contains(text, want) {
+			t.Errorf("the log is %s, want %q", text, want)
 		}
-		if text := log.String(); strings.Count(text, "traces are lost") != 1 || strings.Count(text, "exported again") != 1 || strings.Contains(text, "t0ken") {
-			t.Errorf("the log is %s", text)
+		if strings.Contains(text, "t0ken") || strings.Contains(text, answered) {
+			t.Errorf("the log repeats the URL or the answer: %s", text)
 		}
 	})
 }
 
-// Where the collector does not answer the queue fills up; what comes then is
-// dropped and counted, and nobody waits. The end waits for five seconds.
+// A redirect would carry the headers elsewhere.
+func TestCollectorRedirects(t *testing.T) {
+	t.Parallel()
+	c := &receiver{}
+	elsewhere := httptest.NewServer(c)
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	var log bytes.Buffer
+	tracer, err := tracing.New(t.Context(), tracing.Config{Endpoint: server.URL, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace(t, tracer, 1)
+	shutdown(t, tracer)
+	if c.requests() != 0 || !strings.Contains(log.String(), "the collector redirects, which is not followed") {
+		t.Errorf("there were %d requests elsewhere; the log is %s", c.requests(), log.String())
+	}
+}
+
+// A collector that never answers delays nobody, however much waits; the end
+// waits for five seconds.
 func TestCollectorSlow(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		t.Helper()
 		tracer := newTracerTo(t, hang)
 		start := time.Now()
-		const more = 100
-		trace(t, tracer, tracing.MaxWaitingForTest+more)
+		trace(t, tracer, 10_000)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("ending spans took %s, want nothing", took)
-		}
-		if got, want := tracer.Stats(), (tracing.Stats{Dropped: more}); got != want {
-			t.Errorf("stats are %+v, want %+v", got, want)
 		}
 		start = time.Now()
 		if err := tracer.Shutdown(context.WithoutCancel(t.Context())); err == nil {
@@ -273,54 +297,32 @@ func TestCollectorSlow(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("shutting down took %s, want 5s", took)
 		}
-		// The batches that are left end by themselves.
-		time.Sleep(2 * time.Minute)
-		if got, want := tracer.Stats(), (tracing.Stats{Failed: tracing.MaxWaitingForTest, Dropped: more}); got != want {
-			t.Errorf("in the end stats are %+v, want %+v", got, want)
-		}
 	})
 }
 
-// Spans wait for a full batch or five seconds, and the end waits for all.
-func TestBatches(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T) {
-		t.Helper()
-		var requests atomic.Int64
-		tracer := newTracerTo(t, func(*http.Request) (int, error) { requests.Add(1); return http.StatusOK, nil })
-		trace(t, tracer, 10)
-		time.Sleep(4 * time.Second)
-		if got := requests.Load(); got != 0 {
-			t.Errorf("after 4s there were %d requests, want none", got)
-		}
-		time.Sleep(2 * time.Second)
-		if got := requests.Load(); got != 1 {
-			t.Errorf("after 6s there were %d requests, want one", got)
-		}
-		trace(t, tracer, 1100)
-		shutdown(t, tracer)
-		if got := requests.Load(); got != 4 {
-			t.Errorf("in the end there were %d requests, want 4", got)
-		}
-		if got, want := tracer.Stats(), (tracing.Stats{Exported: 1110}); got != want {
-			t.Errorf("stats are %+v, want %+v", got, want)
-		}
-	})
-}
-
-// The environment may add to the resource, as the SDK has it, and not take the
-// name of the service.
-func TestResourceOfEnvironment(t *testing.T) {
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=issuer-1,service.name=other")
-	t.Setenv("OTEL_SERVICE_NAME", "other")
+// The environment decides about the resource and the sampler.
+func TestStandardVariables(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.pod.name=issuer-1,service.version=2")
+	t.Setenv("OTEL_SERVICE_NAME", "sessions")
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
 	c := &receiver{}
 	server := httptest.NewServer(c)
 	defer server.Close()
-	tracer := newTracer(t, tracing.Config{Endpoint: server.URL, Ratio: 1})
-	trace(t, tracer, 1)
+	tracer := newTracer(t, tracing.Config{Endpoint: server.URL, Version: "1"})
+	trace(t, tracer, 20)
+	trace(t, tracer, 2, "Traceparent", sampled)
 	shutdown(t, tracer)
 	got := c.resource(t)
-	if got["k8s.pod.name"] != "issuer-1" || got["service.name"] != "customersession" {
+	if got["k8s.pod.name"] != "issuer-1" || got["service.name"] != "sessions" || got["service.version"] != "2" {
 		t.Errorf("the resource is %v", got)
+	}
+	if got := c.count(t); got != 2 {
+		t.Errorf("%d spans arrived, want the 2 that the callers trace", got)
+	}
+
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "s3cret")
+	_, err := tracing.New(t.Context(), tracing.Config{Endpoint: server.URL, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "OTEL_RESOURCE_ATTRIBUTES is not a list") || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("got %v, want an error that does not repeat the variable", err)
 	}
 }

@@ -1,52 +1,31 @@
-// Package tracing tells an OpenTelemetry collector, over OTLP/HTTP, where the
-// time of a request went.
+// Package tracing sends OpenTelemetry traces of requests to a collector over
+// OTLP/HTTP.
 //
-//	tracer, err := tracing.New(tracing.Config{
-//		Endpoint: "http://127.0.0.1:4318/v1/traces",
-//		Ratio:    0.01,
-//	})
-//	if err != nil { … }
+//	endpoint, err := tracing.Endpoint(os.Getenv, headersFile)
+//	tracer, err := tracing.New(ctx, tracing.Config{Endpoint: endpoint, HeadersFile: headersFile})
 //	defer tracer.Shutdown(ctx) // exports what is left
 //	…
 //	r, span := tracer.StartRequest(r, "POST", "/v1/customer-sessions/")
 //	…
 //	span.EndRequest(201)
 //
+// The OpenTelemetry SDK makes, samples, batches and exports the spans, and reads
+// its standard OTEL_* variables. A collector that is slow or down can lose spans,
+// but never delays a request.
+//
 // # Off
 //
-// A nil [*Tracer] is tracing that is off. All its methods may be called: they
-// look at the pointer and return, and allocate nothing. A zero [Span] is what
-// they hand out.
+// A nil [*Tracer] is off. All its methods may be called; they return at once and
+// allocate nothing. Even then the trace context of a caller (W3C Trace Context,
+// the headers traceparent and tracestate) is passed on by [Inject].
 //
-// Even then a trace context that a caller sends (W3C Trace Context, the headers
-// traceparent and tracestate) is accepted and passed on by [Inject], as the
-// specification asks of whoever takes no part in a trace; a request without one
-// pays for a look into its headers.
+// # What a span holds
 //
-// # What a span says
+// A name, two times, the IDs of the trace, and a few attributes with values from
+// closed lists or of the operator's own. The methods of [Span] have no way to add
+// anything else, and the tracestate that a caller sent is not exported.
 //
-// A name, two times, the IDs of the trace, and a few attributes with values of
-// closed lists or of the operator's own: the method, the route and the status
-// of a request, how a look-up ended, the algorithm and the ID of a key. There is
-// no way to put in anything else. What a caller wrote into tracestate is passed
-// on and not exported.
-//
-// # Collectors that are slow or away
-//
-// A span that has ended waits in a queue of a fixed length; where that is full
-// the span is dropped. A goroutine exports the queue in batches. So a collector
-// can cost spans, which [Tracer.Stats] counts, and never time of a request.
-//
-// # Who decides
-//
-// The caller, if it sends a trace context, and the ratio otherwise. Anybody can
-// be a caller, so of the requests that ask to be traced at most a hundred a
-// second are.
-//
-// # Why not the usual exporter
-//
-// Spans, sampling, batches and the making of OTLP's messages are those of the
-// OpenTelemetry SDK. Only the request to the collector is ours: the SDK's
-// package for it, otlptracehttp, brings along gRPC and its gateway (2 MB more of
-// a binary, and 93 packages), and reads credentials from the environment.
+// That is also why the spans of requests are made here. Echo's middleware for
+// OpenTelemetry is no longer released, and net/http's records the path, the
+// user agent and the client's address: tokens may be in the first two.
 package tracing

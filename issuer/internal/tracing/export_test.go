@@ -1,14 +1,17 @@
 package tracing
 
-import "net/http"
+import (
+	"context"
+	"net/http"
 
-// What tests measure against.
-const (
-	MaxWaitingForTest = maxWaiting
-	MaxAskedForTest   = maxAsked
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 )
 
-// NewForTest is [New] with another way to the collector.
-func NewForTest(config Config, transport http.RoundTripper) (*Tracer, error) {
-	return newTracer(config, transport)
+// MaxAsked is what tests measure against.
+const MaxAsked = maxAsked
+
+// NewTo is [New] with another way to the collector.
+func NewTo(ctx context.Context, config Config, transport http.RoundTripper) (*Tracer, error) {
+	return newTracer(ctx, config, otlptracehttp.WithEndpointURL(config.Endpoint),
+		otlptracehttp.WithHTTPClient(&http.Client{Transport: transport}))
 }

@@ -10,12 +10,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// A Span is a piece of work under way. The zero Span is one that nobody records.
-// End each one once, with the method for its kind of work.
+// A Span is work in progress. The zero Span is not recorded. End each one once,
+// with the method for its kind of work.
 type Span struct{ span trace.Span }
 
-// StartRequest begins the span of a request, as a child of the one that the
-// caller sent. It returns the request with a context that has the new span, or
+// StartRequest starts the span of a request, as a child of the one that the
+// caller sent. It returns the request with a context that holds the new span, or
 // the caller's if t is nil. Method and route become the name of the span; the
 // route is a pattern, never the path, and empty if none matched.
 func (t *Tracer) StartRequest(r *http.Request, method, route string) (*http.Request, Span) {
@@ -26,12 +26,23 @@ func (t *Tracer) StartRequest(r *http.Request, method, route string) (*http.Requ
 	if t == nil {
 		return r.WithContext(ctx), Span{trace.SpanFromContext(ctx)}
 	}
+	ctx = t.limit(ctx)
 	name, attributes := method, []attribute.KeyValue{attribute.String("http.request.method", method)}
 	if route != "" {
 		name, attributes = method+" "+route, append(attributes, attribute.String("http.route", route))
 	}
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes...))
 	return r.WithContext(ctx), Span{span}
+}
+
+// limit returns ctx with the caller's wish to be traced removed, if too many
+// callers have it.
+func (t *Tracer) limit(ctx context.Context) context.Context {
+	parent := trace.SpanContextFromContext(ctx)
+	if !parent.IsSampled() || t.asked.Allow() {
+		return ctx
+	}
+	return trace.ContextWithRemoteSpanContext(ctx, parent.WithTraceFlags(parent.TraceFlags().WithSampled(false)))
 }
 
 // EndRequest ends the span of a request that was answered with the status.
@@ -46,13 +57,13 @@ func (s Span) EndRequest(status int) {
 	s.span.End()
 }
 
-// StartLookup begins the span of looking a customer up.
+// StartLookup starts the span of looking a customer up.
 func (t *Tracer) StartLookup(ctx context.Context) (context.Context, Span) {
 	return t.start(ctx, "find customer")
 }
 
-// EndLookup ends the span of a look-up. The result is one of a closed list;
-// failed says that nobody could tell.
+// EndLookup ends the span of a look-up. The result is from a closed list; failed
+// means that the directory could not answer.
 func (s Span) EndLookup(result string, failed bool) {
 	if s.span == nil {
 		return
@@ -64,7 +75,7 @@ func (s Span) EndLookup(result string, failed bool) {
 	s.span.End()
 }
 
-// StartSigning begins the span of signing a token.
+// StartSigning starts the span of signing a token.
 func (t *Tracer) StartSigning(ctx context.Context) (context.Context, Span) {
 	return t.start(ctx, "sign token")
 }
@@ -84,9 +95,8 @@ func (s Span) EndSigning(algorithm, keyID string, failed bool) {
 	s.span.End()
 }
 
-// TraceID is the ID of the trace that the span is part of, 32 hexadecimal
-// digits, or empty if there is none. It is also known of a trace that is not
-// recorded here.
+// TraceID returns the ID of the span's trace, 32 hexadecimal digits, or an empty
+// string if there is none. A trace that is not recorded here has one, too.
 func (s Span) TraceID() string {
 	if s.span == nil || !s.span.SpanContext().HasTraceID() {
 		return ""
@@ -102,7 +112,7 @@ func (t *Tracer) start(ctx context.Context, name string) (context.Context, Span)
 	return ctx, Span{span}
 }
 
-// fail marks the span with a kind of failure of a closed list. The text of an
+// fail marks the span with a kind of failure from a closed list. The text of an
 // error is for the log, which has the ID of the trace.
 func (s Span) fail(kind string) {
 	s.span.SetAttributes(attribute.String("error.type", kind))

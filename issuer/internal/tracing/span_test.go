@@ -108,58 +108,61 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// The caller decides; where it does not, the ratio.
+// The caller decides; where it does not, everything is traced by default.
 func TestSampling(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		ratio  float64
-		parent string
-		want   uint64
+		parent []string
+		want   int
 	}{
-		{"none", 0, "", 0},
-		{"all", 1, "", 50},
-		{"the caller's", 0, sampled, 50},
-		{"not the caller's", 1, unsampled, 0},
-		{"invalid", 1, "00-" + traceID + "-" + parentID, 50},
+		{"no caller's", nil, 50},
+		{"the caller's", []string{"Traceparent", sampled}, 50},
+		{"not the caller's", []string{"Traceparent", unsampled}, 0},
+		{"invalid", []string{"Traceparent", "00-" + traceID + "-" + parentID}, 50},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			inBubble(t, func(t *testing.T) {
-				t.Helper()
-				tracer, err := tracing.NewForTest(tracing.Config{Endpoint: "http://collector.example.com", Ratio: test.ratio},
-					transportFunc(func(*http.Request) (int, error) { return http.StatusOK, nil }))
-				if err != nil {
-					t.Fatal(err)
-				}
-				var headers []string
-				if test.parent != "" {
-					headers = []string{"Traceparent", test.parent}
-				}
-				trace(t, tracer, 50, headers...)
-				shutdown(t, tracer)
-				if got := tracer.Stats().Exported; got != test.want {
-					t.Errorf("%d spans were exported, want %d", got, test.want)
-				}
-			})
+			c := &receiver{}
+			server := httptest.NewServer(c)
+			defer server.Close()
+			tracer := newTracer(t, tracing.Config{Endpoint: server.URL})
+			trace(t, tracer, 50, test.parent...)
+			shutdown(t, tracer)
+			if got := c.count(t); got != test.want {
+				t.Errorf("%d spans were exported, want %d", got, test.want)
+			}
 		})
 	}
 }
 
-// Callers cannot ask for more traces than a bounded number a second.
+// Callers cannot ask for more traces than a bounded number a second, and what is
+// not traced is not asked of others.
 func TestSamplingLimit(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		t.Helper()
 		tracer := newTracerTo(t, func(*http.Request) (int, error) { return http.StatusOK, nil })
 		for range 2 {
-			trace(t, tracer, 10*tracing.MaxAskedForTest, "Traceparent", sampled)
+			traced := 0
+			for range 10 * tracing.MaxAsked {
+				r, span := tracer.StartRequest(request(t, "Traceparent", sampled), http.MethodPost, "/")
+				passed := http.Header{}
+				tracing.Inject(r.Context(), passed)
+				if strings.HasSuffix(passed.Get("Traceparent"), "-01") {
+					traced++
+				}
+				if span.TraceID() != traceID {
+					t.Fatalf("the trace is %q, want %q", span.TraceID(), traceID)
+				}
+				span.EndRequest(http.StatusOK)
+			}
+			if traced != tracing.MaxAsked {
+				t.Errorf("%d requests are traced, want %d", traced, tracing.MaxAsked)
+			}
 			time.Sleep(time.Second)
 		}
 		shutdown(t, tracer)
-		if got, want := tracer.Stats(), (tracing.Stats{Exported: 2 * tracing.MaxAskedForTest}); got != want {
-			t.Errorf("stats are %+v, want %+v", got, want)
-		}
 	})
 }
 
@@ -232,9 +235,6 @@ func TestOffAllocations(t *testing.T) {
 		t.Errorf("headers are passed on: %v", header)
 	}
 	shutdown(t, off)
-	if got := off.Stats(); got != (tracing.Stats{}) {
-		t.Errorf("stats are %+v", got)
-	}
 }
 
 func BenchmarkOff(b *testing.B) {

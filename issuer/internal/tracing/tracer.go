@@ -5,107 +5,110 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 )
 
 const (
 	// scope names what makes the spans.
 	scope = "github.com/customersession/customersession/issuer"
 
-	// maxWaiting is how many spans wait at most, the batch that is being
-	// exported included. A span takes about 1 KiB.
-	maxWaiting = 2048
-	batchSize  = 512
-	batchDelay = 5 * time.Second
-
-	// exportTimeout is for one batch, with all attempts.
-	exportTimeout = 10 * time.Second
-	// flushTimeout is for all that is left at the end.
+	// flushTimeout is for exporting what is left at the end.
 	flushTimeout = 5 * time.Second
+
+	// maxAsked is how many requests a second are traced because their callers
+	// ask for it. Without a limit, any stranger could fill the queue and keep
+	// out what others want to see (W3C Trace Context, "Security
+	// Considerations", denial of service).
+	maxAsked = 100
 )
 
-// Config says what to trace, and where to. Endpoint is required; every other
-// zero field stands for its default.
+// Config is the configuration of a [Tracer]. The standard OTEL_* variables
+// decide what it leaves open: sampling, batches, time-outs, certificates and the
+// attributes of the resource.
 type Config struct {
-	// Endpoint is the URL at which a collector takes traces over OTLP/HTTP.
-	// See [CheckEndpoint].
+	// Endpoint is the URL that [Endpoint] returned. Empty: off.
 	Endpoint string
-	// Headers are sent along, such as credentials. Default: none.
-	Headers Headers
-	// Ratio is the share of requests to trace, from 0 to 1, of those whose
-	// caller does not say. Default: 0.
-	Ratio float64
+	// HeadersFile is a file of headers to send, such as credentials, one
+	// "Name: value" a line. Default: none.
+	HeadersFile string
 	// Version is the "service.version" of the spans. Default: "unknown".
 	Version string
-	// Logger is told when exporting begins to fail, and when it works again.
-	// Default: nobody is.
+	// Logger logs when exports begin to fail and when they work again.
+	// Required.
 	Logger *slog.Logger
 }
 
-// A Tracer makes spans and exports them. Its methods may be called at the same
-// time from several goroutines, and on a nil *Tracer, which makes none.
+// A Tracer makes and exports spans. Its methods may be called from several
+// goroutines at the same time. A nil *Tracer makes none.
 type Tracer struct {
+	exporter *otlptrace.Exporter
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
-	counts   *counts
+	asked    *rate.Limiter
 }
 
-// New starts to export. It does not contact the collector, which may be away
-// for now. Call [Tracer.Shutdown] in the end.
-func New(config Config) (*Tracer, error) {
-	return newTracer(config, newTransport())
+// New returns a tracer, nil if traces are off. It does not contact the collector,
+// which may be down for now. Call [Tracer.Shutdown] in the end.
+func New(ctx context.Context, config Config) (*Tracer, error) {
+	if config.Endpoint == "" {
+		return nil, nil
+	}
+	options := []otlptracehttp.Option{
+		otlptracehttp.WithEndpointURL(config.Endpoint),
+		otlptracehttp.WithProxy(proxyWithoutRedirects),
+	}
+	if config.HeadersFile != "" {
+		headers, err := readHeaders(config.HeadersFile)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, otlptracehttp.WithHeaders(headers))
+	}
+	return newTracer(ctx, config, options...)
 }
 
-func newTracer(config Config, transport http.RoundTripper) (*Tracer, error) {
-	if err := config.validate(); err != nil {
-		return nil, fmt.Errorf("tracing: %w", err)
+func newTracer(ctx context.Context, config Config, options ...otlptracehttp.Option) (*Tracer, error) {
+	exporter, err := otlptrace.New(ctx, &collector{Client: otlptracehttp.NewClient(options...), logger: config.Logger})
+	if err != nil {
+		return nil, err
 	}
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
+	service, err := newResource(ctx, config.Version)
+	if err != nil {
+		return nil, errors.Join(err, exporter.Shutdown(ctx))
 	}
-	if config.Version == "" {
-		config.Version = "unknown"
-	}
-	tally := new(counts)
-	batches := sdktrace.NewBatchSpanProcessor(
-		&exporter{
-			Exporter: otlptrace.NewUnstarted(newCollector(config, transport)), counts: tally, logger: config.Logger,
-		},
-		sdktrace.WithMaxQueueSize(maxWaiting), sdktrace.WithMaxExportBatchSize(batchSize),
-		sdktrace.WithBatchTimeout(batchDelay), sdktrace.WithExportTimeout(exportTimeout),
-	)
-	// Not the provider that is global to a program: this one is only ours.
-	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithResource(resource.NewSchemaless(
-			attribute.String("service.name", "customersession"),
-			attribute.String("service.version", config.Version),
-		)),
-		sdktrace.WithSampler(newSampler(config.Ratio)),
-		sdktrace.WithSpanProcessor(queue{batches, tally}),
-	)
-	return &Tracer{provider, provider.Tracer(scope), tally}, nil
+	// The provider is not made the global one: nothing else is to use it.
+	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(service), sdktrace.WithBatcher(exporter))
+	return &Tracer{exporter, provider, provider.Tracer(scope), rate.NewLimiter(maxAsked, maxAsked)}, nil
 }
 
-// validate reports every problem at once, and repeats no value.
-func (c *Config) validate() error {
-	var ratioErr error
-	// Written so that it holds for NaN, too.
-	if !(c.Ratio >= 0 && c.Ratio <= 1) {
-		ratioErr = errors.New("ratio is not between 0 and 1")
+// newResource describes this program; OTEL_SERVICE_NAME and
+// OTEL_RESOURCE_ATTRIBUTES may override it.
+func newResource(ctx context.Context, version string) (*resource.Resource, error) {
+	if version == "" {
+		version = "unknown"
 	}
-	return errors.Join(CheckEndpoint(c.Endpoint, !c.Headers.empty()), ratioErr)
+	service, err := resource.New(ctx, resource.WithAttributes(
+		attribute.String("service.name", "customersession"),
+		attribute.String("service.version", version),
+	), resource.WithFromEnv())
+	if err != nil {
+		// The cause is not wrapped: it repeats the value.
+		return nil, errors.New("OTEL_RESOURCE_ATTRIBUTES is not a list such as name=value,name=value")
+	}
+	return service, nil
 }
 
-// Shutdown exports what is left, for five seconds at most or until ctx ends,
-// and stops. The error tells of spans that had to be given up then; failed
-// exports are counted and logged, and no error.
+// Shutdown exports what is left, for at most five seconds or until ctx ends, and
+// stops. The error means that spans were lost because of that; failed exports
+// are only logged.
 func (t *Tracer) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil
@@ -113,29 +116,8 @@ func (t *Tracer) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("exporting the last spans: %w", err)
+		// The request in progress is given up, too.
+		return errors.Join(fmt.Errorf("exporting the last spans: %w", err), t.exporter.Shutdown(context.WithoutCancel(ctx)))
 	}
 	return nil
-}
-
-// Stats is what became of the spans so far. It is zero for a nil *Tracer.
-func (t *Tracer) Stats() Stats {
-	if t == nil {
-		return Stats{}
-	}
-	return Stats{
-		Exported: t.counts.exported.Load(),
-		Failed:   t.counts.failed.Load(),
-		Dropped:  t.counts.dropped.Load(),
-	}
-}
-
-// Stats counts spans, since the start.
-type Stats struct {
-	// Exported spans were taken by the collector.
-	Exported uint64
-	// Failed spans were refused, or the collector could not be reached.
-	Failed uint64
-	// Dropped spans were never sent, because too many waited already.
-	Dropped uint64
 }

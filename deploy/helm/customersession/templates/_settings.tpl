@@ -31,8 +31,12 @@
 {{- include "customersession.setting" (list "LOG_LEVEL" $v.logLevel) }}
 {{- with $v.traces }}
 {{- if .endpoint }}
-{{- include "customersession.setting" (list "TRACES_ENDPOINT" .endpoint) }}
-{{- include "customersession.setting" (list "TRACES_RATIO" .ratio) }}
+- name: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ toString .ratio | quote }}
 {{- if .headersSecret }}
 {{- include "customersession.setting" (list "TRACES_HEADERS_FILE" "/etc/customersession/traces/headers") }}
 {{- end }}
