@@ -12,9 +12,6 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 )
 
-// plain has the fields and tags of a Customer, but none of its methods.
-type plain customers.Customer
-
 func everything() *customers.Customer {
 	id := uuid.MustParse("33333333-3333-4333-8333-333333333333")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -75,7 +72,7 @@ func compare(t *testing.T, c *customers.Customer) {
 	t.Helper()
 	const before = "before"
 	got := c.AppendJSON([]byte(before))
-	want, err := json.Marshal((*plain)(c))
+	want, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +85,6 @@ func compare(t *testing.T, c *customers.Customer) {
 	}
 	if gotNames, wantNames := names(t, got), names(t, want); !reflect.DeepEqual(gotNames, wantNames) {
 		t.Errorf("names are %v, want %v", gotNames, wantNames)
-	}
-	marshalled, err := json.Marshal(c)
-	if err != nil || !reflect.DeepEqual(decoded(t, marshalled), decoded(t, want)) {
-		t.Errorf("Marshal: got %s, %v", marshalled, err)
 	}
 }
 
@@ -146,7 +139,7 @@ func BenchmarkAppendJSON(b *testing.B) {
 		b.ReportAllocs()
 		var size int
 		for b.Loop() {
-			data, err := json.Marshal((*plain)(c))
+			data, err := json.Marshal(c)
 			if err != nil {
 				b.Fatal(err)
 			}

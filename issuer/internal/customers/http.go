@@ -29,21 +29,20 @@ type HTTPConfig struct {
 	// traceparent (W3C Trace Context). It cannot replace those that are
 	// always sent. Default: none.
 	Headers func(ctx context.Context, header http.Header)
-	// Client sends the requests; its redirect policy is not used. Default: a
-	// client of its own with as many idle connections as MaxConcurrent.
-	Client *http.Client
-	// Timeout is for one attempt, its answer included. Default: 2 seconds.
+	// Timeout is for one attempt, its answer included. Default: 2 seconds. One
+	// [HTTP.Find], with all attempts and pauses, takes at most one and a half
+	// times as long.
 	Timeout time.Duration
-	// Budget is for one [HTTP.Find], with all attempts and the pauses between
-	// them. Default: one and a half times Timeout, that is, 3 seconds.
-	Budget time.Duration
-	// Retries is how often an attempt is repeated after a connection error
-	// or the statuses 429, 502, 503 and 504. Default: 2; negative: never.
-	Retries int
-	// MaxConcurrent is how many attempts may be under way; others wait for
-	// one of them to end. Default: 64.
-	MaxConcurrent int
 }
+
+const (
+	// maxRetries is how often an attempt is repeated after a connection error
+	// or the statuses 429, 502, 503 and 504.
+	maxRetries = 2
+	// maxConcurrent is how many attempts may be in progress; others wait for
+	// one of them to end.
+	maxConcurrent = 64
+)
 
 // HTTP is the [Directory] behind a server that speaks Polar's customer API:
 //
@@ -63,7 +62,6 @@ type HTTP struct {
 	client  *http.Client
 	timeout time.Duration
 	budget  time.Duration
-	retries int
 	slots   chan struct{} // one for each attempt under way
 	breaker breaker
 }
@@ -76,24 +74,21 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 	if strings.ContainsFunc(string(config.Token), func(c rune) bool { return c <= ' ' || c > '~' }) {
 		tokenErr = errors.New("token: must have no white space and only ASCII characters")
 	}
-	if config.Timeout < 0 || config.Budget < 0 || config.MaxConcurrent < 0 {
-		urlErr = errors.Join(urlErr,
-			errors.New("timeout, budget and number of concurrent attempts: must not be negative"))
+	if config.Timeout < 0 {
+		urlErr = errors.Join(urlErr, errors.New("timeout: must not be negative"))
 	}
 	if err := errors.Join(urlErr, tokenErr); err != nil {
 		return nil, fmt.Errorf("configuring the customer server: %w", err)
 	}
-	concurrent := cmp.Or(config.MaxConcurrent, 64)
 	timeout := cmp.Or(config.Timeout, 2*time.Second)
 	return &HTTP{
 		base:    base,
 		token:   &config.Token,
 		headers: config.Headers,
-		client:  withoutRedirects(config.Client, concurrent),
+		client:  newClient(),
 		timeout: timeout,
-		budget:  cmp.Or(config.Budget, timeout*3/2),
-		retries: max(cmp.Or(config.Retries, 2), 0),
-		slots:   make(chan struct{}, concurrent),
+		budget:  timeout * 3 / 2,
+		slots:   make(chan struct{}, maxConcurrent),
 	}, nil
 }
 
@@ -112,25 +107,20 @@ func parseBaseURL(s string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// withoutRedirects is a copy of the client, or the default one, that returns
-// redirects as they are.
-func withoutRedirects(client *http.Client, connections int) *http.Client {
-	if client == nil {
-		client = &http.Client{Transport: &http.Transport{
+// newClient returns a client that does not follow redirects.
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          connections,
-			MaxIdleConnsPerHost:   connections,
+			MaxIdleConns:          maxConcurrent,
+			MaxIdleConnsPerHost:   maxConcurrent,
 			IdleConnTimeout:       90 * time.Second,
 			TLSHandshakeTimeout:   5 * time.Second,
 			ExpectContinueTimeout: time.Second,
-		}}
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	copied := *client
-	copied.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}
-	return &copied
 }
 
 // Find asks the server, by ID if there is one. What the server answers is
@@ -183,7 +173,7 @@ func (h *HTTP) get(ctx context.Context, address string) ([]byte, error) {
 	for retry := 0; ; retry++ {
 		body, err := h.attempt(ctx, address)
 		passing, ok := errors.AsType[*passingError](err)
-		if !ok || retry >= h.retries || !pause(ctx, passing.wait(retry)) {
+		if !ok || retry >= maxRetries || !pause(ctx, passing.wait(retry)) {
 			return body, err
 		}
 	}

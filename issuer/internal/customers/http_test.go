@@ -70,7 +70,7 @@ func TestHTTP(t *testing.T) {
 	directory := perOrganization{}
 	for _, organization := range []uuid.UUID{home, abroad} {
 		directory[organization] = newHTTP(t, customers.HTTPConfig{
-			BaseURL: server.URL + "/", Token: customers.Secret(organization.String()), Client: server.Client(),
+			BaseURL: server.URL + "/", Token: customers.Secret(organization.String()),
 		})
 	}
 	testDirectory(t, directory)
@@ -267,8 +267,9 @@ func TestHTTPTrouble(t *testing.T) {
 			}))
 			t.Cleanup(server.Close)
 			h := newHTTP(t, customers.HTTPConfig{
-				BaseURL: server.URL, Token: token, Timeout: time.Second, Budget: 10 * time.Second,
+				BaseURL: server.URL, Token: token, Timeout: time.Second,
 			})
+			h.SetBudget(10 * time.Second)
 			start := time.Now()
 			c, err := h.Find(t.Context(), customers.Query{OrganizationID: home, ID: ada})
 			if took := time.Since(start); took > 15*time.Second {
@@ -308,7 +309,7 @@ func TestHTTPNobodyListens(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL, Retries: -1})
+	h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL})
 	_, err := h.Find(t.Context(), customers.Query{OrganizationID: home, ExternalID: "do-not-echo"})
 	if !errors.Is(err, customers.ErrUnavailable) || strings.Contains(err.Error(), "do-not-echo") {
 		t.Errorf("error is %v, want ErrUnavailable without the external ID", err)
@@ -365,11 +366,11 @@ func TestHTTPHangingServerHoldsFew(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	h := newHTTP(t, customers.HTTPConfig{
-		BaseURL: server.URL, MaxConcurrent: 4, Timeout: 400 * time.Millisecond, Budget: 800 * time.Millisecond,
+		BaseURL: server.URL, Timeout: 400 * time.Millisecond,
 	})
 	start := time.Now()
 	var callers sync.WaitGroup
-	for range 100 {
+	for range 10 * customers.MaxConcurrent {
 		callers.Go(func() {
 			_, err := h.Find(t.Context(), customers.Query{OrganizationID: home, ID: ada})
 			if !errors.Is(err, customers.ErrUnavailable) {
@@ -380,7 +381,7 @@ func TestHTTPHangingServerHoldsFew(t *testing.T) {
 	callers.Wait()
 	// The server may see the next request before it sees the end of the
 	// one that timed out.
-	if took := time.Since(start); took > 10*time.Second || most.value() > 2*4 {
+	if took := time.Since(start); took > 10*time.Second || most.value() > 2*customers.MaxConcurrent {
 		t.Errorf("took %v with up to %d requests at a time", took, most.value())
 	}
 }
@@ -422,8 +423,6 @@ func TestNewHTTPRefuses(t *testing.T) {
 		{"fragment", customers.HTTPConfig{BaseURL: "https://example.com/#a"}},
 		{"token with a line break", customers.HTTPConfig{BaseURL: "https://example.com", Token: secret + "\n"}},
 		{"negative timeout", customers.HTTPConfig{BaseURL: "https://example.com", Timeout: -1}},
-		{"negative budget", customers.HTTPConfig{BaseURL: "https://example.com", Budget: -1}},
-		{"negative concurrency", customers.HTTPConfig{BaseURL: "https://example.com", MaxConcurrent: -1}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

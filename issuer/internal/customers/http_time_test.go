@@ -40,7 +40,9 @@ func goodAnswer() (*http.Response, error) {
 
 func behind(t *testing.T, s server) *customers.HTTP {
 	t.Helper()
-	return newHTTP(t, customers.HTTPConfig{BaseURL: "https://example.com", Client: &http.Client{Transport: s}})
+	h := newHTTP(t, customers.HTTPConfig{BaseURL: "https://example.com"})
+	h.SetTransport(s)
+	return h
 }
 
 var adaByID = customers.Query{OrganizationID: home, ID: ada}

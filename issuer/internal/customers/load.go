@@ -15,38 +15,28 @@ const (
 	maxListed = 10       // bad lines that an error describes
 )
 
-// FileError lists the bad lines of a file of customers.
-type FileError struct {
-	Lines []BadLine // the first ten
-	Count int       // how many there are
+// badLines are the lines of a file that are not customers, or repeat one.
+type badLines struct {
+	listed []string
+	count  int
 }
 
-// BadLine is a line that is not a customer, or repeats one.
-type BadLine struct {
-	Number int    // of the line, from 1
-	Reason string // never repeats anything of the line
+// add adds a line, counted from 1. The reason repeats nothing of the line.
+func (b *badLines) add(number int, reason string) {
+	if b.count++; b.count <= maxListed {
+		b.listed = append(b.listed, fmt.Sprintf("line %d: %s", number, reason))
+	}
 }
 
-// Error lists the first lines and counts the others.
-func (e *FileError) Error() string {
-	var b strings.Builder
-	for i, line := range e.Lines {
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "line %d: %s", line.Number, line.Reason)
+// err lists the first lines and counts the others.
+func (b *badLines) err() error {
+	if more := b.count - maxListed; more > 0 {
+		return fmt.Errorf("%s; and %d more bad lines", strings.Join(b.listed, "; "), more)
 	}
-	if more := e.Count - len(e.Lines); more > 0 {
-		fmt.Fprintf(&b, "; and %d more bad lines", more)
+	if b.count > 0 {
+		return errors.New(strings.Join(b.listed, "; "))
 	}
-	return b.String()
-}
-
-// add adds a bad line.
-func (e *FileError) add(number int, reason string) {
-	if e.Count++; e.Count <= maxListed {
-		e.Lines = append(e.Lines, BadLine{number, reason})
-	}
+	return nil
 }
 
 // LoadFile reads customers from JSON Lines: one object a line, as [Parse]
@@ -55,11 +45,11 @@ func (e *FileError) add(number int, reason string) {
 // is the time of loading.
 //
 // A file with a bad line, or with two customers of one organization that share
-// an ID or an external ID, is refused as a whole with a [*FileError]. Other
-// errors are those of r.
+// an ID or an external ID, is refused as a whole. The error then lists the first
+// ten such lines.
 func LoadFile(r io.Reader) (*File, error) {
 	f := &File{byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}}
-	refused := &FileError{}
+	var bad badLines
 	lines := bufio.NewReaderSize(r, maxLine+len("\r\n"))
 	defaults := Defaults{CreatedAt: time.Now()}
 	for number := 1; ; number++ {
@@ -68,14 +58,14 @@ func LoadFile(r io.Reader) (*File, error) {
 			return nil, fmt.Errorf("reading customers: %w", err)
 		}
 		if reason := f.addLine(line, defaults); reason != "" {
-			refused.add(number, reason)
+			bad.add(number, reason)
 		}
 		if err != nil {
 			break
 		}
 	}
-	if refused.Count > 0 {
-		return nil, refused
+	if err := bad.err(); err != nil {
+		return nil, err
 	}
 	return f, nil
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The queries of a [Postgres] that has no others.
+// The default queries. The settings repeat them.
 const (
-	DefaultByID         = "SELECT * FROM customers WHERE organization_id = $1 AND id = $2"
-	DefaultByExternalID = "SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"
+	defaultByID         = "SELECT * FROM customers WHERE organization_id = $1 AND id = $2"
+	defaultByExternalID = "SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"
 )
 
 // PostgresConfig says how to ask a PostgreSQL database. The zero value of a
@@ -29,8 +29,8 @@ type PostgresConfig struct {
 	DSN Secret
 	// ByID and ByExternalID are SELECT statements for at most one customer.
 	// $1 is the organization ID, $2 the customer's ID or external ID; their
-	// types are whatever the statement compares them with. Default:
-	// [DefaultByID], [DefaultByExternalID].
+	// types are whatever the statement compares them with. Default: all columns
+	// of the table customers, by organization_id and id or external_id.
 	ByID, ByExternalID string
 	// Timeout is for one [Postgres.Find], with waiting for a connection.
 	// Default: 2 seconds.
@@ -80,8 +80,8 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	}
 	return &Postgres{
 		pool:         connections,
-		byID:         asJSON(cmp.Or(config.ByID, DefaultByID)),
-		byExternalID: asJSON(cmp.Or(config.ByExternalID, DefaultByExternalID)),
+		byID:         asJSON(cmp.Or(config.ByID, defaultByID)),
+		byExternalID: asJSON(cmp.Or(config.ByExternalID, defaultByExternalID)),
 		timeout:      timeout,
 	}, nil
 }

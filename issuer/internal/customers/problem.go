@@ -30,13 +30,13 @@ type ValidationError struct {
 func (e *ValidationError) Error() string {
 	texts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		texts[i] = p.String()
+		texts[i] = p.text()
 	}
 	return strings.Join(texts, "; ")
 }
 
-// String is the path and the message.
-func (p Problem) String() string {
+// text returns the path and the message.
+func (p Problem) text() string {
 	loc := p.Loc
 	if len(loc) > 1 && loc[0] == "metadata" {
 		loc = loc[:1] // what follows is a name that somebody chose
