@@ -11,11 +11,11 @@ const (
 	breakFor   = 2 * time.Second // on average
 )
 
-// breaker keeps callers away from a server that is down, so that each of them
-// gets its answer at once instead of after a timeout. It opens after breakAfter
-// failures in a row; while it is open nobody may try, and after about breakFor
-// one caller may: when that goes well it closes, else it stays open for another
-// turn. Replicas differ by jitter, so that they do not come back all at once.
+// breaker is a circuit breaker: while a server is down, callers fail at once
+// instead of after a timeout. It opens after breakAfter failures in a row. After
+// about breakFor it lets one caller probe the server; if that succeeds it
+// closes, else it stays open as long again. Jitter keeps replicas from probing
+// all at once.
 //
 // The zero value is closed and ready.
 type breaker struct {
@@ -25,7 +25,7 @@ type breaker struct {
 	probing  bool
 }
 
-// allow reports whether the caller may try. If it may, it must report.
+// allow reports whether the caller may try. If so, it must call report.
 func (b *breaker) allow() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,11 +39,11 @@ func (b *breaker) allow() bool {
 	return true
 }
 
-// outcome is what a try tells about the server.
+// outcome is what an attempt shows about the server.
 type outcome int
 
 const (
-	noAnswer outcome = iota // the caller gave up, nothing is known
+	noAnswer outcome = iota // the caller gave up; nothing is known
 	alive
 	dead
 )

@@ -10,28 +10,28 @@ import (
 	"github.com/google/uuid"
 )
 
-// Type tells a person from a group of persons.
+// Type is the type of a customer.
 type Type string
 
-// The types of customer.
+// The types of customers.
 const (
 	Individual Type = "individual" // one person; always has an e-mail address
-	Team       Type = "team"       // several persons; may have no e-mail address
+	Team       Type = "team"       // several people; may have no e-mail address
 )
 
-// Customer is a customer as the API shows it. Its members are written in the
-// order of the fields, every one of them, null where there is no value.
+// Customer is a customer as the API shows it. In JSON it has all members, in the
+// order of the fields, null where there is no value.
 //
-// What [Parse] or a [Directory] returns is complete and valid. Times are in
-// UTC and hold whole seconds.
+// Customers that [Parse] or a [Directory] returns are complete and valid. Times
+// are in UTC and whole seconds.
 type Customer struct {
 	ID             uuid.UUID  `json:"id"`
 	OrganizationID uuid.UUID  `json:"organization_id"`
 	CreatedAt      time.Time  `json:"created_at"`
 	ModifiedAt     *time.Time `json:"modified_at"`
 
-	// Metadata is a flat JSON object: strings, numbers and booleans, exactly
-	// as they were given. It is never null; without metadata it is {}.
+	// Metadata is a flat JSON object of strings, numbers and booleans, exactly
+	// as given. It is never null; without metadata it is {}.
 	Metadata json.RawMessage `json:"metadata"`
 
 	// ExternalID is the customer's ID in the merchant's own system, nil when
@@ -51,14 +51,14 @@ type Customer struct {
 	Locale                 *string    `json:"locale"`
 	DefaultPaymentMethodID *uuid.UUID `json:"default_payment_method_id"`
 
-	// DeletedAt is nil as long as the customer exists. No directory returns a
+	// DeletedAt is nil while the customer exists. No directory returns a
 	// customer with a DeletedAt.
 	DeletedAt        *time.Time `json:"deleted_at"`
 	FirstUserEventAt *time.Time `json:"first_user_event_at"`
 
-	// AvatarURL is never empty: a customer without a picture gets the
-	// Gravatar address of the e-mail (of the ID, without an e-mail), which
-	// answers 404 when nobody has set a picture there.
+	// AvatarURL is never empty. By default it is the Gravatar URL of the
+	// e-mail address, or of the ID without one; Gravatar answers 404 if it
+	// has no picture.
 	AvatarURL string `json:"avatar_url"`
 }
 
@@ -73,9 +73,8 @@ type Address struct {
 	State      *string `json:"state"`
 }
 
-// defaultAvatarURL is the Gravatar address of the customer's e-mail. A team
-// without one still needs a stable address that is its own, so the ID takes
-// the place of the e-mail.
+// defaultAvatarURL returns the Gravatar URL of the customer's e-mail address. A
+// team without one still needs a stable URL of its own, made from the ID.
 func defaultAvatarURL(c *Customer) string {
 	const prefix, suffix = "https://www.gravatar.com/avatar/", "?d=404"
 	of := c.ID.String()

@@ -9,31 +9,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// What a [Directory] answers instead of a customer. Compare with [errors.Is];
-// [ErrUnavailable] comes wrapped, with the reason in the text.
+// Errors of a [Directory]. Compare with [errors.Is]; [ErrUnavailable] comes
+// wrapped, with the reason in the text.
 var (
-	// ErrNotFound: there is no such customer in this organization, or there
-	// was one and it is deleted.
+	// ErrNotFound: the organization has no such customer, or has deleted it.
 	ErrNotFound = errors.New("customer does not exist")
-	// ErrMismatch: the ID and the external ID do not belong to one customer.
+	// ErrMismatch: the ID and the external ID belong to different customers.
 	ErrMismatch = errors.New("customer ID and external ID name different customers")
-	// ErrStated: the request states a customer, and this directory has its
-	// own.
+	// ErrStated: the request states a customer, but this directory looks
+	// customers up.
 	ErrStated = errors.New("customer is stated, but this directory looks customers up")
-	// ErrStatedMissing: the request does not state the customer, and this
+	// ErrStatedMissing: the request does not state the customer, but this
 	// directory has none of its own.
 	ErrStatedMissing = errors.New("customer is not stated, and this directory has none of its own")
-	// ErrStatedID: the request states a customer, but no customer ID.
+	// ErrStatedID: the request states a customer without a customer ID.
 	ErrStatedID = errors.New("customer is stated without a customer ID")
-	// ErrUnavailable: nobody can tell at the moment. Trying again later may
+	// ErrUnavailable: the directory cannot answer now. Trying again later may
 	// help.
 	ErrUnavailable = errors.New("customer directory is unavailable")
 )
 
-// Query names one customer, by ID or external ID or both.
+// Query names one customer, by ID, external ID, or both.
 type Query struct {
-	// OrganizationID is the organization that asks. Customers of other
-	// organizations do not exist for it.
+	// OrganizationID is the organization on whose behalf the query is made.
+	// Customers of other organizations do not exist for it.
 	OrganizationID uuid.UUID
 	// ID is the customer's ID; [uuid.Nil] means not given.
 	ID uuid.UUID
@@ -41,24 +40,23 @@ type Query struct {
 	// means not given.
 	ExternalID string
 	// Stated is the customer as the request states it, a JSON object; nil
-	// means not given. Only [Request] accepts it.
+	// means not given. Only [Request] accepts one.
 	Stated []byte
 }
 
-// Directory finds customers. Its methods may be called at the same time from
-// several goroutines.
+// Directory finds customers. Its methods may be called from several goroutines at
+// the same time.
 //
 // Find returns the customer that q names, or an error: [ErrNotFound],
 // [ErrMismatch], [ErrStated], [ErrStatedMissing], [ErrStatedID],
 // [ErrUnavailable], or a [*ValidationError] about q.Stated. A customer of
-// another organization and a deleted one are not found. Every directory here
-// answers in bounded time, or when ctx ends. Callers share the customer that it
-// returns, and must not change it.
+// another organization and a deleted one are not found. Find returns in bounded
+// time, or when ctx ends. Callers share the customer and must not change it.
 type Directory interface {
 	Find(ctx context.Context, q Query) (*Customer, error)
 }
 
-// check refuses what no directory that looks customers up can answer.
+// check refuses queries that no directory with look-ups can answer.
 func (q *Query) check() error {
 	if q.Stated != nil {
 		return ErrStated
@@ -66,15 +64,15 @@ func (q *Query) check() error {
 	if q.ID == uuid.Nil && q.ExternalID == "" {
 		return ErrNotFound
 	}
-	// No customer has such an ID (see [Parse]), and PostgreSQL would call the
-	// question an error.
+	// No customer has such an ID (see [Parse]), and for PostgreSQL it would be
+	// an error.
 	if strings.IndexByte(q.ExternalID, 0) >= 0 || !utf8.ValidString(q.ExternalID) {
 		return ErrNotFound
 	}
 	return nil
 }
 
-// answer turns a customer that was found by one of q's IDs into the answer.
+// answer returns what Find returns for a customer found by one of q's IDs.
 func (q *Query) answer(c *Customer) (*Customer, error) {
 	switch {
 	case c.OrganizationID != q.OrganizationID, c.DeletedAt != nil:

@@ -1,25 +1,24 @@
-// Package customers knows who may get a session: it finds a customer by ID or
-// by the ID that the merchant's own system uses (the external ID).
+// Package customers finds the customers that may get a session, by ID or by the
+// ID in the merchant's own system (the external ID).
 //
 // # Directories
 //
-// A [Directory] is a place where customers come from. There are four, and they
-// obey the same rules, written at [Directory]:
+// A [Directory] is a source of customers. There are four, which follow the rules
+// documented at [Directory]:
 //
 //   - [File]: a snapshot of a JSON Lines file, one customer a line;
-//   - [HTTP]: any server that speaks Polar's customer API;
-//   - [Postgres]: a database, asked with one query for each kind of ID;
-//   - [Request]: no look-up at all; the caller states the customer.
+//   - [HTTP]: a server with Polar's customer API;
+//   - [Postgres]: a database, with one query for each kind of ID;
+//   - [Request]: no look-up; the request states the customer.
 //
 // # Customers
 //
-// Wherever a customer comes from, it is read by [Parse], which is strict: what
-// it accepts can be written into an answer as it is. [Customer.AppendJSON]
-// writes it.
+// [Parse] reads the customers of every source. It is strict: whatever it accepts
+// can be written into an answer, by [Customer.AppendJSON].
 //
 // # Outages
 //
-// A directory that cannot answer says so with [ErrUnavailable], in bounded
-// time, and heals by itself once its source is back. It never says "not found"
-// for a customer that it could not look up.
+// A directory that cannot answer returns [ErrUnavailable], in bounded time, and
+// recovers by itself once its source is back. It never returns [ErrNotFound] for a
+// customer that it could not look up.
 package customers

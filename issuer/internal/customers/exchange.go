@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// maxAnswer is the size in bytes of the longest answer that is read.
+// maxAnswer is the length in bytes of the longest accepted answer.
 const maxAnswer = 256 << 10
 
-// attempt makes one request, if the breaker and the number of requests under
-// way allow it.
+// attempt makes one request, if the breaker and the number of requests in progress
+// allow it.
 func (h *HTTP) attempt(ctx context.Context, address string) ([]byte, error) {
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-ctx.Done():
-		return nil, errors.New("too many requests to it are under way")
+		return nil, errors.New("too many requests to it are in progress")
 	}
 	if !h.breaker.allow() {
 		return nil, errors.New("it has failed repeatedly, trying again soon")
@@ -34,8 +34,8 @@ func (h *HTTP) attempt(ctx context.Context, address string) ([]byte, error) {
 	return body, err
 }
 
-// outcomeOf tells what an attempt says about the server. Only failures that a
-// server in trouble shows count: one that refuses the token answers quickly.
+// outcomeOf returns what an attempt shows about the server. Only failures of a
+// server in trouble count: one that refuses the token answers quickly.
 func outcomeOf(ctx context.Context, err error) outcome {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return noAnswer
@@ -69,8 +69,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, &passingError{err: withoutURL(err)}
 	}
-	// The body is read to its end, within reason: only then can the
-	// connection be used again.
+	// The connection can be used again only if the body is read to its end.
 	body, readErr := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	_ = response.Body.Close()
 	if err := statusError(response); err != nil {
@@ -85,8 +84,8 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	return body, nil
 }
 
-// withoutURL is the cause of a [url.Error], whose text would repeat the URL
-// with the customer's external ID.
+// withoutURL returns the cause of a [url.Error], whose text has the URL with the
+// customer's external ID.
 func withoutURL(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
@@ -94,15 +93,15 @@ func withoutURL(err error) error {
 	return err
 }
 
-// statusError is nil for the status 200 only.
+// statusError returns an error for any status but 200.
 func statusError(response *http.Response) error {
 	status := response.StatusCode
 	switch status {
 	case http.StatusOK:
 		return nil
 	case http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
-		// 422 is how the real API answers a UUID of another version than 4,
-		// that is, one that no customer of it can have.
+		// Polar answers 422 for a UUID of another version than 4, which none
+		// of its customers can have.
 		return ErrNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("it refuses the configured token (status %d), "+
@@ -124,8 +123,8 @@ func statusError(response *http.Response) error {
 	}
 }
 
-// retryAfter reads the header of that name, seconds or a date (RFC 9110,
-// Section 10.2.3). It is 0 when there is none.
+// retryAfter reads a Retry-After header, seconds or a date (RFC 9110, Section
+// 10.2.3). Without one it returns 0.
 func retryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 24); err == nil {
 		return time.Duration(seconds) * time.Second

@@ -6,9 +6,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// MaxFile is how many customers a [File] is made for: so many load in two
-// seconds and take at most 250 MiB. More work, and take time and memory in
-// proportion; [Postgres] is the better place for them.
+// MaxFile is how many customers a [File] is made for: they load in two seconds and
+// take at most 250 MiB of memory. More take time and memory in proportion;
+// [Postgres] suits them better.
 const MaxFile = 100_000
 
 // File is the [Directory] of a JSON Lines file: an immutable snapshot of what
@@ -19,7 +19,7 @@ type File struct {
 	byExternal map[externalKey]*Customer
 }
 
-// idKey and externalKey are how an organization names a customer.
+// The two names of a customer in an organization.
 type (
 	idKey       struct{ organization, id uuid.UUID }
 	externalKey struct {
@@ -28,7 +28,7 @@ type (
 	}
 )
 
-// Len is the number of customers.
+// Len returns the number of customers.
 func (f *File) Len() int { return len(f.byID) }
 
 // Find looks the customer up in memory; it never returns [ErrUnavailable].
@@ -46,8 +46,8 @@ func (f *File) Find(_ context.Context, q Query) (*Customer, error) {
 	return q.answer(c)
 }
 
-// add adds a customer. It returns the member that another customer of the
-// organization has the same value of, or an empty string.
+// add adds a customer. It returns the name of a member whose value another
+// customer of the organization has, or an empty string.
 func (f *File) add(c *Customer) (duplicate string) {
 	id := idKey{c.OrganizationID, c.ID}
 	if f.byID[id] != nil {

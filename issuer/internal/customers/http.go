@@ -16,16 +16,16 @@ import (
 	"github.com/customersession/customersession/issuer/internal/loopback"
 )
 
-// HTTPConfig says how to reach a server that speaks Polar's customer API. The
-// zero value of a field is its default.
+// HTTPConfig is the configuration of an [HTTP] directory. The zero value of a field
+// is its default.
 type HTTPConfig struct {
-	// BaseURL is where the API begins: /v1/customers/… is added to it. It
-	// must be https, since the token and customers travel over it; http is
-	// accepted on loopback. Required.
+	// BaseURL is the URL to which /v1/customers/… is added. It must be https,
+	// because the token and customers travel over it; http is accepted on
+	// loopback. Required.
 	BaseURL string
 	// Token is sent as a bearer token (RFC 6750, Section 2.1). Default: none.
 	Token Secret
-	// Headers may add headers to a request on behalf of ctx, such as
+	// Headers may add headers to a request made on behalf of ctx, such as
 	// traceparent (W3C Trace Context). It cannot replace those that are
 	// always sent. Default: none.
 	Headers func(ctx context.Context, header http.Header)
@@ -44,15 +44,15 @@ const (
 	maxConcurrent = 64
 )
 
-// HTTP is the [Directory] behind a server that speaks Polar's customer API:
+// HTTP is the [Directory] of a server with Polar's customer API:
 //
 //	GET /v1/customers/{id}
 //	GET /v1/customers/external/{external_id}
 //
-// A slow or dead server costs a bounded time and a bounded number of
-// connections: attempts have a timeout, all attempts of a call a budget, and
-// after five failures in a row calls fail at once, except for a probe every two
-// seconds or so, until the server answers again.
+// A slow or dead server takes up bounded time and a bounded number of connections:
+// attempts have a timeout, all attempts of a call together have one, and after
+// five failures in a row calls fail at once, except for a probe about every two
+// seconds, until the server answers again.
 //
 // Redirects are not followed: they would carry the token elsewhere.
 type HTTP struct {
@@ -62,12 +62,12 @@ type HTTP struct {
 	client  *http.Client
 	timeout time.Duration
 	budget  time.Duration
-	slots   chan struct{} // one for each attempt under way
+	slots   chan struct{} // one for each attempt in progress
 	breaker breaker
 }
 
-// NewHTTP checks the configuration. It does not contact the server, which may
-// be down for now.
+// NewHTTP returns an HTTP directory. It does not contact the server, which may be
+// down for now.
 func NewHTTP(config HTTPConfig) (*HTTP, error) {
 	base, urlErr := parseBaseURL(config.BaseURL)
 	var tokenErr error
@@ -123,9 +123,8 @@ func newClient() *http.Client {
 	}
 }
 
-// Find asks the server, by ID if there is one. What the server answers is
-// checked as strictly as anything else; an answer that is no customer, or not
-// the one asked for, is [ErrUnavailable].
+// Find asks the server, by ID if there is one. [Parse] checks the answer; if it is
+// no customer, or another one, the error is [ErrUnavailable].
 func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -143,8 +142,7 @@ func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	}
 	c, err := Parse(body, Defaults{})
 	if err != nil {
-		// Not wrapped: a ValidationError would look as if the caller's
-		// request were bad.
+		// Not wrapped: a ValidationError is about the caller's request.
 		return nil, fmt.Errorf("reading the customer server's answer: %w: %s", ErrUnavailable, err.Error())
 	}
 	if q.ID != uuid.Nil && c.ID != q.ID || q.ID == uuid.Nil && !c.hasExternalID(q.ExternalID) {
@@ -154,9 +152,9 @@ func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	return q.answer(c)
 }
 
-// customerPath is the path of the customer's resource. The external IDs "." and
-// ".." have none: every way to write them means the folder or the one above
-// (RFC 3986, Section 5.2.4), that is, another resource.
+// customerPath returns the path of the customer's resource. The external IDs "."
+// and ".." have none: however they are written, they mean another resource (RFC
+// 3986, Section 5.2.4).
 func customerPath(q Query) (path string, ok bool) {
 	if q.ID != uuid.Nil {
 		return "/v1/customers/" + q.ID.String(), true
@@ -165,8 +163,8 @@ func customerPath(q Query) (path string, ok bool) {
 	return path, q.ExternalID != "." && q.ExternalID != ".."
 }
 
-// get returns the body of an answer with status 200, after as many attempts as
-// it takes and is allowed to take.
+// get returns the body of an answer with status 200, after up to 1 + maxRetries
+// attempts.
 func (h *HTTP) get(ctx context.Context, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.budget)
 	defer cancel()
@@ -179,8 +177,8 @@ func (h *HTTP) get(ctx context.Context, address string) ([]byte, error) {
 	}
 }
 
-// pause waits, and reports whether there is time left after it. It does not
-// begin to wait for what comes too late.
+// pause waits, and reports whether there is time left afterwards. If there cannot
+// be, it does not wait.
 func pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
@@ -195,7 +193,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// passingError is a failure that the same request may not meet again.
+// passingError is a failure that may not occur again.
 type passingError struct {
 	err   error
 	after time.Duration // the server's Retry-After, 0 without one
@@ -204,8 +202,8 @@ type passingError struct {
 func (e *passingError) Error() string { return e.err.Error() }
 func (e *passingError) Unwrap() error { return e.err }
 
-// wait is how long to wait before retry number n, from 0: what the server asks
-// for, or else "full jitter", anything up to a bound that doubles.
+// wait returns how long to wait before retry n, from 0: as long as the server
+// asks for, or else a random time up to a bound that doubles ("full jitter").
 func (e *passingError) wait(n int) time.Duration {
 	if e.after > 0 {
 		return e.after

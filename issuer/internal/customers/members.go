@@ -13,8 +13,8 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// The methods of this file each read one kind of value. When it is not what it
-// should be they note a problem at loc and return nothing.
+// Each method of this file reads one kind of value. If the value is of another
+// kind, it notes a problem at loc and returns nothing.
 
 // text reads a string.
 func (r *reader) text(v ijson.Value, loc ...string) *string {
@@ -26,7 +26,7 @@ func (r *reader) text(v ijson.Value, loc ...string) *string {
 	return &s
 }
 
-// str reads a string. It may be a part of v.
+// str reads a string, which may share memory with v.
 func (r *reader) str(v ijson.Value, loc ...string) ([]byte, bool) {
 	text, ok := v.Text()
 	if !ok {
@@ -40,7 +40,8 @@ func (r *reader) str(v ijson.Value, loc ...string) ([]byte, bool) {
 	return text, true
 }
 
-// hasNUL finds what databases and C libraries cannot hold.
+// hasNUL reports whether text has a NUL, which databases and C libraries cannot
+// hold.
 func hasNUL(text []byte) bool { return bytes.IndexByte(text, 0) >= 0 }
 
 // flag reads a boolean.
@@ -57,8 +58,8 @@ func (r *reader) id(dst *uuid.UUID, v ijson.Value, loc ...string) {
 	if !ok {
 		return
 	}
-	// uuid.ParseBytes also takes braces, a URN and bare digits; RFC 9562,
-	// Section 4 has one text form only.
+	// uuid.ParseBytes also accepts braces, a URN and bare digits; RFC 9562,
+	// Section 4 has only one text form.
 	id, err := uuid.ParseBytes(text)
 	switch {
 	case err != nil || len(text) != 36:
@@ -77,8 +78,8 @@ func (r *reader) optionalID(v ijson.Value, loc ...string) *uuid.UUID {
 	return &id
 }
 
-// time reads an RFC 3339 time into dst. A time without a zone, which is what
-// databases make of a "timestamp", is one in UTC.
+// time reads an RFC 3339 time into dst. A time without a zone, as databases write
+// a "timestamp", is in UTC.
 func (r *reader) time(dst *time.Time, v ijson.Value, loc ...string) {
 	text, ok := r.str(v, loc...)
 	if !ok {
@@ -107,7 +108,7 @@ func wholeSeconds(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
-// kind reads the type of customer.
+// kind reads the type of a customer.
 func (r *reader) kind(v ijson.Value) Type {
 	text, ok := r.str(v, "type")
 	switch string(text) {
@@ -123,8 +124,8 @@ func (r *reader) kind(v ijson.Value) Type {
 	}
 }
 
-// email reads an e-mail address. The check finds values that are no address at
-// all; whether mail arrives is for others to know.
+// email reads an e-mail address. The check finds values that cannot be one; it
+// does not prove that mail arrives.
 func (r *reader) email(v ijson.Value) *string {
 	email := r.text(v, "email")
 	if email == nil {
@@ -176,7 +177,8 @@ func (r *reader) address(v ijson.Value) *Address {
 	return a
 }
 
-// line is where the optional member of that name goes, nil if there is none.
+// line returns the field for the optional member of that name, nil if there is
+// none.
 func (a *Address) line(name []byte) **string {
 	switch string(name) {
 	case "line1":
@@ -194,7 +196,7 @@ func (a *Address) line(name []byte) **string {
 	}
 }
 
-// country reads a country code, which is wanted in upper case.
+// country reads a country code and returns it in upper case.
 func (r *reader) country(v ijson.Value) string {
 	text, ok := r.str(v, "billing_address", "country")
 	if !ok {
@@ -230,7 +232,7 @@ func (r *reader) taxID(v ijson.Value) []string {
 	return list
 }
 
-// metadata reads a flat object, and writes it without white space.
+// metadata reads a flat object and returns it without white space.
 func (r *reader) metadata(v ijson.Value) json.RawMessage {
 	const name = "metadata"
 	if v.Kind() != ijson.Object {
@@ -256,8 +258,8 @@ func (r *reader) metadata(v ijson.Value) json.RawMessage {
 	return append(flat, '}')
 }
 
-// metadatumProblem says what is wrong with one value of the metadata, which
-// otherwise stays as it is written.
+// metadatumProblem returns what is wrong with one value of the metadata, or an
+// empty string.
 func metadatumProblem(v ijson.Value) string {
 	switch v.Kind() {
 	case ijson.String:
@@ -265,8 +267,8 @@ func metadatumProblem(v ijson.Value) string {
 			return "Input should not have a NUL"
 		}
 	case ijson.Number:
-		// Clients read numbers as IEEE 754 doubles; RFC 8259, Section 6 warns
-		// of numbers that do not fit, and clients would make them infinite.
+		// Clients read numbers as IEEE 754 doubles and would make one that
+		// does not fit infinite (RFC 8259, Section 6).
 		if _, err := strconv.ParseFloat(string(v), 64); err != nil {
 			return "Number is out of range"
 		}
@@ -279,7 +281,7 @@ func metadatumProblem(v ijson.Value) string {
 
 // walk calls visit with each member of an object.
 func walk(object ijson.Value, visit func(name []byte, v ijson.Value)) {
-	// No error can come: the text that it is a part of has passed.
+	// There is no error: the text around it has been checked.
 	_, _ = ijson.Members(object, limits(), func(name []byte, v ijson.Value) error {
 		visit(name, v)
 		return nil

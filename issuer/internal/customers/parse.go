@@ -12,28 +12,28 @@ import (
 	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
-// Defaults are what a customer gets for members that it leaves out or gives as
-// null. A zero field is no default: its member is then required.
+// Defaults are values for members that are missing or null. A member whose field
+// is zero is required.
 type Defaults struct {
 	ID             uuid.UUID
 	OrganizationID uuid.UUID
 	CreatedAt      time.Time
 }
 
-// limits bound what is read. A customer itself needs little; the rest is for
-// members of other kinds, such as the other columns of a database's table.
+// limits bound the JSON that is read. A customer needs little; the rest is for
+// unknown members, such as further columns of a table.
 func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
 
-// Parse reads one customer from a JSON object, checks it and brings it into
-// the form of [Customer]: UUIDs in lower case, times in UTC cut to whole
-// seconds (a time without a zone is taken as UTC), the country in upper case,
-// an empty external ID as none, no metadata as {}, an avatar for everybody.
+// Parse reads one customer from a JSON object, checks it and normalizes it: UUIDs
+// to lower case, times to UTC and whole seconds (a time without a zone is in
+// UTC), the country to upper case, an empty external ID to none, missing
+// metadata to {} and a missing picture to that of [Customer.AvatarURL].
 //
 // The members id, organization_id and created_at are required unless d has
-// them, email is required for an individual; everything else may be missing or
-// null. Members that a customer does not have are ignored, but all of the text
-// must be JSON that has one meaning only: no name twice in one object, no half
-// of a surrogate pair, at most 16 levels and 4096 members.
+// them, and email for an individual; everything else may be missing or null.
+// Unknown members are ignored, but the whole text must be unambiguous JSON: no
+// name twice in one object, no lone surrogate, at most 16 levels and 4096
+// members.
 //
 // The error is a [*ValidationError] with all problems at once. The customer
 // shares no memory with data.
@@ -52,7 +52,7 @@ func Parse(data []byte, d Defaults) (*Customer, error) {
 	return r.customer, nil
 }
 
-// malformed tells JSON of another type from text that is refused as a whole.
+// malformed describes text that is no JSON object, or an ambiguous one.
 func malformed(data []byte, offset int, err error) Problem {
 	if errors.Is(err, ijson.ErrNotObject) && json.Valid(data) {
 		return Problem{Type: "model_attributes_type", Msg: "Input should be an object"}
@@ -61,7 +61,7 @@ func malformed(data []byte, offset int, err error) Problem {
 		"Input should be one JSON object in UTF-8 (byte %d: %s)", offset+1, err.Error())}
 }
 
-// reader fills in a customer, and collects what is wrong with it.
+// reader fills in a customer and collects its problems.
 type reader struct {
 	customer *Customer
 	nulls    []string // names of the required members that are null
@@ -110,7 +110,7 @@ func (r *reader) member(name []byte, v ijson.Value) error {
 	return nil
 }
 
-// anyText reads one of the members that may be any text.
+// anyText reads one of the members that may hold any text.
 func (r *reader) anyText(name []byte, v ijson.Value) {
 	c := r.customer
 	switch string(name) {
@@ -125,8 +125,8 @@ func (r *reader) anyText(name []byte, v ijson.Value) {
 	}
 }
 
-// null remembers a required member that is null, which is another problem than
-// one that is missing.
+// null remembers a required member that is null: the problem differs from that of
+// a missing one.
 func (r *reader) null(name []byte) {
 	switch string(name) {
 	case "id", "organization_id", "created_at", "email":
@@ -134,7 +134,7 @@ func (r *reader) null(name []byte) {
 	}
 }
 
-// finish looks at what a single member cannot tell, and fills in the rest.
+// finish checks what depends on several members, and fills in the rest.
 func (r *reader) finish() {
 	c := r.customer
 	r.require("id", c.ID == uuid.Nil)
@@ -154,8 +154,8 @@ func (r *reader) finish() {
 	}
 }
 
-// require adds a problem for a member without a value, unless the member has
-// one already.
+// require adds a problem for a member without a value, unless there is one
+// already.
 func (r *reader) require(name string, absent bool) {
 	if !absent || r.failed(name) {
 		return
@@ -173,8 +173,8 @@ func (r *reader) failed(name string) bool {
 	})
 }
 
-// fail adds a problem. It copies loc, so that the callers' lists need no memory
-// as long as nothing is wrong.
+// fail adds a problem. It copies loc, so that the callers' lists stay on the stack
+// while nothing is wrong.
 func (r *reader) fail(kind, msg string, loc ...string) {
 	path := make([]any, len(loc))
 	for i, part := range loc {

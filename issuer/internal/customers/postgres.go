@@ -20,34 +20,33 @@ const (
 	defaultByExternalID = "SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"
 )
 
-// PostgresConfig says how to ask a PostgreSQL database. The zero value of a
-// field is its default.
+// PostgresConfig is the configuration of a [Postgres] directory. The zero value of
+// a field is its default.
 type PostgresConfig struct {
-	// DSN is a URL (postgres://…) or a list of key=value pairs, as libpq has
-	// them; pool_max_conns and the other pool_… settings of pgxpool may be
-	// among them. Required.
+	// DSN is a URL (postgres://…) or a list of key=value pairs, as in libpq,
+	// with pool_max_conns and the other pool_… settings of pgxpool. Required.
 	DSN Secret
 	// ByID and ByExternalID are SELECT statements for at most one customer.
 	// $1 is the organization ID, $2 the customer's ID or external ID; their
 	// types are whatever the statement compares them with. Default: all columns
 	// of the table customers, by organization_id and id or external_id.
 	ByID, ByExternalID string
-	// Timeout is for one [Postgres.Find], with waiting for a connection.
+	// Timeout is for one [Postgres.Find], including the wait for a connection.
 	// Default: 2 seconds.
 	Timeout time.Duration
 }
 
 // Postgres is the [Directory] in a PostgreSQL database.
 //
-// Columns are matched with the members of [Customer] by name. Columns with
-// other names are ignored, missing ones get their default: the organization
-// that asks, the present time for created_at, and null. Metadata and
-// billing_address are json or jsonb, tax_id is an array of text or json, times
-// are timestamptz (or timestamp, which is taken as UTC), and everything else is
-// what its JSON form says: text, uuid, boolean.
+// Columns are matched with the members of [Customer] by name. Other columns are
+// ignored, missing ones get their default: the organization of the query, the
+// present time for created_at, and null. Metadata and billing_address are json
+// or jsonb, tax_id is an array of text or json, times are timestamptz (or
+// timestamp, in UTC), and everything else has the type of its JSON form: text,
+// uuid, boolean.
 //
-// It needs no permission but SELECT, and works through a connection pooler in
-// transaction mode. The schema may change while it runs.
+// It needs only the permission to SELECT, and works through a connection pooler
+// in transaction mode. The schema may change while it runs.
 type Postgres struct {
 	pool         *pgxpool.Pool
 	byID         string
@@ -56,9 +55,9 @@ type Postgres struct {
 	breaker      breaker
 }
 
-// NewPostgres checks the connection string. It does not connect, so that it
-// works while the database is down; connections are made when they are needed.
-// Its goroutines end with [Postgres.Close].
+// NewPostgres returns a Postgres directory. It does not connect to the database,
+// which may be down for now; connections are made when they are needed. Call
+// [Postgres.Close] in the end.
 func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) {
 	timeout := cmp.Or(config.Timeout, 2*time.Second)
 	if timeout < 0 {
@@ -66,8 +65,8 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	}
 	pool, err := pgxpool.ParseConfig(string(config.DSN))
 	if err != nil || config.DSN == "" {
-		// The cause is not wrapped: it repeats the string, and finding the
-		// password in a string that cannot be parsed is guesswork.
+		// The cause is not wrapped: it repeats the string, in which a password
+		// cannot be found reliably.
 		return nil, errors.New("configuring the customer database: the connection string is neither " +
 			"a postgres:// URL nor a list of key=value pairs (it may hold a password, so it is not shown)")
 	}
@@ -86,20 +85,20 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	}, nil
 }
 
-// asJSON wraps a query so that each row becomes one JSON object. PostgreSQL
-// thereby maps columns by name and writes each type as JSON has it, and [Parse]
-// does the rest. The line break ends a comment at the query's end; two rows are
-// enough to see that there is more than one.
+// asJSON wraps a query so that each row becomes one JSON object: PostgreSQL maps
+// columns by name and encodes each type, and [Parse] does the rest. The line
+// break ends a comment at the end of the query; two rows are enough to see that
+// there is more than one.
 func asJSON(query string) string {
 	query = strings.TrimRight(query, "; \t\r\n")
 	return "SELECT row_to_json(customer) FROM (\n" + query + "\n) AS customer LIMIT 2"
 }
 
-// Close closes the connections, after the queries that are under way.
+// Close closes the connections after the queries in progress.
 func (p *Postgres) Close() { p.pool.Close() }
 
-// Find asks the database, by ID if there is one. A row that is no valid
-// customer, and more than one row, are [ErrUnavailable].
+// Find asks the database, by ID if there is one. If a row is no valid customer, or
+// there is more than one row, the error is [ErrUnavailable].
 func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -117,15 +116,14 @@ func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
 	}
 	c, err := Parse(rows[0], Defaults{OrganizationID: q.OrganizationID, CreatedAt: time.Now()})
 	if err != nil {
-		// Not wrapped: a ValidationError would look as if the caller's
-		// request were bad.
+		// Not wrapped: a ValidationError is about the caller's request.
 		return nil, fmt.Errorf("reading a row of the customer database: %w: %s", ErrUnavailable, err.Error())
 	}
 	return q.answer(c)
 }
 
-// rows asks once, and once more when the connection turns out to be dead: that
-// is how a restart of the database shows on connections from before.
+// rows asks once, and again if the connection turns out to be dead, as after a
+// restart of the database.
 func (p *Postgres) rows(ctx context.Context, q Query) ([][]byte, error) {
 	limited, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -153,9 +151,9 @@ func (p *Postgres) rows(ctx context.Context, q Query) ([][]byte, error) {
 	return rows, err
 }
 
-// ask runs a query without preparing it first: a prepared statement would not
-// survive a pooler, nor every change of the schema. The arguments go as text of
-// unknown type, so that the database decides what they are.
+// ask runs a query without preparing it: a prepared statement would not survive a
+// pooler or every change of the schema. The arguments are sent as text of
+// unknown type, so that the database decides their types.
 func (p *Postgres) ask(ctx context.Context, query, organization, key string) ([][]byte, error) {
 	rows, err := p.pool.Query(ctx, query, pgx.QueryExecModeExec, organization, key)
 	if err != nil {
@@ -169,9 +167,9 @@ func connectionRefused(err error) bool {
 	return ok
 }
 
-// connectionLost reports whether err is about an established connection that
-// ended: something else than the database's answer to the query, or its word
-// that it shuts down (SQLSTATE class 57P).
+// connectionLost reports whether err means that an established connection ended:
+// it is not the database's answer to the query, or says that the database shuts
+// down (SQLSTATE class 57P).
 func connectionLost(err error) bool {
 	if err == nil || connectionRefused(err) {
 		return false

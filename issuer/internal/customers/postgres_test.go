@@ -116,8 +116,8 @@ func testBadAnswers(server *postgres) func(*testing.T) {
 	}
 }
 
-// unavailable checks that err is ErrUnavailable and tells no secret, and that
-// nobody could take it for the caller's mistake.
+// unavailable checks that err is ErrUnavailable, repeats no secret, and does not
+// look like the caller's mistake.
 func unavailable(t *testing.T, err error) {
 	t.Helper()
 	if !errors.Is(err, customers.ErrUnavailable) {

@@ -5,28 +5,27 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with a customer. Neither its Type nor its
-// Msg holds anything of what was given.
+// Problem is one thing that is wrong with a customer. Its Type and Msg repeat
+// nothing of the input.
 type Problem struct {
 	// Loc is the path to the member inside the customer, for example
-	// "billing_address", "country". Its elements are strings; their type is
-	// that of the API's loc, which has whole numbers too. It is empty when
-	// the customer as a whole is wrong.
+	// "billing_address", "country". Its elements are strings; the API's loc
+	// has whole numbers, too. It is empty if the customer as a whole is wrong.
 	Loc []any
-	// Type is a short name that a program can compare, in the words of the
-	// API's other validation errors: "missing", "string_type", "value_error".
+	// Type is a short name for programs, in the terms of the API's other
+	// validation errors: "missing", "string_type", "value_error".
 	Type string
-	// Msg says to a person what is expected.
+	// Msg tells people what is expected.
 	Msg string
 }
 
-// ValidationError says everything that is wrong with a customer.
+// ValidationError is everything that is wrong with a customer.
 type ValidationError struct {
 	Problems []Problem // never empty
 }
 
-// Error names the members and what is expected of them. It does not repeat
-// what was given, so it is safe in a log.
+// Error names the members and what is expected of them. It does not repeat the
+// input, so it is safe in a log.
 func (e *ValidationError) Error() string {
 	texts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
@@ -39,7 +38,7 @@ func (e *ValidationError) Error() string {
 func (p Problem) text() string {
 	loc := p.Loc
 	if len(loc) > 1 && loc[0] == "metadata" {
-		loc = loc[:1] // what follows is a name that somebody chose
+		loc = loc[:1] // what follows is part of the input
 	}
 	var b strings.Builder
 	for i, part := range loc {

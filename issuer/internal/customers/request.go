@@ -7,15 +7,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// Request is the [Directory] for a trusted checkout that knows its customers
-// and states them in the request. It looks nothing up, so whoever may ask can
-// name anybody: the caller of the API is the authority. The zero value is
-// ready to use.
+// Request is the [Directory] for a trusted checkout that states its customers in
+// the request. It looks nothing up: the caller of the API is the authority and
+// can name any customer. The zero value is ready to use.
 type Request struct{}
 
-// Find returns the customer that q.Stated describes. The e-mail is required of
-// an individual; the ID, the external ID and the organization come from q, and
-// where q.Stated has them too they must be the same ([ErrMismatch], for the
+// Find returns the customer that q.Stated describes. An individual needs an
+// e-mail address. The ID, the external ID and the organization come from q; if
+// q.Stated has them, too, they must be the same ([ErrMismatch], for the
 // organization a [*ValidationError]). A missing created_at is the present time.
 func (Request) Find(_ context.Context, q Query) (*Customer, error) {
 	if q.Stated == nil {

@@ -6,20 +6,19 @@ import (
 	"log/slog"
 )
 
-// Secret is a string that must not be seen: a token, or a connection string
-// with a password. Whatever prints, logs or marshals it gets "[redacted]"; a
-// conversion to string is the only way to what it holds.
+// Secret is a token, or a connection string with a password. Printed, logged or
+// marshaled it is "[redacted]"; only a conversion to string gives its value.
 type Secret string
 
 const redacted = "[redacted]"
 
-// Format writes "[redacted]" whatever the verb is, a wrong one included.
+// Format writes "[redacted]" for every verb, even a wrong one.
 func (Secret) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, redacted) // a fmt.State keeps its own errors
 }
 
-// LogValue is "[redacted]".
+// LogValue returns "[redacted]".
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText is "[redacted]".
+// MarshalText returns "[redacted]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -278,7 +278,7 @@ func TestCollectorRedirects(t *testing.T) {
 	}
 }
 
-// A collector that never answers delays nobody, however much waits; the end
+// A collector that never answers delays no request, however much waits; the end
 // waits for five seconds.
 func TestCollectorSlow(t *testing.T) {
 	t.Parallel()
