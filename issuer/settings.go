@@ -34,7 +34,7 @@ type Settings struct {
 	OrganizationsFile string `envconfig:"ORGANIZATIONS_FILE" required:"true" desc:"Organizations and API keys, JSON; re-read when it changes"`
 
 	Customers                string        `envconfig:"CUSTOMERS" required:"true" desc:"Where customers come from: file, http, postgres or request"`
-	CustomersFile            string        `envconfig:"CUSTOMERS_FILE" desc:"For file: JSON Lines, one customer a line; re-read when it changes"`
+	CustomersFile            string        `envconfig:"CUSTOMERS_FILE" desc:"For file: JSON Lines, one customer a line, for up to 100,000; re-read when it changes"`
 	CustomersURL             string        `envconfig:"CUSTOMERS_URL" desc:"For http: base URL of a server with Polar's /v1/customers API, https"`
 	CustomersTokenFile       string        `envconfig:"CUSTOMERS_TOKEN_FILE" desc:"For http: file with the bearer token to send; read at start"`
 	CustomersDSNFile         string        `envconfig:"CUSTOMERS_DSN_FILE" desc:"For postgres: file with the connection string; read at start"`
