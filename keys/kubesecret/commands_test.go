@@ -92,7 +92,7 @@ func TestCommands(t *testing.T) {
 	if got := admin.must(t, "init", "--bootstrap"); !strings.Contains(got, "wrote version 1") {
 		t.Errorf("init: got %s", got)
 	}
-	if _, stderr, err := admin.run("init", "--bootstrap"); err == nil || !strings.Contains(stderr, "is there already") {
+	if _, stderr, err := admin.run("init", "--bootstrap"); err == nil || !strings.Contains(stderr, "exists already") {
 		t.Errorf("init again: got %v, %s", err, stderr)
 	}
 	// The CronJob may get and update that one Secret, and no more.
