@@ -220,7 +220,7 @@ func clone(t testing.TB, manifest *keys.Manifest) *keys.Manifest {
 
 // signerOf returns the signer of a key of the manifest, also of one that does
 // not sign now.
-func signerOf(t testing.TB, manifest *keys.Manifest, key *keys.Key) keys.Signer { //nolint:ireturn // a fake signs with it
+func signerOf(t testing.TB, manifest *keys.Manifest, key *keys.Key) keys.Signer {
 	t.Helper()
 	signing, err := ringOf(t, manifest, nil).SigningKey(key.ActivateAt)
 	if err != nil || signing.Public.ID() != key.ID() {
