@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/textproto"
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/customersession/customersession/issuer/internal/loopback"
 )
 
 // Endpoint returns the URL to which the standard OTEL_* variables send traces,
@@ -42,7 +43,7 @@ func Endpoint(getenv func(string) string, headersFile string) (string, error) {
 	if exporter != "" && exporter != "otlp" {
 		problems = append(problems, errors.New("OTEL_TRACES_EXPORTER is neither otlp nor none"))
 	}
-	if headersFile != "" && u.Scheme != "https" && !isLoopback(u.Hostname()) {
+	if headersFile != "" && u.Scheme != "https" && !loopback.Host(u.Hostname()) {
 		problems = append(problems, errors.New(name+" is not https; with CUSTOMERSESSION_TRACES_HEADERS_FILE, http is for loopback only"))
 	}
 	problems = append(problems, checkProtocol(getenv), checkHeaders(getenv, headersFile))
@@ -58,11 +59,6 @@ func parseEndpoint(text string) (*url.URL, error) {
 		return nil, errors.New("has a user, a query or a fragment; put credentials into CUSTOMERSESSION_TRACES_HEADERS_FILE")
 	}
 	return u, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // checkProtocol refuses gRPC, which the exporter would silently not speak.
