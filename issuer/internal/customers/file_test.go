@@ -231,9 +231,6 @@ func appendMember(dst []byte, n int) []byte {
 // in two seconds and take at most 250 MiB of heap meanwhile; more load, too. It
 // runs alone, and counts processor time, since the machine may be busy.
 func TestFileOfManyCustomers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds and hundreds of MiB")
-	}
 	promised := customers.MaxFile
 	if raceDetector() {
 		promised /= 10
