@@ -13,27 +13,27 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// missingScopeError is a valid API key that may not do what was asked.
+// missingScopeError is the error for a valid API key without the scope.
 type missingScopeError struct{ scope organizations.Scope }
 
 func (e *missingScopeError) Error() string { return "API key lacks the scope " + string(e.scope) }
 
-// tooManyError is a caller that must wait.
+// tooManyError is the error for a client that must wait.
 type tooManyError struct{ wait time.Duration }
 
 func (e *tooManyError) Error() string { return "too many requests" }
 
-// errCustomerToken is a customer's token where an API key belongs.
+// errCustomerToken is the error for a customer's token in place of an API key.
 var errCustomerToken = errors.New("a customer's token is not an API key")
 
-// apiKeyID names an API key across reloads of the file.
+// apiKeyID identifies an API key across reloads of the file.
 type apiKeyID struct {
 	organization uuid.UUID
 	name         string
 }
 
-// authorize returns the API key of a request that may do what scope says. A
-// request without a valid key counts against its client's address.
+// authorize returns the API key of a request, which has the scope. A request
+// without a valid key counts against the address of its client.
 func (s *Server) authorize(c *call, scope organizations.Scope) (*organizations.APIKey, error) {
 	key, err := s.apiKey(c)
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Server) apiKey(c *call) (*organizations.APIKey, error) {
 	return key, err
 }
 
-// portalSession returns the session whose token the request bears.
+// portalSession returns the session of the token in the request.
 func (s *Server) portalSession(c *call) (verify.Session, error) {
 	token, err := verify.BearerToken(c.Request().Header)
 	if err != nil {
@@ -76,12 +76,12 @@ func (s *Server) portalSession(c *call) (verify.Session, error) {
 }
 
 // refuseAnonymous counts a request without valid credentials against its
-// address, and returns err or that there were too many.
+// address. It returns err, or a *tooManyError.
 func (s *Server) refuseAnonymous(c *call, err error) error {
 	s.metrics.refused.WithLabelValues(credentialsReason(err)).Inc()
 	addr, parseErr := netip.ParseAddr(c.RealIP())
 	if parseErr != nil {
-		// A peer without an address shares one bucket with its like.
+		// Peers without an address share one bucket.
 		addr = netip.Addr{}
 	}
 	if wait, ok := s.anonymousLimit.Allow(ratelimit.ClientKey(addr)); !ok {

@@ -15,13 +15,13 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// metadata is what both discovery documents say. There is no authorization
-// endpoint: consumers come here for the keys.
+// metadata is common to both discovery documents. There is no authorization
+// endpoint: consumers need the keys only.
 type metadata struct {
 	Issuer    string `json:"issuer"`
 	JWKSetURL string `json:"jwks_uri"`
 	// Both specifications require response types and forbid an empty list, so
-	// this names one that nobody can ask for here.
+	// this names one that cannot be requested here.
 	ResponseTypes         []string `json:"response_types_supported"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
@@ -84,8 +84,8 @@ func (s *Server) metadata() metadata {
 	}
 }
 
-// serveMetadata answers with a discovery document, which may be cached as long
-// as the keys it leads to.
+// serveMetadata answers with a discovery document. It may be cached as long as
+// the keys that it leads to.
 func (s *Server) serveMetadata(c echo.Context, now time.Time, document any) error {
 	header := c.Response().Header()
 	seconds := int(s.keys().Manifest().MaxAge(now) / time.Second)
@@ -94,7 +94,7 @@ func (s *Server) serveMetadata(c echo.Context, now time.Time, document any) erro
 	return c.JSON(http.StatusOK, document)
 }
 
-// algorithms returns those of the published keys.
+// algorithms returns the algorithms of the published keys.
 func (s *Server) algorithms(now time.Time) []jwk.Algorithm {
 	algorithms := []jwk.Algorithm{}
 	for _, key := range s.keys().Manifest().PublishedAt(now).Keys() {

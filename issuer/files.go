@@ -10,7 +10,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/reload"
 )
 
-// Names of the files that are followed, in logs and metrics.
+// Names of files in logs and metrics.
 const (
 	keysFile          = "keys"
 	organizationsFile = "organizations"
@@ -24,8 +24,7 @@ type followedFile struct {
 	status func() reload.Status
 }
 
-// followedFiles are the files of a server. What happens to one is logged and
-// counted.
+// followedFiles are the files of a server. It logs and counts their reloads.
 type followedFiles struct {
 	metrics *metrics
 	logger  *slog.Logger
@@ -49,7 +48,7 @@ func (f *followedFiles) add(file followedFile) {
 	f.metrics.followFile(file)
 }
 
-// report logs and counts what happened to a file.
+// report logs and counts a reload.
 func (f *followedFiles) report(name string, e reload.Event) {
 	f.metrics.reload(name, e)
 	attrs := []slog.Attr{slog.String("file", name), slog.String("path", e.Path), slog.String("outcome", e.Kind.String())}
@@ -61,8 +60,8 @@ func (f *followedFiles) report(name string, e reload.Event) {
 	f.logger.LogAttrs(context.Background(), level, "file reloaded", attrs...)
 }
 
-// refusedFiles returns a sentence for each file that is refused as it is now.
-// The texts hold no secret: they are those of the log.
+// refusedFiles returns a sentence for each file whose present version is
+// refused. The texts are those of the log and hold no secret.
 func (s *Server) refusedFiles() []string {
 	var refused []string
 	for _, f := range s.files {
@@ -70,7 +69,7 @@ func (s *Server) refusedFiles() []string {
 		if status.Err == nil {
 			continue
 		}
-		// One finding a line is for people; this is one string of a list.
+		// The error has a line for each finding. This is one string of a list.
 		why := strings.ReplaceAll(status.Err.Error(), "\n", "; ")
 		refused = append(refused, fmt.Sprintf("%s: the file as it is now is refused: %s; %s stays in use",
 			title(f.name), why, s.inUse(f.name, status)))
@@ -78,7 +77,7 @@ func (s *Server) refusedFiles() []string {
 	return refused
 }
 
-// title is what people call a file.
+// title is the name of a file in sentences.
 func title(name string) string {
 	if name == keysFile {
 		return "key manifest"

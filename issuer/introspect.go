@@ -14,8 +14,8 @@ import (
 
 var errNoTokenForm = errors.New(`form has no parameter "token", or several`)
 
-// introspection is the answer of RFC 7662, Section 2.2. Of a token that is not
-// active nothing is told but that.
+// introspection is the answer of RFC 7662, Section 2.2. For a token that is not
+// active it says nothing else.
 type introspection struct {
 	Active         bool   `json:"active"`
 	TokenType      string `json:"token_type,omitempty"`

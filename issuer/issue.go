@@ -61,10 +61,9 @@ func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, custom
 	return result, nil
 }
 
-// expiry returns when a session ends that is issued at a whole second: after
-// its lifetime, but not after the key that signs it may vouch for anything. A
-// session that would be of no use for that is refused with
-// keys.ErrNoSigningKey.
+// expiry returns when a session that is issued at a whole second ends: after its
+// lifetime, but not later than the key allows. A session that would be too
+// short to be useful is refused with keys.ErrNoSigningKey.
 func expiry(issuedAt time.Time, lifetime time.Duration, key *keys.SigningKey) (time.Time, error) {
 	expiresAt := issuedAt.Add(lifetime)
 	if !expiresAt.After(key.LatestExpiry) {
@@ -77,28 +76,10 @@ func expiry(issuedAt time.Time, lifetime time.Duration, key *keys.SigningKey) (t
 	return expiresAt, nil
 }
 
-func email(c *customers.Customer) string {
-	if c.Email == nil {
-		return ""
-	}
-	return *c.Email
-}
-
-// findCustomer looks a customer up and counts how that went.
-func (s *Server) findCustomer(ctx context.Context, q customers.Query) (*customers.Customer, error) {
-	start := time.Now()
-	ctx, span := s.tracer.StartLookup(ctx)
-	customer, err := s.customers.Find(ctx, q)
-	result := lookupResult(err)
-	span.EndLookup(result, result == lookupUnavailable)
-	s.metrics.lookup(result, time.Since(start))
-	return customer, err
-}
-
-// signTimeout is for a signer that is not in this process.
+// signTimeout limits a signer outside this process.
 const signTimeout = 3 * time.Second
 
-// sign makes the token and counts how that went.
+// sign makes the token, and measures it.
 func (s *Server) sign(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
 	start := time.Now()
 	if !key.Local {
@@ -114,7 +95,7 @@ func (s *Server) sign(ctx context.Context, key *keys.SigningKey, c *claimSet) (s
 	return token, err
 }
 
-// remember keeps why a signer fails, for readiness, until it signs again.
+// remember keeps the error of a signer for readiness, until it signs again.
 func (s *Server) remember(err error) {
 	switch {
 	case errors.Is(err, errSigner):

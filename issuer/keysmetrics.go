@@ -8,9 +8,8 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
-// A keysCollector tells of the keys in use, when it is asked. What a key is
-// follows from the manifest and the clock, so there is nothing to keep up to
-// date in between, and nothing that a request would have to count.
+// A keysCollector shows the keys in use. The state of a key follows from the
+// manifest and the clock, so it is computed at each scrape.
 type keysCollector struct {
 	ring func() *keys.Ring
 
@@ -54,7 +53,7 @@ func (c *keysCollector) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- gauge(c.ends, m.SignsUntil(now).Sub(now).Seconds())
 }
 
-// countStates counts the keys in each state, also where that is none.
+// countStates counts the keys in each state, including states without keys.
 func countStates(m *keys.Manifest, now time.Time) (counts [keys.Revoked + 1]int) {
 	for _, k := range m.Keys {
 		counts[m.StateAt(k, now)]++
@@ -62,8 +61,8 @@ func countStates(m *keys.Manifest, now time.Time) (counts [keys.Revoked + 1]int)
 	return counts
 }
 
-// nextEvents returns the first instant after now of each kind of event. What a
-// revocation comes before does not take place; the key leaves with it.
+// nextEvents returns the first instant after now of each kind of event. A
+// revocation removes the key and cancels its later events.
 func nextEvents(m *keys.Manifest, now time.Time) map[string]time.Time {
 	next := map[string]time.Time{}
 	for _, k := range m.Keys {

@@ -1,20 +1,18 @@
 package issuer
 
 import (
-	"errors"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/reload"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
-// metrics are what /metrics shows. Every label takes values of a closed list,
-// or names of the operator's own files; nothing of a request.
+// metrics are what /metrics shows. The values of every label come from a closed
+// list or from the operator's files, never from a request.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -28,12 +26,12 @@ type metrics struct {
 	reloads    *prometheus.CounterVec
 }
 
-// describe describes a metric that is read when it is asked for.
+// describe describes a metric that is computed at each scrape.
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("customersession_"+name, help, labels, nil)
 }
 
-// gauge is the value of such a metric.
+// gauge returns the value of such a metric.
 //
 //nolint:ireturn // the library has no other type for it
 func gauge(d *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
@@ -47,7 +45,7 @@ func newMetrics() *metrics {
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "customersession_" + name, Help: help,
-			// From about a signature to more than any time-out of ours.
+			// From about a signature to more than any timeout here.
 			Buckets: []float64{50e-6, 150e-6, 500e-6, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5, 5},
 		}, labels)
 	}
@@ -86,22 +84,6 @@ func (m *metrics) signature(algorithm jwk.Algorithm, err error, took time.Durati
 
 func (m *metrics) lookup(result string, took time.Duration) {
 	m.lookups.WithLabelValues(result).Observe(took.Seconds())
-}
-
-const lookupUnavailable = "unavailable"
-
-// lookupResult is how a look-up ended, for metrics and traces.
-func lookupResult(err error) string {
-	switch {
-	case err == nil:
-		return "found"
-	case errors.Is(err, customers.ErrNotFound):
-		return "not_found"
-	case errors.Is(err, customers.ErrUnavailable):
-		return lookupUnavailable
-	default:
-		return "refused"
-	}
 }
 
 // reload counts what happened to a file.

@@ -13,20 +13,19 @@ import (
 	"github.com/customersession/customersession/issuer/internal/organizations"
 )
 
-// A call is one request on its way through the server: Echo's context, and
-// what the request's log line will say.
+// A call is one request: Echo's context, and what its log line needs.
 type call struct {
 	echo.Context
 
 	requestID string
-	caller    *organizations.APIKey // nil: nobody we know
-	failure   string                // why the answer is not what the client asked for, for the log
+	caller    *organizations.APIKey // nil without a valid API key
+	failure   string                // for the log, empty for success
 }
 
-// handle makes an Echo handler of one of ours.
+// handle makes a handler for Echo.
 func handle(next func(*call) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		return next(c.(*call)) //nolint:forcetypeassert // observe sees to it, and a panic would be caught
+		return next(c.(*call)) //nolint:forcetypeassert // observe makes every context a call
 	}
 }
 
@@ -54,8 +53,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// newRequestID takes over a caller's request ID when it is harmless. It names
-// a request in logs and proves nothing, so it need not be hard to guess.
+// newRequestID returns the client's request ID when it is harmless, or a new
+// one. It proves nothing, so it need not be hard to guess.
 func newRequestID(r *http.Request) string {
 	if id := r.Header.Get(echo.HeaderXRequestID); isRequestID(id) {
 		return id
@@ -63,8 +62,8 @@ func newRequestID(r *http.Request) string {
 	return strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // see above
 }
 
-// isRequestID accepts what UUIDs, ULIDs and trace IDs look like. It has no room
-// for a secret: those are longer, and have a dot or an underscore in them.
+// isRequestID accepts the form of UUIDs, ULIDs and trace IDs. Secrets do not have
+// it: they are longer, with a dot or an underscore.
 func isRequestID(id string) bool {
 	for _, c := range []byte(id) {
 		if (c < '0' || '9' < c) && (c < 'A' || 'Z' < c) && (c < 'a' || 'z' < c) && c != '-' {
@@ -74,8 +73,8 @@ func isRequestID(id string) bool {
 	return id != "" && len(id) <= 36
 }
 
-// logRequest writes the request's line. It names the route, never the path or
-// the query: those are the client's, and may hold a token.
+// logRequest writes the request's line. It has the route, never the path or the
+// query, which come from the client and may hold a token.
 func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	status, level := c.Response().Status, slog.LevelInfo
 	if status >= http.StatusInternalServerError {
@@ -103,8 +102,8 @@ func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	s.log(c.Request().Context(), level, "request", attrs...)
 }
 
-// log writes a line without the source position that [slog.Logger] looks up
-// for each, and that no handler of ours shows.
+// log writes a line without the source position that [slog.Logger] looks up,
+// which the handlers here do not show.
 func (s *Server) log(ctx context.Context, level slog.Level, message string, attrs ...slog.Attr) {
 	handler := s.logger.Handler()
 	if !handler.Enabled(ctx, level) {
@@ -112,12 +111,12 @@ func (s *Server) log(ctx context.Context, level slog.Level, message string, attr
 	}
 	record := slog.NewRecord(time.Now(), level, message, 0)
 	record.AddAttrs(attrs...)
-	// Where a log cannot be written there is nowhere to say so.
+	// Where the log cannot be written, there is no place to report that.
 	_ = handler.Handle(ctx, record)
 }
 
-// logPanic writes the stack of a handler that panicked; Echo makes an error of
-// it, which becomes a 500.
+// logPanic logs the stack of a handler that panicked. Echo makes an error of it,
+// which becomes a 500.
 func (s *Server) logPanic(c echo.Context, err error, stack []byte) error {
 	s.logger.LogAttrs(c.Request().Context(), slog.LevelError, "handler panicked",
 		slog.String("request_id", c.Response().Header().Get(echo.HeaderXRequestID)),
@@ -133,7 +132,7 @@ func route(c echo.Context) string {
 	return "none"
 }
 
-// method keeps a client's inventions out of logs and metrics.
+// method keeps methods that clients invent out of logs and metrics.
 func method(c echo.Context) string {
 	switch m := c.Request().Method; m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,

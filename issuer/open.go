@@ -51,7 +51,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		inFile("traces", tracesErr),
 	)
 	if err == nil {
-		err = fits(keySets.Current().manifest, settings)
+		err = checkMaxLifetime(keySets.Current().manifest, settings)
 	}
 	var server *Server
 	if err == nil {
@@ -72,9 +72,9 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	return server, nil
 }
 
-// fits checks the settings against the policy of the keys: no session may be
-// asked for that no key may sign.
-func fits(manifest *keys.Manifest, settings Settings) error {
+// checkMaxLifetime checks that the keys may sign the longest session that the
+// settings allow.
+func checkMaxLifetime(manifest *keys.Manifest, settings Settings) error {
 	if longest := manifest.Policy.MaxLifetime; settings.MaxSessionLifetime > longest {
 		return fmt.Errorf("%s_MAX_SESSION_LIFETIME is %s, but the key manifest's policy has max_lifetime %s; lower the one or raise the other",
 			settingsPrefix, settings.MaxSessionLifetime, longest)
@@ -113,14 +113,14 @@ func parseKeys(r io.Reader) (*keySet, error) {
 // fit the settings. The error lists all that is wrong.
 func acceptKeys(settings Settings) func(old, next *keySet) error {
 	return func(old, next *keySet) error {
-		return errors.Join(early(next.manifest), safeStep(old.manifest, next.manifest), fits(next.manifest, settings))
+		return errors.Join(checkCreated(next.manifest), safeStep(old.manifest, next.manifest), checkMaxLifetime(next.manifest, settings))
 	}
 }
 
-// early refuses a manifest from the future, for as long as it is one. A step is
-// judged by the time at which it was made, and judged by a clock that is a year
-// ahead all keys that are good now may seem to have expired.
-func early(next *keys.Manifest) error {
+// checkCreated refuses a manifest from the future, for as long as it is one. A
+// step is judged by the time at which it was made, and judged by a clock that is
+// a year ahead all keys that are good now may seem to have expired.
+func checkCreated(next *keys.Manifest) error {
 	ahead := time.Until(next.CreatedAt)
 	if ahead <= next.Policy.Skew {
 		return nil
@@ -205,7 +205,7 @@ func loadCustomers(logger *slog.Logger) func(io.Reader) (*customers.File, error)
 	}
 }
 
-// liveFile is the directory of whatever version of the file is in use.
+// liveFile is the directory of the version of the file that is in use.
 type liveFile struct {
 	file *reload.File[*customers.File]
 }
@@ -215,8 +215,8 @@ func (l liveFile) Find(ctx context.Context, q customers.Query) (*customers.Custo
 	return l.file.Current().Find(ctx, q)
 }
 
-// readSecret reads a file that holds nothing but a secret; an empty path is no
-// secret.
+// readSecret reads a file that holds a secret and nothing else. An empty path
+// means no secret.
 func readSecret(path string) (customers.Secret, error) {
 	if path == "" {
 		return "", nil

@@ -26,9 +26,9 @@ func (s *Server) operations() http.Handler {
 	return mux
 }
 
-// unready returns why this replica should get no requests. A customer
-// directory that is down is no reason: keys and introspection still work, and
-// it would be down for the other replicas, too.
+// unready returns why this replica should get no requests. A customer directory
+// that is down is no reason: keys and introspection still work, and it is down
+// for the other replicas too.
 func (s *Server) unready(now time.Time) []string {
 	var reasons []string
 	if s.draining.Load() {
@@ -40,8 +40,8 @@ func (s *Server) unready(now time.Time) []string {
 	return reasons
 }
 
-// warnings returns what somebody should see to, although this replica works:
-// restarting it or sending its requests elsewhere would not help.
+// warnings returns what needs attention although this replica works. Restarting
+// it or sending its requests elsewhere would not help.
 func (s *Server) warnings(now time.Time) []string {
 	warnings := s.refusedFiles()
 	ring := s.keys()
@@ -64,9 +64,9 @@ func (s *Server) warnings(now time.Time) []string {
 // health is the answer to a probe.
 type health struct {
 	Status string `json:"status"`
-	// Reasons say why it is not ok.
+	// Reasons are why it is not ready.
 	Reasons []string `json:"reasons,omitempty"`
-	// Warnings may be there either way.
+	// Warnings may appear in both cases.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -79,7 +79,7 @@ func writeHealth(w http.ResponseWriter, reasons, warnings []string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(body); err != nil {
-		// The probe is gone; there is nobody left to tell.
+		// The probe is gone. There is nothing to do.
 		return
 	}
 }

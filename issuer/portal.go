@@ -12,7 +12,7 @@ import (
 
 var errNoCustomers = errors.New("this server has no customers of its own")
 
-// introspectPortal tells the holder of a token how long it lasts.
+// introspectPortal shows the holder of a token when it expires.
 func (s *Server) introspectPortal(c *call) error {
 	session, err := s.portalSession(c)
 	if err != nil {
@@ -26,19 +26,19 @@ func (s *Server) introspectPortal(c *call) error {
 	return writeJSON(c, http.StatusOK, append(body, '}'))
 }
 
-// portalUser is the answer to who is signed in.
+// portalUser is the answer of showUser.
 type portalUser struct {
 	Type       string  `json:"type"`
 	Name       *string `json:"name"`
 	Email      string  `json:"email"`
 	CustomerID string  `json:"customer_id"`
-	// We have no members; clients expect the two all the same.
+	// Always null. Clients expect them.
 	MemberID *string `json:"member_id"`
 	Role     *string `json:"role"`
 }
 
-// showUser tells the holder of a token who they are. The token holds no name
-// and no e-mail address, so this asks the customer directory.
+// showUser shows the customer to the holder of a token. The token holds no name
+// and no e-mail address, so they come from the customer directory.
 func (s *Server) showUser(c *call) error {
 	session, err := s.portalSession(c)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) showUser(c *call) error {
 	customer, err := s.findCustomer(c.Request().Context(), query)
 	switch {
 	case errors.Is(err, customers.ErrNotFound):
-		// Deleted since: then nobody is signed in.
+		// Deleted since: the session has ended.
 		return s.refuseAnonymous(c, verify.ErrRevoked)
 	case errors.Is(err, customers.ErrStatedMissing):
 		return errNoCustomers

@@ -23,7 +23,7 @@ const (
 	branchExternal = "CustomerSessionCustomerExternalIDCreate"
 )
 
-// bodyLimits leave room for a stated customer's metadata.
+// bodyLimits has room for the metadata of a stated customer.
 func bodyLimits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 512} }
 
 // A problem is one entry of a validation error's "detail".
@@ -42,7 +42,7 @@ func (e *invalidBodyError) Error() string {
 	return "request body is invalid: " + e.problems[0].Type
 }
 
-// A createRequest is the body of a request for a session, checked.
+// A createRequest is the checked body of a request for a session.
 type createRequest struct {
 	terms
 
@@ -62,7 +62,7 @@ func (r *createRequest) identifier() (member, value string) {
 	return r.externalMember, r.externalID
 }
 
-// query returns the question for the customer directory.
+// query returns the query for the customer directory.
 func (r *createRequest) query(organization uuid.UUID) customers.Query {
 	return customers.Query{OrganizationID: organization, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated}
 }
@@ -88,7 +88,8 @@ func decodeCreate(body []byte, defaultLifetime, maxLifetime time.Duration) (*cre
 	return &d.createRequest, nil
 }
 
-// notAnObject tells a body that is JSON of another type from one that is none.
+// notAnObject returns the error for a body that is JSON of another type, or not
+// JSON at all.
 func notAnObject(body []byte, offset int, err error) error {
 	if errors.Is(err, ijson.ErrNotObject) && json.Valid(body) {
 		return &invalidBodyError{[]problem{{
@@ -104,7 +105,8 @@ func (d *decoder) add(kind, msg string, loc ...any) {
 	d.problems = append(d.problems, problem{Type: kind, Loc: append([]any{"body"}, loc...), Msg: msg})
 }
 
-// member takes in one member; null counts as absent, unknown ones are ignored.
+// member decodes one member. Null counts as absent, and unknown members are
+// ignored.
 func (d *decoder) member(name []byte, v ijson.Value) error {
 	if v.Kind() == ijson.Null {
 		return nil
@@ -130,7 +132,7 @@ func (d *decoder) member(name []byte, v ijson.Value) error {
 	return nil
 }
 
-// text reads a string without NUL, or notes the problem.
+// text returns a string without NUL, or adds a problem.
 func (d *decoder) text(v ijson.Value, loc ...any) (string, bool) {
 	text, ok := v.Text()
 	if !ok {
@@ -150,8 +152,8 @@ func (d *decoder) setCustomerID(v ijson.Value) {
 		return
 	}
 	id, err := uuid.Parse(text)
-	// uuid.Parse also takes braces, a URN and no dashes; the nil UUID names
-	// nobody.
+	// uuid.Parse also accepts braces, a URN and no dashes. The nil UUID is no
+	// customer.
 	if err != nil || len(text) != 36 || id == uuid.Nil {
 		d.add("uuid_parsing", "Input should be a valid UUID", branchByID, "customer_id")
 		return
@@ -185,8 +187,8 @@ func (d *decoder) setReturnURL(v ijson.Value) {
 	d.returnURL = normal
 }
 
-// normalizeURL checks a URL that a customer will be sent to, and gives a bare
-// host its "/". Otherwise it returns the type and text of the problem.
+// normalizeURL checks a URL that a customer will be sent to, and adds "/" to a
+// bare host. For a bad URL it returns type and text of the problem.
 func normalizeURL(text string) (normal, kind, msg string) {
 	tooLong := fmt.Sprintf("URL should have at most %d characters", wire.MaxReturnURLLength)
 	if len(text) > wire.MaxReturnURLLength {
@@ -223,8 +225,8 @@ func (d *decoder) setLifetime(v ijson.Value) {
 	d.lifetime = time.Duration(seconds) * time.Second
 }
 
-// complete checks what belongs together. A request that names nobody gets the
-// two errors that clients know: one for each way to name a customer.
+// complete checks that the request names a customer. If not, the answer has the
+// two problems that clients expect: one for each way to name a customer.
 func (d *decoder) complete() {
 	if len(d.problems) > 0 {
 		return

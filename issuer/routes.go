@@ -38,7 +38,8 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	return e
 }
 
-// clientAddress tells who asks: the peer, or what trusted proxies say.
+// clientAddress returns the address of the client: the peer, or the address
+// that trusted proxies report.
 func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
 	if len(trusted) == 0 {
 		return echo.ExtractIPDirect()
@@ -55,9 +56,8 @@ func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
 	return echo.ExtractIPFromXFFHeader(options...)
 }
 
-// collapseSlashes lets "//v1/…", which clients make of a base URL with a slash
-// at the end, find its route. A redirect would not do: clients do not send
-// their credentials along.
+// collapseSlashes routes "//v1/…" like "/v1/…". Clients send it when their base
+// URL ends with a slash. They do not send credentials along a redirect.
 func collapseSlashes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for strings.Contains(r.URL.Path, "//") {
@@ -67,18 +67,18 @@ func collapseSlashes(next http.Handler) http.Handler {
 	})
 }
 
-// commonHeaders sets what every answer has.
+// commonHeaders sets the headers of every answer.
 func commonHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		header := c.Response().Header()
 		header.Set("X-Content-Type-Options", "nosniff")
-		// Newer clients name the version of the API that they speak, and
-		// expect it back.
+		// Newer clients send the version of the API that they use, and expect it
+		// back.
 		switch version := c.Request().Header.Get("Polar-Version"); version {
 		case "2026-04", "2026-10", "2027-01":
 			header.Set("Polar-Version", version)
 		}
-		// Echo would answer these by itself, with success.
+		// Echo would answer these with success.
 		if c.Request().Method == http.MethodOptions && c.Path() != "" {
 			return echo.MethodNotAllowedHandler(c)
 		}

@@ -22,15 +22,15 @@ const (
 	drainTimeout  = 20 * time.Second
 )
 
-// RunConfig says where and how a server runs.
+// RunConfig configures [Server.Run].
 type RunConfig struct {
 	// Public and Operations are the two listeners. Run closes them.
 	// Operations may be nil.
 	Public, Operations net.Listener
 	// Handler serves the public listener. Default: [Server.Handler].
 	Handler http.Handler
-	// DrainDelay is how long the server goes on taking requests after it said
-	// that it is not ready, so that load balancers notice. Default: none.
+	// DrainDelay is how long the server accepts requests after it reports that it
+	// is not ready, so that load balancers notice. Default: 0.
 	DrainDelay time.Duration
 	// DrainTimeout is for the requests in flight after that. Default: 20
 	// seconds.
@@ -55,7 +55,7 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 		config.ReadTimeout = readTimeout
 	}
 	group, failed := errgroup.WithContext(ctx)
-	public := s.newHTTPServer(s.partWhileDraining(config.Handler), config.ReadTimeout)
+	public := s.newHTTPServer(s.closeWhileDraining(config.Handler), config.ReadTimeout)
 	group.Go(serve(public, config.Public))
 	operations := s.newHTTPServer(s.operations(), readTimeout)
 	if config.Operations != nil {
@@ -70,10 +70,10 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	return errors.Join(group.Wait(), err)
 }
 
-// partWhileDraining lets answers end their connections while the server drains:
-// a client that went on with one would send a request into its end (RFC 9112,
-// Section 9.6).
-func (s *Server) partWhileDraining(next http.Handler) http.Handler {
+// closeWhileDraining closes the connection after each answer while the server
+// drains. A client that kept it would send its next request into the end of the
+// connection (RFC 9112, Section 9.6).
+func (s *Server) closeWhileDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")
@@ -87,7 +87,7 @@ func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.S
 		Handler:           handler,
 		ReadHeaderTimeout: min(headerTimeout, read), ReadTimeout: read,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		// Its texts are about clients that misbehave below HTTP.
+		// These messages are about clients that break the protocol.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 }
@@ -101,8 +101,8 @@ func serve(server *http.Server, listener net.Listener) func() error {
 	}
 }
 
-// drain stops the public server before the one for operators, whose readiness
-// tells the world about it.
+// drain stops the public server before the one for operators, which reports that
+// the server is not ready.
 func (s *Server) drain(ctx context.Context, config RunConfig, public, operations *http.Server) error {
 	s.draining.Store(true)
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", config.DrainDelay.String()))
@@ -115,7 +115,7 @@ func (s *Server) drain(ctx context.Context, config RunConfig, public, operations
 	if err != nil {
 		err = errors.Join(errors.New("requests were still in flight after the drain timeout"), public.Close())
 	}
-	// Within the same limit. It is nobody's failure but that of the traces.
+	// Within the same limit. Lost traces do not make the shutdown fail.
 	if err := s.tracer.Shutdown(limit); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "traces are lost", slog.String("error", err.Error()))
 	}

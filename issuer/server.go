@@ -37,7 +37,7 @@ const (
 )
 
 // Config holds the parts of a [Server]. Issuer, Keys, Organizations and
-// Customers are required; every other zero field stands for its default.
+// Customers are required. Every other zero field has its default.
 type Config struct {
 	// Issuer is the public URL of the server, without a slash at the end. It
 	// is the "iss" of every token.
@@ -51,8 +51,8 @@ type Config struct {
 	// and maximum: 24 hours.
 	MaxLifetime time.Duration
 
-	// Keys and Organizations return what is in force now; they are asked for
-	// each request.
+	// Keys and Organizations return the versions in use. They are called for each
+	// request.
 	Keys          func() *keys.Ring
 	Organizations func() *organizations.Registry
 	Customers     customers.Directory
@@ -62,8 +62,8 @@ type Config struct {
 	// without valid credentials from one client address. Default: no limit.
 	KeyRate, AnonymousRate   float64
 	KeyBurst, AnonymousBurst int
-	// TrustedProxies are the networks whose X-Forwarded-For is believed.
-	// Default: none; then the peer is the client.
+	// TrustedProxies are the networks whose X-Forwarded-For is trusted. Default:
+	// none, and the peer is the client.
 	TrustedProxies []netip.Prefix
 
 	// Logger gets a line for each request and an event for each session.
@@ -85,7 +85,7 @@ type Server struct {
 	// Only a server made by Open follows files and closes its directory.
 	files          []followedFile
 	closeDirectory func()
-	// signFailure is why the last signature failed, nil when it did not.
+	// signFailure is the error of the last signature, nil after a success.
 	signFailure atomic.Pointer[error]
 
 	keyLimit       *ratelimit.Limiter[apiKeyID]
@@ -111,7 +111,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 	}
 	verifier, err := verify.New(verify.Config{
 		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys(config.Keys),
-		// What this server signs it also reads.
+		// The server accepts what it signs.
 		Algorithms: jwk.Algorithms(),
 	})
 	if err != nil {

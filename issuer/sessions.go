@@ -68,7 +68,7 @@ func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 // encode returns the session as the API shows it: every member, null where
 // there is no value.
 func (s *session) encode() []byte {
-	// The token is there twice; all else is about a kilobyte.
+	// The token appears twice. The rest is about a kilobyte.
 	dst := make([]byte, 0, 2*len(s.token)+len(s.returnURL)+1024)
 	dst = append(dst, `{"created_at":`...)
 	dst = appendTime(dst, s.issuedAt)

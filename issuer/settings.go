@@ -17,11 +17,11 @@ import (
 	"github.com/customersession/customersession/issuer/internal/tracing"
 )
 
-// settingsPrefix begins the name of every environment variable of ours.
+// settingsPrefix is the prefix of every environment variable of the server.
 const settingsPrefix = "CUSTOMERSESSION"
 
-// Settings is the environment of the production server. A secret is never a
-// setting: settings hold paths of files.
+// Settings is the environment of the production server. No setting holds a
+// secret: settings name files.
 type Settings struct {
 	Issuer         string `envconfig:"ISSUER" required:"true" desc:"Public URL of this server, https, without a slash at the end; the iss of every token"`
 	Audience       string `envconfig:"AUDIENCE" default:"customer-portal" desc:"Whom tokens are for; the aud of every token"`
@@ -57,11 +57,11 @@ type Settings struct {
 	DrainDelay   time.Duration `envconfig:"DRAIN_DELAY" default:"5s" desc:"How long requests are still taken after SIGTERM, while readiness is false"`
 	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"20s" desc:"How long requests in flight may take after that"`
 
-	// TracesEndpoint is where traces go, according to the standard OTEL_*
-	// variables. Empty: nowhere.
+	// TracesEndpoint is where traces go by the standard OTEL_* variables. Empty:
+	// nowhere.
 	TracesEndpoint string `ignored:"true"`
-	// Version is what traces say of the program. It is no setting: the program
-	// knows it. Empty: unknown.
+	// Version is the version of the program in traces, empty if unknown. It does
+	// not come from the environment.
 	Version string `ignored:"true"`
 }
 
@@ -81,14 +81,14 @@ func (p *prefixes) Decode(value string) error {
 }
 
 // LoadSettings reads the environment. The error names everything that is
-// missing, wrong or misspelt at once, and repeats no value: somebody may have
-// put a secret there.
+// missing, wrong or misspelt at once. It repeats no value, because a value may
+// be a misplaced secret.
 func LoadSettings() (Settings, error) {
 	var s Settings
 	var problems []error
 	unreadable := map[string]bool{}
 	known := map[string]bool{}
-	// envconfig stops at the first problem, so it gets one field at a time.
+	// envconfig stops at the first problem, so it is given one field at a time.
 	value := reflect.ValueOf(&s).Elem()
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
@@ -110,7 +110,7 @@ func LoadSettings() (Settings, error) {
 	s.TracesEndpoint, err = tracing.Endpoint(os.Getenv, s.TracesHeadersFile) //nolint:forbidigo // these are not envconfig's
 	problems = append(problems, err)
 	for _, err := range s.problems() {
-		// What could not be read was reported, and is zero now.
+		// A variable that could not be read was reported, and its field is zero.
 		if name, _, _ := strings.Cut(err.Error(), " "); !unreadable[name] {
 			problems = append(problems, err)
 		}
@@ -118,8 +118,8 @@ func LoadSettings() (Settings, error) {
 	return s, errors.Join(problems...)
 }
 
-// misspelt returns the variables that look like ours and are not. All of them:
-// envconfig's own check knows one at a time.
+// misspelt returns all variables that have the prefix and are not settings.
+// envconfig's own check reports one at a time.
 func misspelt(known map[string]bool) []error {
 	var problems []error
 	for _, variable := range os.Environ() { //nolint:forbidigo // the names only; envconfig reads the values
@@ -132,7 +132,7 @@ func misspelt(known map[string]bool) []error {
 	return problems
 }
 
-// settingError says what is wrong with one variable.
+// settingError describes what is wrong with one variable.
 func settingError(name string, kind reflect.Type, err error) error {
 	if _, ok := errors.AsType[*envconfig.ParseError](err); !ok {
 		return errors.New(name + " is missing")
@@ -147,7 +147,7 @@ func settingError(name string, kind reflect.Type, err error) error {
 	return fmt.Errorf("%s is not %s", name, wanted[kind])
 }
 
-// problems are the rules that envconfig cannot know.
+// problems checks the rules that envconfig does not know.
 func (s *Settings) problems() []error {
 	var problems []error
 	problem := func(bad bool, text string) {
@@ -175,8 +175,8 @@ func (s *Settings) problems() []error {
 	return append(problems, s.directoryProblems()...)
 }
 
-// directoryProblems checks that the chosen directory has what it needs, and
-// that nothing is set for another one, which would be a mistake unseen.
+// directoryProblems checks that the chosen directory has the settings that it
+// needs, and that none is set for another directory.
 func (s *Settings) directoryProblems() []error {
 	needed := map[string]bool{}
 	switch s.Customers {
@@ -206,7 +206,7 @@ func (s *Settings) directoryProblems() []error {
 				settingsPrefix, setting.name, settingsPrefix, s.Customers))
 		}
 		if !used && setting.value != "" && s.Customers != "" {
-			problems = append(problems, fmt.Errorf("%s_%s is set, but %s_CUSTOMERS=%s has no use for it",
+			problems = append(problems, fmt.Errorf("%s_%s is set, but %s_CUSTOMERS=%s does not use it",
 				settingsPrefix, setting.name, settingsPrefix, s.Customers))
 		}
 	}

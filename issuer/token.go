@@ -15,13 +15,13 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// Reasons why no token is made. Neither leaves half of one behind.
+// Reasons why no token is made.
 var (
 	errSigner  = errors.New("signer is unavailable")
 	errTooLong = errors.New("token would be longer than verifiers accept")
 )
 
-// A claimSet is what a token says.
+// A claimSet is the claims of a token.
 type claimSet struct {
 	issuer, audience    string
 	sessionID           uuid.UUID
@@ -32,15 +32,13 @@ type claimSet struct {
 	returnURL           string    // may be empty
 }
 
-// signToken makes the compact JWS of the claims (RFC 7515, Section 3.1). It
-// writes header, claims and signature straight into the token's buffer: no
-// map, no reflection, one copy to make it a string. The error wraps errSigner,
-// errTooLong or keys.ErrNoSigningKey.
+// signToken makes the compact JWS of the claims (RFC 7515, Section 3.1). The
+// error wraps errSigner, errTooLong or [keys.ErrNoSigningKey].
 func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
 	if c.expiresAt.After(key.LatestExpiry) {
 		return "", errOutlives(key)
 	}
-	// Big enough for a token without a return URL; others spill to the heap.
+	// On the stack, unless the return URL is long.
 	var scratch [768]byte
 	text := appendHeader(scratch[:0], key)
 	headerLength := len(text)
@@ -67,10 +65,10 @@ func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, 
 	return string(base64url.AppendEncode(token, signature)), nil
 }
 
-// errOutlives is why a session of a key is not issued. No token may outlive its
-// key: verifiers drop the key and would refuse a token that is still good.
+// errOutlives is the error for a session that would outlive its key. Verifiers
+// drop the key, and would refuse a token that has not expired.
 func errOutlives(key *keys.SigningKey) error {
-	return fmt.Errorf("%w: session would end after %s, the last expiry that key %s may sign; run keys rotate",
+	return fmt.Errorf("%w: session would end after %s, the latest expiry that key %s may sign; run keys rotate",
 		keys.ErrNoSigningKey, key.LatestExpiry.UTC().Format(time.RFC3339), key.Public.ID())
 }
 
