@@ -1,6 +1,6 @@
-// Package demo is the development server: an issuer with everything it needs
-// in memory, and a small portal that uses package verify as any consumer
-// would. Nothing has to be set up, and nothing is left behind.
+// Package demo is the development server: an issuer with everything it needs in
+// memory, and a small portal that uses package verify as any consumer would. It
+// needs no setup and leaves nothing behind.
 package demo
 
 import (
@@ -91,8 +91,7 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 	return d, nil
 }
 
-// newRing makes keys that last for as long as anybody leaves a development
-// server running.
+// newRing makes keys that last longer than a development server runs.
 func newRing() (*keys.Ring, error) {
 	policy := keys.DefaultPolicy()
 	policy.RotationPeriod = 366 * 24 * time.Hour

@@ -57,8 +57,7 @@ func newPortal(base string, directory customers.Directory) (http.Handler, *verif
 	return mux, verifier, nil
 }
 
-// portalPage is what the page shows. Session is nil when nobody is signed in;
-// Problem says why.
+// portalPage is the data of the page. Without a session, Problem is why.
 type portalPage struct {
 	Title, Problem string
 	Session        *verify.Session
@@ -66,8 +65,8 @@ type portalPage struct {
 	Ends, Expires  string
 }
 
-// account shows who is signed in. The token holds no name, so it comes from
-// the portal's own customers.
+// account shows the customer who is signed in. The token holds no name, so it
+// comes from the customers of the portal.
 func (p *portal) account(w http.ResponseWriter, r *http.Request) {
 	session, _ := verify.FromContext(r.Context())
 	page := portalPage{
@@ -89,7 +88,7 @@ func (p *portal) account(w http.ResponseWriter, r *http.Request) {
 	p.show(w, http.StatusOK, page)
 }
 
-// refused explains why nobody is signed in.
+// refused shows why the request has no session.
 func (p *portal) refused(w http.ResponseWriter, _ *http.Request, err error) {
 	page := portalPage{Title: "You are not signed in"}
 	status := http.StatusUnauthorized
@@ -122,6 +121,6 @@ func (p *portal) show(w http.ResponseWriter, status int, page portalPage) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// The browser is gone when this fails; there is nobody left to tell.
+	// It fails when the browser is gone. Then there is nothing to do.
 	_ = p.page.Execute(w, page)
 }

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Scope is one thing that an API key may do.
+// Scope is a permission of an API key.
 type Scope string
 
-// The scopes there are.
+// The scopes.
 const (
 	// ScopeWrite allows creating customer sessions.
 	ScopeWrite Scope = "customer_sessions:write"
@@ -18,21 +18,21 @@ const (
 	ScopeIntrospect Scope = "customer_sessions:introspect"
 )
 
-// known reports whether s is a scope there is.
+// known reports whether s is one of the scopes.
 func (s Scope) known() bool {
 	return s == ScopeWrite || s == ScopeIntrospect
 }
 
-// APIKey is one key of an organization. It is shared by all who look it up and
-// must not be changed.
+// APIKey is one key of an organization. It is shared by all callers and must not
+// be changed.
 type APIKey struct {
-	// Name tells an organization's keys apart, in logs and metrics.
+	// Name identifies the key within its organization, in logs and metrics.
 	Name string
-	// ClientID names the key in tokens: 8 characters of base64url, derived from
-	// the secret's hash. It stays when the key is renamed, and does not help to
-	// find the secret.
+	// ClientID identifies the key in tokens: 8 characters of base64url, derived
+	// from the hash of the secret. It does not depend on the name, and says
+	// nothing about the secret.
 	ClientID string
-	// Organization is whom the key belongs to.
+	// Organization owns the key.
 	Organization *Organization
 	// ExpiresAt is the first instant at which the key is refused; zero: never.
 	ExpiresAt time.Time

@@ -1,7 +1,7 @@
-// Package organizations knows who may ask for customer sessions: the
-// organizations, their API keys and what each key may do.
+// Package organizations holds the organizations that may create customer
+// sessions, their API keys and the scopes of each key.
 //
-// All of it is one JSON file:
+// They are one JSON file:
 //
 //	{"organizations": [{
 //	  "id": "0191c0de-5eed-4000-8000-0123456789ab",
@@ -16,8 +16,8 @@
 //	  }]
 //	}]}
 //
-// [Parse] reads it, strictly and with every problem at once, into a [Registry],
-// which answers the one question of each request:
+// [Parse] reads it strictly into a [Registry], or reports all its problems at
+// once. The registry authenticates each request:
 //
 //	key, err := registry.Authenticate(secret, time.Now())
 //	if err != nil { … } // ErrUnknownKey, ErrExpiredKey: 401
@@ -30,19 +30,19 @@
 // hyphens) and a portal_url; email_in_link and api_keys may be absent. An API
 // key needs a name (unique within its organization), the hash of its secret
 // (unique within the file) and at least one scope; expires_at may be absent,
-// and then the key does not expire. An optional member that is null counts as
+// and then the key does not expire. An optional member that is null is
 // absent.
 //
 // # API keys
 //
 // [NewAPIKey] makes a secret and the entry for the file. The file never holds
 // the secret, only its SHA-256: a plain hash is enough because a secret is 256
-// random bits, which nobody can guess, however fast the hash is. That is also
-// why [Registry.Authenticate] accepts secrets of our own form only, see
-// [WellFormed]: a hash that someone made of a password in the file would be
-// open to guessing, so it never authenticates.
+// random bits, which cannot be guessed, however fast the hash is. For the same
+// reason [Registry.Authenticate] accepts only secrets of this form, see
+// [WellFormed]: the hash of a password could be guessed, so it never
+// authenticates.
 //
-// Tokens name the key that asked for them by its [APIKey.ClientID]: the first 8
+// Tokens name the key that created them by its [APIKey.ClientID], the first 8
 // characters of
 //
 //	base64url(SHA-256("customersession client_id" || 0x00 || SHA-256(secret)))

@@ -20,7 +20,7 @@ type keyEntry struct {
 // seconds.
 //
 // It is an error if [Parse] would refuse the entry, or if the key had expired
-// already. The secret is nowhere else: show it once, it cannot be found again.
+// already. The secret is kept nowhere: show it once, it cannot be recovered.
 func NewAPIKey(name string, scopes []Scope, expires time.Time) (Secret, []byte, error) {
 	expires = expires.UTC().Truncate(time.Second)
 	if !expires.IsZero() && !expires.After(time.Now()) {

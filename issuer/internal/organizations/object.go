@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// object is a JSON object of the file and where it stands. Its methods note a
-// problem when a member is not what it should be, and report false.
+// object is a JSON object of the file and its path. Its methods add a problem
+// and report false when a member is wrong.
 type object struct {
 	*problems
 	at      string
@@ -30,7 +30,7 @@ func (p *problems) object(at string, value any, known ...string) (object, bool) 
 	return object{p, at, members}, true
 }
 
-// path returns where a member stands.
+// path returns the path of a member.
 func (o object) path(name string) string { return member(o.at, name) }
 
 // absent reports whether an optional member is left out.
@@ -47,7 +47,7 @@ func (o object) text(name string) (string, bool) {
 		o.add(o.path(name), "must be a string")
 	}
 	if strings.ContainsRune(text, unicode.ReplacementChar) {
-		o.add(o.path(name), "holds damaged text (U+FFFD)") // by somebody's decoder
+		o.add(o.path(name), "holds damaged text (U+FFFD)") // by another decoder
 	}
 	return text, ok
 }

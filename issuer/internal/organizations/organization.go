@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// Organization is one merchant. It is shared by all who look it up and must not
-// be changed.
+// Organization is one merchant. It is shared by all callers and must not be
+// changed.
 type Organization struct {
-	// ID is what tokens carry as `org`.
+	// ID is the "org" of tokens.
 	ID uuid.UUID
 	// Slug is the organization's name in URLs.
 	Slug string

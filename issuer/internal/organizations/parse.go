@@ -20,12 +20,11 @@ import (
 const maxFileSize = 4 << 20
 
 // Parse reads the organizations file, see the package documentation for its
-// form. It refuses a file of more than 4 MiB, unknown members and members that
-// stand twice, and anything after the document.
+// form. It refuses a file of more than 4 MiB, unknown and duplicate members, and
+// anything after the document.
 //
-// The error names every problem and where it is, one a line, and never holds a
-// secret. In a file that is no strict JSON, only the first problem can be told.
-// Parse never returns both an error and a registry.
+// The error names every problem and its place, one a line, and never holds a
+// secret. In a file that is not strict JSON, it names the first problem only.
 func Parse(r io.Reader) (*Registry, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
 	if err != nil {
@@ -54,8 +53,8 @@ func decodeStrict(data []byte) (document any, err error) {
 	return document, err
 }
 
-// parser builds a registry. What must be unique in the file it remembers with
-// the path where it stood first.
+// parser builds a registry. It remembers where each value that must be unique
+// was first.
 type parser struct {
 	problems problems
 	registry *Registry
@@ -81,7 +80,7 @@ func (p *parser) document(value any) {
 	}
 	list := document.list("organizations")
 	if len(list) == 0 {
-		// An emptied file would lock everyone out, and is hardly ever meant.
+		// An empty list would lock out all clients, and is hardly ever intended.
 		p.problems.add("organizations", "at least one is needed")
 	}
 	for i, value := range list {
@@ -131,8 +130,8 @@ func (p *parser) id(o object) (uuid.UUID, bool) {
 	return id, true
 }
 
-// slug reads an organization's slug, which has the form of a DNS label in lower
-// case, so that it can stand anywhere in a portal's URL.
+// slug reads the slug of an organization. It has the form of a DNS label in lower
+// case, so that it can be anywhere in the URL of a portal.
 func (p *parser) slug(o object) (string, bool) {
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
 	slug, ok := o.text("slug")
@@ -197,7 +196,7 @@ func (p *parser) scopes(o object) []Scope {
 			p.problems.add(at, "%s is not a scope; there are %s and %s",
 				quote(text), ScopeWrite, ScopeIntrospect)
 		case slices.Contains(scopes, scope):
-			p.problems.add(at, "%s stands twice", scope)
+			p.problems.add(at, "%s is listed twice", scope)
 		default:
 			scopes = append(scopes, scope)
 		}
@@ -215,7 +214,7 @@ func (p *parser) expiry(o object) time.Time {
 		return time.Time{}
 	}
 	expires, err := time.Parse(time.RFC3339, text)
-	// The year 1 is our "never": a typing error must not make a key eternal.
+	// The year 1 means never: a typing error must not make a key eternal.
 	if err != nil || expires.Unix() <= 0 {
 		p.problems.add(o.path("expires_at"), "%s is not a time of RFC 3339, "+
 			"such as 2027-01-01T00:00:00Z", quote(text))
@@ -223,14 +222,14 @@ func (p *parser) expiry(o object) time.Time {
 	return expires.UTC()
 }
 
-// validName reports whether name can stand in a log or a metric.
+// validName reports whether name fits into a log or a metric.
 func validName(name string) bool {
 	return name != "" && len([]rune(name)) <= 64 &&
 		strings.TrimSpace(name) == name &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// unique notes a problem when key stood elsewhere before.
+// unique adds a problem when key was used before.
 func unique[K comparable](p *problems, seen map[K]string, key K, at string) {
 	if first, ok := seen[key]; ok {
 		p.add(at, "is the same as %s", first)

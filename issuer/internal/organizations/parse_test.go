@@ -158,7 +158,7 @@ func TestParseRefuses(t *testing.T) {
 		{"scopes as a string", file(acme(`{"scopes":"customer_sessions:write"}`)), "api_keys[0].scopes: must be a list"},
 		{"unknown scope", file(acme(`{"scopes":["customer_sessions:write","customer_sessions:read"]}`)), `api_keys[0].scopes[1]: "customer_sessions:read" is not a scope`},
 		{"scope not a string", file(acme(`{"scopes":[1]}`)), "api_keys[0].scopes[0]:"},
-		{"scope twice", file(acme(`{"scopes":["customer_sessions:write","customer_sessions:write"]}`)), "api_keys[0].scopes[1]: customer_sessions:write stands twice"},
+		{"scope twice", file(acme(`{"scopes":["customer_sessions:write","customer_sessions:write"]}`)), "api_keys[0].scopes[1]: customer_sessions:write is listed twice"},
 
 		{"expiry not a string", file(acme(key("a", hashA, `,"expires_at":1`))), "api_keys[0].expires_at: must be a string"},
 		{"expiry without a zone", file(acme(key("a", hashA, `,"expires_at":"2027-01-01T00:00:00"`))), "api_keys[0].expires_at:"},

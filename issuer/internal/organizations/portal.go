@@ -31,7 +31,7 @@ func parsePortal(template, slug string, id uuid.UUID, withEmail bool) (portal, e
 	if err != nil {
 		return portal{}, err
 	}
-	// The cause is left out: it repeats the URL, which may hold a password.
+	// The cause is left out because it repeats the URL, which may hold a password.
 	target, err := url.Parse(expanded)
 	if err != nil {
 		return portal{}, errors.New("is not a URL when it is expanded")
@@ -82,7 +82,7 @@ func expand(template, slug string, id uuid.UUID) (string, error) {
 	return expanded, nil
 }
 
-// checkTarget says why a link must not lead to target.
+// checkTarget returns why a link must not lead to target.
 func checkTarget(target *url.URL, withEmail bool) error {
 	if target.Scheme != "http" && target.Scheme != "https" || target.Hostname() == "" {
 		return errors.New("must be an absolute URL, https://…")

@@ -8,17 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxProblems is how many problems are spelt out; a file of another kind could
+// maxProblems limits how many problems are listed. A file of another kind could
 // have thousands.
 const maxProblems = 50
 
-// problems collects everything that is wrong with a file.
+// problems collects all problems of a file.
 type problems struct {
 	found []error
 	more  int
 }
 
-// add notes a problem with the value at a path.
+// add adds a problem with the value at a path.
 func (p *problems) add(at, format string, args ...any) {
 	if len(p.found) == maxProblems {
 		p.more++
@@ -53,8 +53,8 @@ func element(at string, i int) string {
 	return at + "[" + strconv.Itoa(i) + "]"
 }
 
-// quote quotes text of the file for an error: short, printable, and not at all
-// when it may be a secret that was put in the wrong place.
+// quote quotes text of the file for an error, short and printable. It hides text
+// that may be a misplaced secret.
 func quote(text string) string {
 	const enough = 64
 	if strings.Contains(text, secretPrefix) {

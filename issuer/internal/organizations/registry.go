@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Why a secret does not authenticate. Both are the caller's mistake.
+// Why a secret does not authenticate.
 var (
-	// ErrUnknownKey says that no API key has this secret, or that it does not
-	// look like a secret at all.
+	// ErrUnknownKey means that no API key has this secret, or that it does not
+	// have the form of a secret.
 	ErrUnknownKey = errors.New("unknown API key")
-	// ErrExpiredKey says that the API key was valid once.
+	// ErrExpiredKey means that the API key has expired.
 	ErrExpiredKey = errors.New("expired API key")
 )
 
@@ -23,16 +23,16 @@ var (
 // changes and is safe for concurrent use.
 type Registry struct {
 	organizations []*Organization
-	// keys holds the API keys by the beginning of their hash, nearly always
+	// keys holds the API keys by the first bytes of their hash, nearly always
 	// one in each list.
 	keys map[uint64][]*APIKey
 }
 
 // Authenticate returns the API key that has this secret.
 //
-// Any error is [ErrUnknownKey] or [ErrExpiredKey]. Of the secret nothing but
-// its form and its SHA-256 is looked at, so the time this takes tells nothing
-// about other secrets. It does not allocate.
+// Any error is [ErrUnknownKey] or [ErrExpiredKey]. Only the form and the SHA-256
+// of the secret are compared, so the time that this takes reveals nothing about
+// other secrets. It does not allocate.
 func (r *Registry) Authenticate(secret string, now time.Time) (*APIKey, error) {
 	if !WellFormed(secret) {
 		return nil, ErrUnknownKey

@@ -26,16 +26,16 @@ const (
 	redacted = secretPrefix + "[redacted]"
 )
 
-// Secret is the secret of an API key. Printed, logged or marshalled it shows no
-// more than that it is one; [Secret.Reveal] is the way to see it. Two cases are
-// out of its hands: an unexported field, which fmt prints without asking, and
-// the name of a member, which encoding/json writes without asking.
+// Secret is the secret of an API key. It is hidden when it is printed, logged or
+// marshaled; [Secret.Reveal] returns it. It cannot hide in an unexported field,
+// which fmt prints without calling a method, nor as the key of a map, which
+// encoding/json writes as it is.
 type Secret string
 
 // GenerateSecret returns a new secret: "csk_", 32 random bytes as 43 digits in
 // base 62 (0-9, a-z, A-Z), and the CRC-32 (IEEE) of these 43 characters as 6
-// more digits. Prefix and checksum let a scanner for leaked secrets tell it
-// from other text, as with GitHub's tokens.
+// more digits. By prefix and checksum, scanners recognize leaked secrets, as with
+// GitHub's tokens.
 func GenerateSecret() Secret {
 	var random [randomBytes]byte
 	rand.Read(random[:]) // never returns an error, see crypto/rand
@@ -62,7 +62,7 @@ func WellFormed(text string) bool {
 }
 
 // HashSecret returns the SHA-256 of a secret as 64 lower-case hexadecimal
-// digits, as it stands in the file.
+// digits, as in the file.
 func HashSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
@@ -85,8 +85,7 @@ func checksum(body string) [checksumDigits]byte {
 	return digits
 }
 
-// Reveal returns the secret itself, for the one time that it is shown to whom
-// it is for.
+// Reveal returns the secret itself, to be shown once to its owner.
 func (s Secret) Reveal() string { return string(s) }
 
 // String hides the secret.
@@ -97,7 +96,7 @@ func (s Secret) GoString() string { return redacted }
 
 // Format hides the secret, whatever the verb.
 func (s Secret) Format(state fmt.State, _ rune) {
-	// A fmt.State cannot be told of an error, and fmt ignores it too.
+	// fmt ignores the error.
 	_, _ = io.WriteString(state, redacted)
 }
 

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// defaultEntries bounds a limiter whose maker named no bound.
+// defaultEntries is the default of maxEntries.
 const defaultEntries = 65_536
 
-// sweep is how many full buckets a new caller clears away at most. More than
-// one, so that the number of buckets falls again after a rush.
+// sweep is how many full buckets a new caller removes at most. More than one, so
+// that the number of buckets falls again after a peak.
 const sweep = 2
 
 // Limiter limits how often each key may pass. The nil Limiter limits nothing.
@@ -21,12 +21,12 @@ type Limiter[K comparable] struct {
 	rate  rate.Limit
 	burst int
 	limit int           // buckets at most
-	fill  time.Duration // an empty bucket is full again after this
+	fill  time.Duration // until an empty bucket is full again
 
 	mu      sync.Mutex
 	buckets map[K]*bucket[K]
-	// recent is the head of a ring of all buckets: recent.next asked last,
-	// recent.prev asked longest ago.
+	// recent is the head of a ring of all buckets: recent.next was used last,
+	// recent.prev longest ago.
 	recent bucket[K]
 }
 
@@ -42,8 +42,8 @@ type bucket[K comparable] struct {
 // average and burst times at once (at least once), and that remembers at most
 // maxEntries keys, about 250 bytes each; less than 1 means 65,536.
 //
-// With perSecond zero, negative or not a number New returns nil: the limiter
-// that always allows.
+// If perSecond is zero, negative or not a number, New returns nil, which limits
+// nothing.
 func New[K comparable](perSecond float64, burst, maxEntries int) *Limiter[K] {
 	if !(perSecond > 0) {
 		return nil
@@ -64,8 +64,8 @@ func New[K comparable](perSecond float64, burst, maxEntries int) *Limiter[K] {
 }
 
 // Allow takes a token from the key's bucket and reports whether there was one.
-// When there was none, retryAfter is the time until there will be one, in whole
-// milliseconds rounded up; asking earlier costs nothing and changes nothing.
+// If not, retryAfter is the time until there will be one, in whole milliseconds
+// rounded up. Asking earlier changes nothing.
 func (l *Limiter[K]) Allow(key K) (retryAfter time.Duration, ok bool) {
 	if l == nil {
 		return 0, true
@@ -82,7 +82,7 @@ func (l *Limiter[K]) Allow(key K) (retryAfter time.Duration, ok bool) {
 	return seconds(missing / float64(l.rate)), false
 }
 
-// Len returns the number of keys that are remembered at present.
+// Len returns the number of keys that are remembered.
 func (l *Limiter[K]) Len() int {
 	if l == nil {
 		return 0
@@ -92,7 +92,7 @@ func (l *Limiter[K]) Len() int {
 	return len(l.buckets)
 }
 
-// bucket returns the bucket of key, made on first use, as the one that asked
+// bucket returns the bucket of key, made on first use, and marks it as used
 // last.
 func (l *Limiter[K]) bucket(key K, now time.Time) *bucket[K] {
 	b, known := l.buckets[key]
@@ -109,8 +109,8 @@ func (l *Limiter[K]) bucket(key K, now time.Time) *bucket[K] {
 	return b
 }
 
-// makeRoom drops a few buckets that are full again, and one that is not when
-// there is no other way to stay within the limit.
+// makeRoom drops a few buckets that are full again, or else one that is not, to
+// stay within the limit.
 func (l *Limiter[K]) makeRoom(now time.Time) {
 	for range sweep {
 		oldest := l.recent.prev
@@ -129,8 +129,8 @@ func (b *bucket[K]) unlink() {
 }
 
 // seconds converts a number of seconds to whole milliseconds, rounded up: a
-// caller that waits exactly so long must not find a bucket that lacks a
-// billionth of a token. Rates near zero give the longest time there is.
+// caller that waits exactly so long must not find that a billionth of a token is
+// missing. Rates near zero give the longest duration.
 func seconds(s float64) time.Duration {
 	const longest = math.MaxInt64 / int64(time.Millisecond)
 	ms := math.Ceil(s * 1000)
