@@ -33,7 +33,7 @@ type tokenCache struct {
 // An entry is a token that was verified. Only its links change.
 type entry struct {
 	token  string
-	claims *claims // the lists of its session are not for callers
+	claims claims // the lists of its session are not for callers
 	key    *jwk.Key
 	// deadline is the end of the leeway after the session's expiry.
 	deadline time.Time
@@ -67,7 +67,7 @@ func (c *tokenCache) get(token string) *entry {
 }
 
 // add remembers e, unless its token was added in the meantime.
-func (c *tokenCache) add(e *entry, now time.Time) {
+func (c *tokenCache) add(e *entry) {
 	if c == nil {
 		return
 	}
@@ -79,7 +79,7 @@ func (c *tokenCache) add(e *entry, now time.Time) {
 		return
 	}
 	if c.places--; c.places < 0 {
-		c.makeRoom(now)
+		c.makeRoom()
 	}
 	if c.newest == nil || e.deadline.Before(c.soonest) {
 		c.soonest = e.deadline
@@ -102,8 +102,8 @@ func (c *tokenCache) remove(e *entry) {
 
 // makeRoom drops what has expired, or else one entry. Expiry is in whole
 // seconds, so it looks at all entries once a second at most.
-func (c *tokenCache) makeRoom(now time.Time) {
-	if !now.Before(c.soonest) {
+func (c *tokenCache) makeRoom() {
+	if now := time.Now(); !now.Before(c.soonest) {
 		c.dropExpired(now)
 	}
 	if c.places >= 0 {

@@ -23,6 +23,8 @@ const (
 type claims struct {
 	session                        Session
 	issuedAt, expiresAt, notBefore jwt.NumericDate // zero when there is none
+	// Most tokens have one audience and one scope; their lists are here.
+	audience, scope [1]string
 }
 
 // knownClaims are the names that no other name may fold to: a reader that
@@ -34,9 +36,8 @@ func knownClaims() [11]string {
 	}
 }
 
-// parseClaims reads a payload whose signature is good.
-func parseClaims(payload []byte) (*claims, error) {
-	c := &claims{}
+// parse reads a payload whose signature is good.
+func (c *claims) parse(payload []byte) error {
 	var wrong error
 	// The walk goes on after a wrong claim: whether the payload is strict JSON
 	// comes before what it says.
@@ -48,15 +49,15 @@ func parseClaims(payload []byte) (*claims, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, errPayload
+		return errPayload
 	case wrong != nil:
-		return nil, wrong
+		return wrong
 	}
 	if name := c.missing(); name != "" {
-		return nil, &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, name + " is missing"}
+		return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, name + " is missing"}
 	}
 	c.session.IssuedAt, c.session.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
-	return c, nil
+	return nil
 }
 
 // set reads one claim. Unknown claims are allowed.
@@ -153,22 +154,23 @@ func (c *claims) setReturnURL(v ijson.Value) error {
 
 // setScopes reads scopes separated by spaces (RFC 8693, Section 4.2).
 func (c *claims) setScopes(v ijson.Value) error {
-	var text string
-	if err := setText(&text, wire.ClaimScope, v, wire.MaxStringLength); err != nil {
+	if err := setText(&c.scope[0], wire.ClaimScope, v, wire.MaxStringLength); err != nil {
 		return err
 	}
-	c.session.Scopes = strings.Fields(text)
+	c.session.Scopes = c.scope[:]
+	if strings.Contains(c.scope[0], " ") {
+		c.session.Scopes = strings.Fields(c.scope[0])
+	}
 	return nil
 }
 
 // setAudience reads a string or a list of strings.
 func (c *claims) setAudience(v ijson.Value) error {
-	audience := []string{""}
 	if v.Kind() == ijson.String {
-		c.session.Audience = audience
-		return setText(&audience[0], wire.ClaimAudience, v, wire.MaxStringLength)
+		c.session.Audience = c.audience[:]
+		return setText(&c.audience[0], wire.ClaimAudience, v, wire.MaxStringLength)
 	}
-	audience = audience[:0]
+	var audience []string
 	var err error
 	ok := v.Elements(func(e ijson.Value) bool {
 		var text string
@@ -198,16 +200,20 @@ func isUUID(text []byte) bool {
 		return false
 	}
 	for i, c := range text {
-		switch {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case ('0' > c || c > '9') && ('a' > c || c > 'f'):
+		if hyphen := i == 8 || i == 13 || i == 18 || i == 23; hyphen != (c == '-') || !hyphen && !lowerHex[c] {
 			return false
 		}
 	}
 	return true
+}
+
+// lowerHex has the hexadecimal digits in lower case. Whether the next one is a
+// figure or a letter, no processor can predict, so comparing costs more.
+//
+//nolint:gochecknoglobals // a table must not be made for each token
+var lowerHex = [256]bool{
+	'0': true, '1': true, '2': true, '3': true, '4': true, '5': true, '6': true, '7': true,
+	'8': true, '9': true, 'a': true, 'b': true, 'c': true, 'd': true, 'e': true, 'f': true,
 }
 
 // setDate reads a NumericDate (RFC 7519, Section 2) that is a whole number.

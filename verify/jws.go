@@ -25,7 +25,7 @@ func parseJWS(token string) (parsed jws, err error) {
 	header, rest, _ := strings.Cut(token, ".")
 	// A third dot stays in the signature, where it is not base64url.
 	payload, signature, _ := strings.Cut(rest, ".")
-	buffer := make([]byte, 0, len(token))
+	buffer := make([]byte, 0, base64url.DecodedLen(len(token)))
 	for _, part := range [...]struct {
 		octets  *[]byte
 		segment string

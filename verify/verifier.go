@@ -137,21 +137,22 @@ func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, c
 		return nil, false, err
 	}
 	// 6. Payload.
-	claims, err := parseClaims(jws.payload)
-	if err != nil {
+	verified = &entry{token: token, key: key}
+	if err := verified.claims.parse(jws.payload); err != nil {
 		return nil, false, err
 	}
 	// 7. Claims.
-	if err := v.checkClaims(claims); err != nil {
+	if err := v.checkClaims(&verified.claims); err != nil {
 		return nil, false, err
 	}
-	claims.session.KeyID = key.ID()
 	// 8. Revocation.
-	if err := v.checkRevocation(&claims.session); err != nil {
+	session := &verified.claims.session
+	session.KeyID = key.ID()
+	if err := v.checkRevocation(session); err != nil {
 		return nil, false, err
 	}
-	verified = &entry{token: token, claims: claims, key: key, deadline: claims.session.ExpiresAt.Add(v.leeway)}
-	v.cache.add(verified, time.Now())
+	verified.deadline = session.ExpiresAt.Add(v.leeway)
+	v.cache.add(verified)
 	return verified, false, nil
 }
 
