@@ -50,8 +50,12 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
 	}
+	size := r.ContentLength
+	if size < 0 { // chunked
+		size = 511
+	}
 	// One byte more than announced, so that the end is seen without growing.
-	body := make([]byte, 0, max(r.ContentLength, 511)+1)
+	body := make([]byte, 0, size+1)
 	limited := http.MaxBytesReader(w, r.Body, maxBody)
 	for {
 		n, err := limited.Read(body[len(body):cap(body)])
