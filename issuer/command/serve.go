@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/issuer"
+	"github.com/customersession/customersession/issuer/internal/logwriter"
 	"github.com/customersession/customersession/issuer/internal/release"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/pkcs11"
@@ -39,7 +41,9 @@ func newServeCommand(build release.Build) *cobra.Command {
 }
 
 func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (err error) {
-	ctx, logger := cmd.Context(), newLogger(cmd.ErrOrStderr(), settings.LogLevel)
+	log := logwriter.New(cmd.ErrOrStderr())
+	defer log.Close(time.Second)
+	ctx, logger := cmd.Context(), newLogger(log, settings.LogLevel)
 	signers, closeDevice, err := openDevice(settings)
 	if err != nil {
 		return misused(cmd, "cannot start:\n%w", err)
