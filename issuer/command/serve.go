@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +41,17 @@ func newServeCommand(build release.Build) *cobra.Command {
 	}
 }
 
+// heapFloor keeps the garbage collector from running every few megabytes. The
+// live heap of a server without a file of customers is about a megabyte, and
+// collecting it every hundred requests takes a tenth of the processor time of
+// creating sessions. This memory is never touched, so it is not resident. GOGC
+// would not do: a value that helps a small heap makes a large one several times
+// as large.
+const heapFloor = 16 << 20
+
 func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (err error) {
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(floor)
 	log := logwriter.New(cmd.ErrOrStderr())
 	defer log.Close(time.Second)
 	ctx, logger := cmd.Context(), newLogger(log, settings.LogLevel)
