@@ -28,6 +28,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
 		"issuer/internal/reload":        {},
 		"issuer/internal/loopback":      {},
+		"issuer/internal/logwriter":     {},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/release":       {},
 		// The exporter over HTTP brings gRPC along, which it does not use: its
