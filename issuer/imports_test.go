@@ -24,11 +24,12 @@ func TestImports(t *testing.T) {
 		"verify/promverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/spf13/", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
-		"issuer/internal/customers":     {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/customers":     {jwk, module + "/issuer/internal/jsontext", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
 		"issuer/internal/reload":        {},
 		"issuer/internal/loopback":      {},
 		"issuer/internal/logwriter":     {},
+		"issuer/internal/jsontext":      {jwk, "github.com/google/uuid"},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/release":       {},
 		// The exporter over HTTP brings gRPC along, which it does not use: its

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/jsontext"
 	"github.com/customersession/customersession/verify"
 )
 
@@ -19,7 +20,7 @@ func (s *Server) introspectPortal(c *call) error {
 		return err
 	}
 	body := append(make([]byte, 0, 128+len(session.ReturnURL)), `{"expires_at":`...)
-	body = appendTime(body, session.ExpiresAt)
+	body = jsontext.AppendTime(body, &session.ExpiresAt)
 	body = append(body, `,"return_url":`...)
 	body = appendNullable(body, session.ReturnURL)
 	noStore(c)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/customersession/customersession/issuer/internal/jsontext"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 )
 
@@ -71,19 +72,19 @@ func (s *session) encode() []byte {
 	// The token appears twice. The rest is about a kilobyte.
 	dst := make([]byte, 0, 2*len(s.token)+len(s.returnURL)+1024)
 	dst = append(dst, `{"created_at":`...)
-	dst = appendTime(dst, s.issuedAt)
+	dst = jsontext.AppendTime(dst, &s.issuedAt)
 	dst = append(dst, `,"modified_at":null,"id":`...)
-	dst = appendUUID(dst, s.sessionID)
+	dst = jsontext.AppendUUID(dst, &s.sessionID)
 	dst = append(dst, `,"token":"`...)
 	dst = append(dst, s.token...)
 	dst = append(dst, `","expires_at":`...)
-	dst = appendTime(dst, s.expiresAt)
+	dst = jsontext.AppendTime(dst, &s.expiresAt)
 	dst = append(dst, `,"return_url":`...)
 	dst = appendNullable(dst, s.returnURL)
 	dst = append(dst, `,"customer_portal_url":`...)
 	dst = appendNullable(dst, s.portalURL)
 	dst = append(dst, `,"customer_id":`...)
-	dst = appendUUID(dst, s.customerID)
+	dst = jsontext.AppendUUID(dst, &s.customerID)
 	dst = append(dst, `,"customer":`...)
 	dst = s.customer.AppendJSON(dst)
 	return append(dst, '}')

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customersession/customersession/issuer/internal/jsontext"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify/wire"
@@ -88,11 +89,11 @@ func (c *claimSet) append(dst []byte) []byte {
 	dst = append(dst, `,"`+wire.ClaimAudience+`":`...)
 	dst = ijson.AppendString(dst, c.audience)
 	dst = append(dst, `,"`+wire.ClaimCustomerID+`":`...)
-	dst = appendUUID(dst, c.customerID)
+	dst = jsontext.AppendUUID(dst, &c.customerID)
 	dst = append(dst, `,"`+wire.ClaimSessionID+`":`...)
-	dst = appendUUID(dst, c.sessionID)
+	dst = jsontext.AppendUUID(dst, &c.sessionID)
 	dst = append(dst, `,"`+wire.ClaimOrganizationID+`":`...)
-	dst = appendUUID(dst, c.organizationID)
+	dst = jsontext.AppendUUID(dst, &c.organizationID)
 	dst = append(dst, `,"`+wire.ClaimIssuedAt+`":`...)
 	dst = strconv.AppendInt(dst, c.issuedAt.Unix(), 10)
 	dst = append(dst, `,"`+wire.ClaimExpiresAt+`":`...)
@@ -105,20 +106,6 @@ func (c *claimSet) append(dst []byte) []byte {
 		dst = ijson.AppendString(dst, c.returnURL)
 	}
 	return append(dst, `,"`+wire.ClaimScope+`":"`+wire.Scope+`"}`...)
-}
-
-// appendUUID appends a quoted UUID in the form of RFC 9562, Section 4.
-func appendUUID(dst []byte, id uuid.UUID) []byte {
-	dst = append(dst, '"')
-	dst = append(dst, id.String()...)
-	return append(dst, '"')
-}
-
-// appendTime appends a quoted RFC 3339 time in UTC.
-func appendTime(dst []byte, t time.Time) []byte {
-	dst = append(dst, '"')
-	dst = t.UTC().AppendFormat(dst, time.RFC3339)
-	return append(dst, '"')
 }
 
 // appendNullable appends a JSON string, or null for the empty one.
