@@ -97,8 +97,9 @@ func LoadSettings() (Settings, error) {
 		}
 		name := settingsPrefix + "_" + field.Tag.Get("envconfig")
 		known[name] = true
+		field.Tag = tagFor(name, field.Tag)
 		single := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		if err := envconfig.Process(settingsPrefix, single.Interface()); err != nil {
+		if err := envconfig.Process("", single.Interface()); err != nil {
 			unreadable[name] = true
 			problems = append(problems, settingError(name, field.Type, err))
 			continue
@@ -116,6 +117,16 @@ func LoadSettings() (Settings, error) {
 		}
 	}
 	return s, errors.Join(problems...)
+}
+
+// tagFor returns the tag that makes envconfig read one variable. Given a prefix,
+// it would also read the name without it, so that LOG_LEVEL, say, were a setting.
+func tagFor(name string, tag reflect.StructTag) reflect.StructTag {
+	if os.Getenv(name) == "" { //nolint:forbidigo // envconfig cannot tell empty from set
+		// Set and empty counts as unset. No variable can have such a name.
+		name += "="
+	}
+	return reflect.StructTag(fmt.Sprintf(`envconfig:%q required:%q default:%q`, name, tag.Get("required"), tag.Get("default")))
 }
 
 // misspelt returns all variables that have the prefix and are not settings.
@@ -160,7 +171,6 @@ func (s *Settings) problems() []error {
 			problems = append(problems, fmt.Errorf("%s_ISSUER is wrong: %w", settingsPrefix, err))
 		}
 	}
-	problem(s.Audience == "", "AUDIENCE is empty")
 	problem(!isAddr(s.Addr), "ADDR is not host:port")
 	problem(!isAddr(s.OperationsAddr), "OPERATIONS_ADDR is not host:port")
 	problem(s.Addr == s.OperationsAddr && isAddr(s.Addr), "OPERATIONS_ADDR is the same as ADDR; health and metrics need a listener of their own")
