@@ -13,6 +13,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/issuer/internal/secret"
 	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
@@ -217,7 +218,7 @@ func (l liveFile) Find(ctx context.Context, q customers.Query) (*customers.Custo
 
 // readSecret reads a file that holds a secret and nothing else. An empty path
 // means no secret.
-func readSecret(path string) (customers.Secret, error) {
+func readSecret(path string) (secret.Text, error) {
 	if path == "" {
 		return "", nil
 	}
@@ -230,9 +231,9 @@ func readSecret(path string) (customers.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	secret := bytes.TrimSpace(content)
-	if len(secret) == 0 {
+	text := bytes.TrimSpace(content)
+	if len(text) == 0 {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	return customers.Secret(secret), nil
+	return secret.Text(text), nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // The customers of the tests: Ada and Grace belong to the home organization,
@@ -171,7 +172,7 @@ func TestRequestRefusesInvalidCustomers(t *testing.T) {
 func TestSecretStaysSecret(t *testing.T) {
 	t.Parallel()
 	const text = "polar_oat_secret"
-	secret := customers.Secret(text)
+	secret := secret.Text(text)
 	config := customers.HTTPConfig{BaseURL: "https://example.com", Token: secret}
 	directory, err := customers.NewHTTP(config)
 	if err != nil {

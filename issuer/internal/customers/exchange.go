@@ -63,7 +63,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "customersession")
 	if *h.token != "" {
-		request.Header.Set("Authorization", "Bearer "+string(*h.token))
+		request.Header.Set("Authorization", "Bearer "+h.token.Reveal())
 	}
 	response, err := h.client.Do(request)
 	if err != nil {

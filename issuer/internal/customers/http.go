@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/loopback"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // HTTPConfig is the configuration of an [HTTP] directory. The zero value of a field
@@ -24,7 +25,7 @@ type HTTPConfig struct {
 	// loopback. Required.
 	BaseURL string
 	// Token is sent as a bearer token (RFC 6750, Section 2.1). Default: none.
-	Token Secret
+	Token secret.Text
 	// Headers may add headers to a request made on behalf of ctx, such as
 	// traceparent (W3C Trace Context). It cannot replace those that are
 	// always sent. Default: none.
@@ -57,7 +58,7 @@ const (
 // Redirects are not followed: they would carry the token elsewhere.
 type HTTP struct {
 	base    string
-	token   *Secret // a pointer, since fmt would print an unexported value
+	token   *secret.Text // a pointer, since fmt would print an unexported value
 	headers func(context.Context, http.Header)
 	client  *http.Client
 	timeout time.Duration
@@ -71,7 +72,7 @@ type HTTP struct {
 func NewHTTP(config HTTPConfig) (*HTTP, error) {
 	base, urlErr := parseBaseURL(config.BaseURL)
 	var tokenErr error
-	if strings.ContainsFunc(string(config.Token), func(c rune) bool { return c <= ' ' || c > '~' }) {
+	if strings.ContainsFunc(config.Token.Reveal(), func(c rune) bool { return c <= ' ' || c > '~' }) {
 		tokenErr = errors.New("token: must have no white space and only ASCII characters")
 	}
 	if config.Timeout < 0 {

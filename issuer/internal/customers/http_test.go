@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 const token = "polar_oat_0123456789"
@@ -70,7 +71,7 @@ func TestHTTP(t *testing.T) {
 	directory := perOrganization{}
 	for _, organization := range []uuid.UUID{home, abroad} {
 		directory[organization] = newHTTP(t, customers.HTTPConfig{
-			BaseURL: server.URL + "/", Token: customers.Secret(organization.String()),
+			BaseURL: server.URL + "/", Token: secret.Text(organization.String()),
 		})
 	}
 	testDirectory(t, directory)
@@ -103,7 +104,7 @@ func TestHTTPSendsWhatTheServerExpects(t *testing.T) {
 				got = r
 				w.WriteHeader(http.StatusNotFound)
 			}))
-			h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL + "/api/", Token: customers.Secret(test.token)})
+			h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL + "/api/", Token: secret.Text(test.token)})
 			_, err := h.Find(t.Context(), test.query)
 			server.Close() // waits for the handler, which wrote got
 			if !errors.Is(err, customers.ErrNotFound) {

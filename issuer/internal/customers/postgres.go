@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // The default queries. The settings repeat them.
@@ -25,7 +27,7 @@ const (
 type PostgresConfig struct {
 	// DSN is a URL (postgres://…) or a list of key=value pairs, as in libpq,
 	// with pool_max_conns and the other pool_… settings of pgxpool. Required.
-	DSN Secret
+	DSN secret.Text
 	// ByID and ByExternalID are SELECT statements for at most one customer.
 	// $1 is the organization ID, $2 the customer's ID or external ID; their
 	// types are whatever the statement compares them with. Default: all columns
@@ -63,7 +65,7 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	if timeout < 0 {
 		return nil, errors.New("configuring the customer database: timeout must not be negative")
 	}
-	pool, err := pgxpool.ParseConfig(string(config.DSN))
+	pool, err := pgxpool.ParseConfig(config.DSN.Reveal())
 	if err != nil || config.DSN == "" {
 		// The cause is not wrapped: it repeats the string, in which a password
 		// cannot be found reliably.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // password is in every connection string and must be in no error.
@@ -187,7 +188,7 @@ func (s *postgres) connect(t *testing.T, schema string) *pgx.Conn {
 func (s *postgres) directory(t *testing.T, schema string, config customers.PostgresConfig) *customers.Postgres {
 	t.Helper()
 	if config.DSN == "" {
-		config.DSN = customers.Secret(s.dsn(schema))
+		config.DSN = secret.Text(s.dsn(schema))
 	}
 	p, err := customers.NewPostgres(t.Context(), config)
 	if err != nil {

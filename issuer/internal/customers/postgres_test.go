@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // table makes the table that the default queries expect, with the population
@@ -210,7 +211,7 @@ func testSlow(server *postgres) func(*testing.T) {
 	return func(t *testing.T) {
 		server.exec(t, "slow", ordinary+"CREATE SEQUENCE calls; CREATE TABLE speed AS SELECT 60.0 AS seconds")
 		p := server.directory(t, "slow", customers.PostgresConfig{
-			DSN:     customers.Secret(server.dsn("slow") + "&pool_max_conns=3"),
+			DSN:     secret.Text(server.dsn("slow") + "&pool_max_conns=3"),
 			Timeout: 300 * time.Millisecond,
 			ByID: "SELECT c.* FROM customers c, speed, pg_sleep(seconds) " +
 				"WHERE organization_id = $1 AND id = $2",
@@ -344,7 +345,7 @@ func TestPostgresSilent(t *testing.T) {
 	t.Cleanup(func() { _ = listener.Close() })
 	const timeout = 100 * time.Millisecond
 	p, err := customers.NewPostgres(t.Context(), customers.PostgresConfig{
-		DSN:     customers.Secret("postgres://user:" + password + "@" + listener.Addr().String() + "/db?sslmode=disable"),
+		DSN:     secret.Text("postgres://user:" + password + "@" + listener.Addr().String() + "/db?sslmode=disable"),
 		Timeout: timeout,
 	})
 	if err != nil {
@@ -373,7 +374,7 @@ func TestPostgresSilent(t *testing.T) {
 
 func TestNewPostgresRefuses(t *testing.T) {
 	t.Parallel()
-	for _, dsn := range []customers.Secret{
+	for _, dsn := range []secret.Text{
 		"", "postgres://user:" + password + "@host:port/db", "host=a password=" + password + " =", password,
 		"postgres://user:" + password + "@host/db?sslmode=" + password,
 	} {

@@ -20,6 +20,7 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/secret"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/verify"
 )
@@ -50,7 +51,7 @@ type Demo struct {
 	handler  http.Handler
 	verifier *verify.Verifier // the portal's
 	ring     *keys.Ring
-	secret   organizations.Secret
+	secret   secret.Text
 }
 
 // New makes a development server for a listener on a loopback address. Its

@@ -35,7 +35,7 @@ func Example() {
 	fmt.Println("may create sessions:", key.Has(organizations.ScopeWrite))
 	fmt.Println("link:", key.Organization.PortalLink("TOKEN", ""))
 	// Output:
-	// the secret, printed by mistake: csk_[redacted]
+	// the secret, printed by mistake: [redacted]
 	// key: checkout
 	// may create sessions: true
 	// link: https://portal.example.com/acme?customer_session_token=TOKEN

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // keyEntry is an API key as the file holds it.
@@ -21,7 +23,7 @@ type keyEntry struct {
 //
 // It is an error if [Parse] would refuse the entry, or if the key had expired
 // already. The secret is kept nowhere: show it once, it cannot be recovered.
-func NewAPIKey(name string, scopes []Scope, expires time.Time) (Secret, []byte, error) {
+func NewAPIKey(name string, scopes []Scope, expires time.Time) (secret.Text, []byte, error) {
 	expires = expires.UTC().Truncate(time.Second)
 	if !expires.IsZero() && !expires.After(time.Now()) {
 		return "", nil, fmt.Errorf("making an API key: expiry %s is not in the future",

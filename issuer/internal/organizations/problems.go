@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // maxProblems limits how many problems are listed. A file of another kind could
@@ -58,7 +60,7 @@ func element(at string, i int) string {
 func quote(text string) string {
 	const enough = 64
 	if strings.Contains(text, secretPrefix) {
-		return `"` + redacted + `"`
+		return `"` + secret.Redacted + `"`
 	}
 	if len(text) > enough {
 		cut := enough

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // wellFormed is a secret made by hand: its random part is the number 1, and
@@ -90,20 +91,19 @@ func TestHashSecret(t *testing.T) {
 
 func TestSecretHidesItself(t *testing.T) {
 	t.Parallel()
-	secret := organizations.GenerateSecret()
-	holder := struct{ Key organizations.Secret }{secret}
+	key := organizations.GenerateSecret()
+	holder := struct{ Key secret.Text }{key}
 	prints := map[string]string{}
 	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%X", "%d", "%60s", "%t"} {
-		prints[verb] = fmt.Sprintf(verb, secret)
+		prints[verb] = fmt.Sprintf(verb, key)
 		prints["holder "+verb] = fmt.Sprintf(verb, holder)
-		prints["pointer "+verb] = fmt.Sprintf(verb, &secret)
+		prints["pointer "+verb] = fmt.Sprintf(verb, &key)
 	}
-	prints["Print"] = fmt.Sprint(secret)
-	prints["String"] = secret.String()
-	prints["GoString"] = secret.GoString()
-	prints["error"] = fmt.Errorf("key %v", secret).Error()
+	prints["Print"] = fmt.Sprint(key)
+	prints["String"] = key.String()
+	prints["error"] = fmt.Errorf("key %v", key).Error()
 	for name, value := range map[string]any{
-		"JSON": secret, "JSON holder": holder,
+		"JSON": key, "JSON holder": holder,
 	} {
 		data, err := json.Marshal(value)
 		if err != nil {
@@ -115,18 +115,18 @@ func TestSecretHidesItself(t *testing.T) {
 	for _, handler := range []slog.Handler{
 		slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil),
 	} {
-		slog.New(handler).Info("made", "secret", secret, "holder", holder)
+		slog.New(handler).Info("made", "secret", key, "holder", holder)
 	}
 	prints["slog"] = logged.String()
 
-	body := strings.TrimPrefix(secret.Reveal(), "csk_")
+	body := strings.TrimPrefix(key.Reveal(), "csk_")
 	hexadecimal := fmt.Sprintf("%x", body)
 	for name, text := range prints {
 		if strings.Contains(text, body) || strings.Contains(strings.ToLower(text), hexadecimal) {
 			t.Errorf("%s shows the secret", name)
 		}
 	}
-	if !strings.HasPrefix(secret.Reveal(), "csk_") {
+	if !strings.HasPrefix(key.Reveal(), "csk_") {
 		t.Error("Reveal does not return the secret")
 	}
 }
