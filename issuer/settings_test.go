@@ -8,7 +8,7 @@ import (
 )
 
 // Variables of other programs have no effect, and a setting that is set and
-// empty has its default. Not parallel: the environment is everybody's.
+// empty has its default. Not parallel: it changes the environment.
 func TestSettingsReadOnlyTheirOwn(t *testing.T) {
 	for name, value := range map[string]string{
 		"CUSTOMERSESSION_ISSUER":             "https://sessions.example.com",

@@ -69,8 +69,8 @@ func (o *options) checkBounds() error {
 	return nil
 }
 
-// setBase takes the URL of this machine, and of another one only when that was
-// said twice: a load test of somebody else's server is an attack.
+// setBase accepts a URL of this machine, and one of another machine only if it
+// is named twice: a load test of a server that is not yours is an attack.
 func (o *options) setBase(base, allowed string) error {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https" {

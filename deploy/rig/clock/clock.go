@@ -10,8 +10,8 @@ import (
 const Variable = "RIG_CLOCK"
 
 // OneThread is the environment variable that, set to anything, keeps the main
-// goroutine of programs made by [Build] on one thread, so that whoever traces
-// their system calls can count those that it makes.
+// goroutine of programs made by [Build] on one thread, so that a trace of their
+// system calls can count those that it makes.
 const OneThread = "RIG_ONE_THREAD"
 
 // A Clock says which time a program takes it to be. Give all programs of a

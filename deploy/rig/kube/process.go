@@ -64,7 +64,7 @@ func (p *Process) tail() string {
 	return string(text)
 }
 
-// FreeAddress is one of loopback that nobody listens on for now.
+// FreeAddress returns a loopback address that is free now.
 func FreeAddress() string {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {

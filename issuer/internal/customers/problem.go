@@ -15,7 +15,7 @@ type Problem struct {
 	// Type is a short name for programs, in the terms of the API's other
 	// validation errors: "missing", "string_type", "value_error".
 	Type string
-	// Msg tells people what is expected.
+	// Msg says what is expected, for people.
 	Msg string
 }
 

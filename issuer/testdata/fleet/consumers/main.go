@@ -1,6 +1,6 @@
 // Command consumers is a number of services that verify sessions, each with a
-// verifier of its own that is set up as the README says. Whoever is asked says
-// which of them is shown which token, and gets their verdicts.
+// verifier of its own that is set up as the README says. A request names the
+// services and the tokens to show them, and gets their verdicts.
 package main
 
 import (
