@@ -2,7 +2,10 @@ package verify
 
 import (
 	"regexp"
+	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // TestIsUUID tries every byte at every place.
@@ -20,6 +23,21 @@ func TestIsUUID(t *testing.T) {
 		}
 		if isUUID([]byte(good[:at])) || isUUID([]byte(good+good[:at+1])) {
 			t.Errorf("a UUID of another length was accepted, %d", at)
+		}
+	}
+}
+
+// TestHasControl tries every character, first, last and alone.
+func TestHasControl(t *testing.T) {
+	t.Parallel()
+	for r := range rune(utf8.MaxRune + 1) {
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		for _, text := range []string{string(r), "é" + string(r), string(r) + "é"} {
+			if got, want := hasControl([]byte(text)), strings.ContainsFunc(text, unicode.IsControl); got != want {
+				t.Fatalf("hasControl(%q) = %t, want %t", text, got, want)
+			}
 		}
 	}
 }
