@@ -18,11 +18,16 @@ func newInitCommand(getenv func(string) string) *cobra.Command {
 		Long: `Make the first manifest, with one key that will sign and one to take over from it.
 
 No key signs until every consumer's cache can hold it. On the first day of an
-issuer no consumer exists yet, and --bootstrap lets the first key sign immediately.`,
-		Example: "  customersession keys init --file keys.json --bootstrap",
+issuer no consumer exists yet, and --bootstrap lets the first key sign immediately.
+
+An existing manifest is never overwritten. That is an error, or with --if-missing
+a success, for a job that runs again.`,
+		Example: `  customersession keys init --file keys.json --bootstrap
+  customersession keys init --kubernetes-secret sessions/customersession-keys --bootstrap --if-missing`,
 	}
 	i := &initializer{writer: newWriter(cmd, getenv), policy: keys.DefaultPolicy()}
 	cmd.Flags().BoolVar(&i.bootstrap, "bootstrap", false, "let the first key sign immediately; safe only when no consumer has fetched keys of this issuer before")
+	cmd.Flags().BoolVar(&i.ifMissing, "if-missing", false, "if there is a manifest already, check and keep it, and exit with 0")
 	policyFlags(cmd, &i.policy)
 	i.device.flags(cmd, "`URI` of the first key in a device; repeat it for the next one")
 	cmd.RunE = func(*cobra.Command, []string) error { return i.run() }
@@ -34,6 +39,7 @@ type initializer struct {
 	*writer
 
 	bootstrap bool
+	ifMissing bool
 	policy    keys.Policy
 	device    device
 }
@@ -44,7 +50,9 @@ func (i *initializer) run() error {
 	if err != nil {
 		return err
 	}
-	switch _, _, err := store.Read(ctx); {
+	switch m, _, err := store.Read(ctx); {
+	case err == nil && i.ifMissing:
+		return i.keep(store, m)
 	case err == nil:
 		return fmt.Errorf("%s exists already; a manifest is never overwritten, because tokens of its keys may still be valid", store)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -63,13 +71,27 @@ func (i *initializer) run() error {
 		return misused(i.cmd, "%w", err)
 	}
 	if !i.dryRun {
-		if err := store.Write(ctx, m, ""); err != nil {
-			return err
+		err = store.Write(ctx, m, "")
+	}
+	if i.ifMissing && errors.Is(err, fs.ErrExist) {
+		// Another one was faster: keep what it made.
+		if m, _, err = store.Read(ctx); err == nil {
+			return i.keep(store, m)
 		}
+	}
+	if err != nil {
+		return err
 	}
 	r := newReport(store.String(), nil, m, now, i.dryRun)
 	if len(i.device.signers) == 0 {
 		r.Notes = append(r.Notes, "it holds private keys: keep it secret, and keep a backup where only you can read it")
 	}
+	return i.print(r)
+}
+
+// keep reports that there is a manifest, which stays.
+func (i *initializer) keep(store manifestStore, m *keys.Manifest) error {
+	r := newReport(store.String(), m, m, time.Now(), i.dryRun)
+	r.Notes = append(r.Notes, "there is a manifest already, so none was made")
 	return i.print(r)
 }
