@@ -52,7 +52,7 @@ func powerCases() []powerCase {
 
 // TestPowerLoss kills every command that writes at each of its system calls
 // that touch the disk: the file is then the old version or the new one, whole,
-// and the next command works in spite of what was left behind.
+// the old one is beside the new one, and the next command works in spite of what was left behind.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	strace := needs.Program(t, "strace", "install strace")
@@ -143,6 +143,10 @@ func (p *power) killEverywhere(t *testing.T, file string, before []byte, args []
 			manifest(t, file) // whole and valid
 			renewed++
 		}
+		previous, err := os.ReadFile(file + ".previous")
+		if !os.IsNotExist(err) && !bytes.Equal(previous, before) || os.IsNotExist(err) && before != nil && !bytes.Equal(got, before) {
+			t.Errorf("killed at %v: the previous version is %q, %v", c, previous, err)
+		}
 		if output, err := p.command(nil, "keys", "status", "--file", file).CombinedOutput(); err != nil && (before != nil || got != nil) {
 			t.Fatalf("killed at %v, then: %v\n%s", c, err, output)
 		}
@@ -160,7 +164,7 @@ func (p *power) restore(t *testing.T, file string, before []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range append(left, file) {
+	for _, name := range append(left, file, file+".previous") {
 		if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
@@ -195,7 +199,8 @@ func (p *power) calls(t *testing.T, file string, before []byte, args []string) [
 		t.Fatal(err)
 	}
 	place := regexp.QuoteMeta(filepath.Base(file))
-	order := regexp.MustCompile(`(?s)write\(\d+<[^>]*/\.` + place + `.*fsync\(\d+<[^>]*/\.` + place +
+	temporary := place + `\.\d`
+	order := regexp.MustCompile(`(?s)write\(\d+<[^>]*/\.` + temporary + `.*fsync\(\d+<[^>]*/\.` + temporary +
 		`.*(?:rename|link)\w*\(.*` + place + `".*fsync\(\d+<` + regexp.QuoteMeta(filepath.Dir(file)) + `>.*write\(1`)
 	if !order.Match(data) {
 		t.Errorf("want write, fsync, rename, fsync of the folder and then the report, got\n%s", data)

@@ -28,6 +28,9 @@ const maxSize = 2 << 20
 // or the new one, also after a crash. Writers exclude each other with an
 // advisory lock on the directory, and compare what is there with what they
 // read, in case a program wrote that does not use the lock.
+//
+// The version that a write replaces stays beside the file, with ".previous" at
+// the end of its name and the same owner and mode.
 type Store struct {
 	path string
 }
@@ -110,17 +113,26 @@ func (s *Store) write(ctx context.Context, m *keys.Manifest, revision string) er
 	if revision == "" {
 		return create(path, m)
 	}
-	if err := unchanged(path, revision); err != nil {
+	old, err := unchanged(path, revision)
+	if err != nil {
 		return err
 	}
-	return writeBeside(path, m, func(temporary string) error {
+	if err := replace(path+".previous", path, old); err != nil {
+		return fmt.Errorf("keeping the previous version: %w", err)
+	}
+	return replace(path, path, m.Encode())
+}
+
+// replace writes the file at path, with the owner of the file model.
+func replace(path, model string, data []byte) error {
+	return writeBeside(path, model, data, func(temporary string) error {
 		return os.Rename(temporary, path)
 	})
 }
 
 // create makes a new file.
 func create(path string, m *keys.Manifest) error {
-	err := writeBeside(path, m, func(temporary string) error {
+	err := writeBeside(path, path, m.Encode(), func(temporary string) error {
 		// Unlike a rename, a link never replaces a file.
 		return os.Link(temporary, path)
 	})
@@ -132,29 +144,30 @@ func create(path string, m *keys.Manifest) error {
 	return err
 }
 
-// unchanged returns ErrConflict if the file is not the one that was read.
-func unchanged(path, read string) error {
+// unchanged returns the content of the file, and ErrConflict if it is not what
+// was read.
+func unchanged(path, read string) ([]byte, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w", path, keys.ErrConflict)
+		return nil, fmt.Errorf("%s: %w", path, keys.ErrConflict)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer file.Close()
 	data, err := readAll(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if revision(data) != read {
-		return fmt.Errorf("%s: %w", path, keys.ErrConflict)
+		return nil, fmt.Errorf("%s: %w", path, keys.ErrConflict)
 	}
-	return nil
+	return data, nil
 }
 
-// writeBeside writes a temporary file in the directory of path, and calls put
-// to move it into place once it is on the disk.
-func writeBeside(path string, m *keys.Manifest, put func(temporary string) error) error {
+// writeBeside writes a temporary file in the directory of path, with the owner
+// of the file model, and calls put to move it into place once it is on the disk.
+func writeBeside(path, model string, data []byte, put func(temporary string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
@@ -162,9 +175,9 @@ func writeBeside(path string, m *keys.Manifest, put func(temporary string) error
 	}
 	// After a rename there is nothing left to remove.
 	defer func() { _ = os.Remove(f.Name()) }()
-	err = giveTo(path, f)
+	err = giveTo(model, f)
 	if err == nil {
-		_, err = f.Write(m.Encode())
+		_, err = f.Write(data)
 	}
 	if err == nil {
 		err = f.Sync()

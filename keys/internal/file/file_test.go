@@ -51,19 +51,22 @@ func TestFile(t *testing.T) {
 	newer := clone(t, m)
 	newer.Version++
 
-	check := func(want *keys.Manifest) {
+	// check wants these versions in the file and beside it, and nothing else.
+	check := func(want ...*keys.Manifest) {
 		t.Helper()
-		data, err := os.ReadFile(path)
-		if err != nil || !bytes.Equal(data, want.Encode()) {
-			t.Errorf("got %s, %v, want version %d", data, err, want.Version)
-		}
-		info, err := os.Stat(path)
-		if err != nil || info.Mode() != 0o600 {
-			t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
+		for i, name := range []string{path, path + ".previous"}[:len(want)] {
+			data, err := os.ReadFile(name)
+			if err != nil || !bytes.Equal(data, want[i].Encode()) {
+				t.Errorf("%s: got %s, %v, want version %d", name, data, err, want[i].Version)
+			}
+			info, err := os.Stat(name)
+			if err != nil || info.Mode() != 0o600 {
+				t.Errorf("%s: got mode %v, %v, want 0600", name, info.Mode(), err)
+			}
 		}
 		entries, err := os.ReadDir(dir)
-		if err != nil || len(entries) != 1 {
-			t.Errorf("got %v, %v, want the one file", entries, err)
+		if err != nil || len(entries) != len(want) {
+			t.Errorf("got %v, %v, want %d files", entries, err, len(want))
 		}
 	}
 
@@ -82,11 +85,11 @@ func TestFile(t *testing.T) {
 	if err := store.Write(t.Context(), newer, read); err != nil {
 		t.Fatal(err)
 	}
-	check(newer)
+	check(newer, m)
 	if err := store.Write(t.Context(), m, read); !errors.Is(err, keys.ErrConflict) {
 		t.Errorf("writing with an old revision: got %v, want %v", err, keys.ErrConflict)
 	}
-	check(newer)
+	check(newer, m)
 
 	invalid := clone(t, newer)
 	invalid.Version = 0
@@ -94,7 +97,7 @@ func TestFile(t *testing.T) {
 	if err := store.Write(t.Context(), invalid, read); err == nil {
 		t.Error("an invalid manifest was written")
 	}
-	check(newer)
+	check(newer, m)
 	nowhere := file.New(filepath.Join(dir, "missing", "keys.json"))
 	if err := nowhere.Write(t.Context(), m, ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
