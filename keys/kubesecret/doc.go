@@ -12,8 +12,9 @@
 //
 // # What is written
 //
-// One member of the Secret's data. Everything else stays as it is: other
-// members, labels, annotations, type. If there is no Secret, [Secret.Write]
+// One member of the Secret's data, and the version that it replaces as another
+// one, with ".previous" at the end of its name. Everything else stays as it is:
+// other members, labels, annotations, type. If there is no Secret, [Secret.Write]
 // creates one of type Opaque. If there is a Secret without a manifest, Write adds
 // the member, but only to type Opaque: a pod that mounts a Secret of another type
 // must not receive private keys.

@@ -43,11 +43,18 @@ func (o *object) revision() string {
 	return o.Metadata.UID + "/" + o.Metadata.ResourceVersion
 }
 
-// with returns the object as JSON with that value in its data.
+// previousSuffix ends the name of the data member with the previous version.
+const previousSuffix = ".previous"
+
+// with returns the object as JSON with that value in its data, and the value
+// that it replaces beside it.
 func (o *object) with(key string, value []byte) []byte {
 	data := maps.Clone(o.Data)
 	if data == nil {
 		data = make(map[string][]byte, 1)
+	}
+	if old, there := data[key]; there {
+		data[key+previousSuffix] = old
 	}
 	data[key] = value
 	members := maps.Clone(o.members)

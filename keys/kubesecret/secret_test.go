@@ -147,7 +147,7 @@ func TestTheRestStays(t *testing.T) {
 
 	got := k.secret(t, namespace)
 	want := maps.Clone(others)
-	want["keys.json"] = newer(t, m).Encode()
+	want["keys.json"], want["keys.json.previous"] = newer(t, m).Encode(), m.Encode()
 	if !maps.EqualFunc(got.Data, want, bytes.Equal) {
 		t.Error("other members of the data are not what they were")
 	}
