@@ -161,3 +161,51 @@ func TestRefusedWrites(t *testing.T) {
 		})
 	}
 }
+
+// TestClockOfTheServer: a schedule made with a wrong clock is not written.
+func TestClockOfTheServer(t *testing.T) {
+	t.Parallel()
+	m := newManifest(t) // its skew is 30 s
+	for _, c := range []struct {
+		name  string
+		there bool          // whether there is a Secret
+		ahead time.Duration // of the server's clock
+		error string        // empty if it writes
+	}{
+		{"the same", true, 0, ""},
+		{"a little ahead", true, 20 * time.Second, ""},
+		{"ahead", true, 40 * time.Second, "s behind the API server's"},
+		{"behind", true, -40 * time.Second, "s ahead of the API server's"},
+		{"ten years behind", true, -10 * 365 * 24 * time.Hour, "ahead of the API server's"},
+		{"no Secret yet", false, time.Hour, "behind the API server's"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var written atomic.Bool
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Date", time.Now().Add(c.ahead).UTC().Format(http.TimeFormat))
+				switch {
+				case r.Method != http.MethodGet:
+					written.Store(true)
+				case c.there:
+					_, _ = w.Write(secretJSON(t, m))
+				default:
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, `{"kind": "Status", "reason": "NotFound", "details": {"kind": "secrets"}}`)
+				}
+			})
+			s := mustNew(t, f.config(t, aToken))
+			revision := ""
+			if c.there {
+				revision = wantRead(t, s, m)
+			}
+			err := s.Write(t.Context(), m, revision)
+			if want := c.error == ""; written.Load() != want || (err == nil) != want {
+				t.Fatalf("written: %v, error: %v, want written: %v", written.Load(), err, want)
+			}
+			if err != nil {
+				wantError(t, err, "the clock here is", c.error, "nothing was written")
+			}
+		})
+	}
+}

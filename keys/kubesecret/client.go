@@ -27,6 +27,9 @@ const attempts = 3
 type client struct {
 	http   *http.Client
 	server string // its URL, without a slash at the end
+	// ahead is how far this machine's clock was ahead of the server's at the
+	// last answer, at least; negative if it was behind.
+	ahead time.Duration
 }
 
 // newClient returns a client that never follows a redirect with its
@@ -96,15 +99,33 @@ func (c *client) send(ctx context.Context, method, path string, body []byte) (*h
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	asked := time.Now()
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, &connectionError{err: reason(ctx, err), sent: sent.Load()}
 	}
+	c.ahead = ahead(response.Header.Get("Date"), asked, time.Now())
 	if response.StatusCode/100 == 2 {
 		return response, nil
 	}
 	defer response.Body.Close()
 	return nil, newStatusError(response)
+}
+
+// ahead returns how far this clock is ahead of the one that wrote the Date of an
+// answer (RFC 9110, Section 6.6.1), at least. It is 0 if the two may agree, or
+// without a Date.
+func ahead(date string, asked, answered time.Time) time.Duration {
+	from, err := http.ParseTime(date)
+	to := from.Add(time.Second) // it is whole seconds, rounded down
+	switch {
+	case err != nil:
+		return 0
+	case asked.After(to):
+		return asked.Sub(to)
+	default:
+		return min(answered.Sub(from), 0)
+	}
 }
 
 func readAnswer(ctx context.Context, response *http.Response) ([]byte, error) {

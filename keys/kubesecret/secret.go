@@ -68,7 +68,8 @@ func (s *Secret) read(ctx context.Context) (*keys.Manifest, string, error) {
 // revision means that there was no manifest: Write then creates the Secret, or
 // adds the manifest to a Secret without one. The error wraps [keys.ErrConflict]
 // if the Secret has changed since, and also [fs.ErrExist] if the revision is
-// empty. If the write may have taken place all the same, the error says so. No
+// empty. It is an error if this clock and the API server's differ by more than
+// the policy's skew, and a second: the schedule in m would be wrong. If the write may have taken place all the same, the error says so. No
 // write is sent twice.
 func (s *Secret) Write(ctx context.Context, m *keys.Manifest, revision string) error {
 	ctx, cancel := s.withTimeout(ctx)
@@ -88,6 +89,9 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 		return err
 	}
 	o, err := s.get(ctx, c)
+	if wrong := sameClock(c.ahead, m.Policy.Skew); wrong != nil {
+		return wrong
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if revision != "" {
 			return fmt.Errorf("it was deleted: %w", keys.ErrConflict)
@@ -101,6 +105,20 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 		return err
 	}
 	return s.update(ctx, c, o, m)
+}
+
+// sameClock returns an error if this clock is that far ahead of the API server's,
+// or behind it.
+func sameClock(ahead, skew time.Duration) error {
+	if ahead.Abs() <= skew+time.Second {
+		return nil
+	}
+	where := "ahead of"
+	if ahead < 0 {
+		where = "behind"
+	}
+	return fmt.Errorf("the clock here is %s %s the API server's: correct the one that is wrong, and try again; nothing was written",
+		ahead.Abs().Round(time.Second), where)
 }
 
 // mayUpdate explains why the manifest may not be written to that Secret.
