@@ -21,14 +21,16 @@ const writeTimeout = 30 * time.Second
 type writer struct {
 	*place
 
-	dryRun bool
-	asJSON bool
+	dryRun       bool
+	asJSON       bool
+	clockChecked bool
 }
 
 func newWriter(cmd *cobra.Command, getenv func(string) string) *writer {
 	w := &writer{place: newPlace(cmd, getenv)}
 	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "show what would change, and change nothing")
 	cmd.Flags().BoolVar(&w.asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&w.clockChecked, "clock-checked", false, "go on when signing ended long ago by this clock, which you compared with another one")
 	return w
 }
 
@@ -45,34 +47,39 @@ func (w *writer) change(ctx context.Context, next step, notes func(old, next *ke
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, writeTimeout, errors.New("it took too long"))
 	defer cancel()
-	for attempt := 1; ; attempt++ {
-		old, revision, err := store.Read(ctx)
-		if err != nil {
-			return err
-		}
-		if w.dryRun {
-			old = old.Draft()
-		}
-		now := time.Now()
-		made, err := next(old, now)
-		if err != nil {
-			return err
-		}
-		if made != old && !w.dryRun {
-			err = store.Write(ctx, made, revision)
-		}
-		if errors.Is(err, keys.ErrConflict) && attempt < attempts {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		r := newReport(store.String(), old, made, now, w.dryRun)
-		if notes != nil {
-			r.Notes = notes(old, made, now)
-		}
-		return w.print(r)
+	old, made, now, err := w.try(ctx, store, next)
+	for attempt := 1; attempt < attempts && errors.Is(err, keys.ErrConflict); attempt++ {
+		old, made, now, err = w.try(ctx, store, next)
 	}
+	if err != nil {
+		return err
+	}
+	r := newReport(store.String(), old, made, now, w.dryRun)
+	if notes != nil {
+		r.Notes = notes(old, made, now)
+	}
+	return w.print(r)
+}
+
+// try makes a step once. The error wraps [keys.ErrConflict] if another writer was
+// faster.
+func (w *writer) try(ctx context.Context, store manifestStore, next step) (old, made *keys.Manifest, now time.Time, err error) {
+	old, revision, err := store.Read(ctx)
+	if err != nil {
+		return nil, nil, now, err
+	}
+	if w.dryRun {
+		old = old.Draft()
+	}
+	now = time.Now()
+	if err := checkClock(old, now, w.clockChecked || w.dryRun); err != nil {
+		return nil, nil, now, err
+	}
+	made, err = next(old, now)
+	if err == nil && made != old && !w.dryRun {
+		err = store.Write(ctx, made, revision)
+	}
+	return old, made, now, err
 }
 
 func (w *writer) print(r *report) error {

@@ -17,7 +17,10 @@ func newRotateCommand(getenv func(string) string) *cobra.Command {
 		Short: "Do what is due: renew the lease, publish a next key, drop dead keys",
 		Long: `Do what is due: renew the lease of the signing key, publish a next key, drop
 keys whose tokens have expired. Run it daily; when nothing is due, it changes
-nothing.`,
+nothing.
+
+If it did not run for so long that a key would be dropped whose lease was never
+renewed, the clock may be wrong: it refuses without --clock-checked.`,
 		Example: `  customersession keys rotate --file keys.json
   customersession keys rotate --kubernetes-secret sessions/customersession-keys`,
 	}

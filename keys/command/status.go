@@ -135,6 +135,10 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 	if ahead := m.CreatedAt.Sub(now); ahead > m.Policy.Skew {
 		add("it was made in the future, %s from now: the clock is wrong here, or was wrong there. Set it right before anything else", span(ahead))
 	}
+	if ended, lost := lapsed(m, now); lost != nil {
+		add("signing ended %s ago, at %s, for want of a renewal. If that cannot be, the clock is wrong here: set it right before anything else. "+
+			"If it can, run keys rotate --clock-checked", span(now.Sub(ended)), formatTime(ended))
+	}
 	if m.CurrentAt(now) == nil {
 		add("no key signs: creating sessions answers 503. Run keys rotate, and see when the next key may sign")
 	} else if ends := m.SignsUntil(now); ends.Before(now.Add(m.Policy.Lease / 2)) {
