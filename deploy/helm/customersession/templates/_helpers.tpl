@@ -56,11 +56,19 @@ helm.sh/chart: {{ printf "%s-%s" (first .).Chart.Name (first .).Chart.Version | 
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
+  {{- with .Values.podSecurityContext }}
+  {{- with .runAsUser }}
+  runAsUser: {{ int64 . }}
+  {{- end }}
+  {{- with .runAsGroup }}
+  runAsGroup: {{ int64 . }}
+  {{- end }}
+  {{- with .fsGroup }}
   # Owns the volumes, for files that others must not read.
-  fsGroup: 65532
+  fsGroup: {{ int64 . }}
   fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- end }}
