@@ -296,14 +296,26 @@ func TestChartSelectors(t *testing.T) {
 					continue
 				}
 				want := []string{"Deployment"}
-				if object.kind() == "NetworkPolicy" && strings.HasSuffix(object.name(), "-rotate") {
-					want = []string{"CronJob"}
+				if object.kind() == "NetworkPolicy" {
+					want = chartPolicyFor(object)
 				}
 				if got := selectedByChart(objects, selector); !slices.Equal(got, want) {
 					t.Errorf("%s %s selects pods of %v, want %v", object.kind(), object.name(), got, want)
 				}
 			}
 		})
+	}
+}
+
+// chartPolicyFor returns the kind of object whose pods a NetworkPolicy is for.
+func chartPolicyFor(policy chartObject) []string {
+	switch {
+	case strings.HasSuffix(policy.name(), "-rotate"):
+		return []string{"CronJob"}
+	case strings.HasSuffix(policy.name(), "-bootstrap"):
+		return []string{"Job"}
+	default:
+		return []string{"Deployment"}
 	}
 }
 
@@ -363,11 +375,40 @@ func TestChartNetworkPolicies(t *testing.T) {
 		objects := chartOf(t, "testdata/helm/"+values+".yaml")
 		for _, policy := range chartObjectsOf(objects, "NetworkPolicy") {
 			wantChartYAML(t, policy, `[Ingress, Egress]`, "spec", "policyTypes")
-			if strings.HasSuffix(policy.name(), "-rotate") {
-				wantChartYAML(t, policy, `[]`, "spec", "ingress")
+			if !slices.Equal(chartPolicyFor(policy), []string{"Deployment"}) {
 				continue
 			}
 			wantChartYAML(t, policy, want, "spec", "egress")
 		}
+	}
+}
+
+// A Job holds private keys: nothing may connect to its pod, which may connect to
+// the API server alone.
+func TestChartNetworkPolicyForEachJob(t *testing.T) {
+	t.Parallel()
+	for _, values := range chartValueFiles(t) {
+		t.Run(filepath.Base(values), func(t *testing.T) {
+			t.Parallel()
+			objects := chartOf(t, values)
+			for _, job := range append(chartObjectsOf(objects, "Job"), chartObjectsOf(objects, "CronJob")...) {
+				var policies []chartObject
+				for _, policy := range chartObjectsOf(objects, "NetworkPolicy") {
+					if len(selectedByChart([]chartObject{job}, policy.part("spec", "podSelector", "matchLabels"))) != 0 {
+						policies = append(policies, policy)
+					}
+				}
+				if len(policies) != 1 {
+					t.Errorf("%d NetworkPolicies are for the %s %s, want 1", len(policies), job.kind(), job.name())
+					continue
+				}
+				wantChartYAML(t, policies[0], `[]`, "spec", "ingress")
+				want := `[{ports: [{port: 443}, {port: 6443}]}]`
+				if filepath.Base(values) == "http.yaml" {
+					want = `[{ports: [{port: 6443}], to: [{ipBlock: {cidr: 198.51.100.1/32}}]}]`
+				}
+				wantChartYAML(t, policies[0], want, "spec", "egress")
+			}
+		})
 	}
 }

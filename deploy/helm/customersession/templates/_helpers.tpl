@@ -130,3 +130,15 @@ spec:
       resources:
         {{- toYaml .root.Values.keys.rotate.resources | nindent 8 }}
 {{- end }}
+
+{{/* Not empty if the Job that makes the first key set is needed. Helm can look for the Secret; Argo CD and helm template cannot. */}}
+{{- define "customersession.bootstraps" -}}
+{{- if and .Values.keys.bootstrap.enabled (not (lookup "v1" "Secret" .Release.Namespace .Values.keys.secret)) }}true{{ end }}
+{{- end }}
+
+{{/* For what is there only while the chart is installed. Call with the weight. */}}
+{{- define "customersession.hook" -}}
+helm.sh/hook: pre-install
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
