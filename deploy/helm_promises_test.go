@@ -199,6 +199,41 @@ func TestChartSettings(t *testing.T) {
 	}
 }
 
+// Go knows how much memory the container may use, and stays below it.
+func TestChartMemoryLimit(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]string{
+		"":                                         "230MiB", // of 256Mi
+		"resources.limits.memory=1Gi":              "921MiB",
+		"resources.limits.memory=0.5Gi":            "460MiB",
+		"resources.limits.memory=512M":             "439MiB",
+		"resources.limits.memory=262144Ki":         "230MiB",
+		"resources.limits.memory=268435456":        "230MiB",
+		"resources.limits.memory=268435456000m":    "230MiB",
+		"resources.limits.memory=3e8":              "257MiB",
+		"resources.limits.memory=null":             "",
+		"resources.limits=null":                    "",
+		"resources=null":                           "",
+		"extraEnv.GOMEMLIMIT=100MiB":               "100MiB",
+		"extraEnv.GOMEMLIMIT=off,resources=null":   "off",
+		"extraEnv.HTTPS_PROXY=http://proxy.local.": "230MiB",
+	} {
+		t.Run(values, func(t *testing.T) {
+			t.Parallel()
+			objects := renderChart(t, chartNamespace, "--values", "testdata/helm/minimal.yaml", "--set", values)
+			var got []string
+			for _, variable := range theServer(t, objects).podTemplate().parts("spec", "containers")[0].parts("env") {
+				if variable.text("name") == "GOMEMLIMIT" {
+					got = append(got, variable.text("value"))
+				}
+			}
+			if strings.Join(got, " ") != want || len(got) > 1 {
+				t.Errorf("GOMEMLIMIT: got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestChartProbesAndPorts(t *testing.T) {
 	t.Parallel()
 	for _, values := range chartValueFiles(t) {

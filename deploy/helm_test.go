@@ -209,6 +209,7 @@ func TestChartRefuses(t *testing.T) {
 		"postgres without a DSN":   {"customers.from=postgres", "customers.postgres.dsnSecret is missing"},
 		"lifetime without a unit":  {"sessions.lifetime=3600", "/sessions/lifetime"},
 		"drain of an hour":         {"drain.delaySeconds=3600", "/drain/delaySeconds"},
+		"memory of no unit":        {"resources.limits.memory=256MB", `resources.limits.memory is "256MB"`},
 		"root":                     {"podSecurityContext.runAsUser=0", "/podSecurityContext/runAsUser"},
 		"setting in the extra env": {"extraEnv.CUSTOMERSESSION_ISSUER=x", "'CUSTOMERSESSION_ISSUER'"},
 		"secret in the extra env":  {"extraEnv.PASSWORD.valueFrom.secretKeyRef.name=x", "/extraEnv/PASSWORD"},

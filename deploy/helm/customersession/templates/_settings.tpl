@@ -44,10 +44,28 @@
 {{- end }}
 {{- include "customersession.setting" (list "DRAIN_DELAY" (printf "%vs" $v.drain.delaySeconds)) }}
 {{- include "customersession.setting" (list "DRAIN_TIMEOUT" (printf "%vs" $v.drain.timeoutSeconds)) }}
+{{- if not (hasKey $v.extraEnv "GOMEMLIMIT") }}
+{{- with (($v.resources).limits).memory }}
+- name: GOMEMLIMIT
+  value: {{ include "customersession.memoryLimit" . }}
+{{- end }}
+{{- end }}
 {{- range $name, $value := $v.extraEnv }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Nine tenths of a limit of memory, as GOMEMLIMIT: near it, Go collects garbage, so that the kernel need not kill the process at the limit. */}}
+{{- define "customersession.memoryLimit" -}}
+{{- $limit := toString . }}
+{{- $number := regexFind "^[0-9.]+([eE][-+]?[0-9]+)?" $limit }}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- $unit := trimPrefix $number $limit }}
+{{- if not (and $number (hasKey $units $unit)) }}
+{{- fail (printf "resources.limits.memory is %q; write it like 256Mi or 1Gi" $limit) }}
+{{- end }}
+{{- printf "%.0fMiB" (divf (mulf (float64 $number) (get $units $unit) 0.9) 1048576 | floor) }}
 {{- end }}
 
 {{/* Those of the directory that was chosen: the program refuses those of another one. */}}
