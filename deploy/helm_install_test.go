@@ -41,6 +41,10 @@ func TestChartOnAPIServer(t *testing.T) {
 			t.Parallel()
 			server.readme(t)
 		})
+		t.Run("bootstrap", func(t *testing.T) {
+			t.Parallel()
+			server.bootstrap(t, server.restricted(t, "bootstrap"))
+		})
 		t.Run("rights", func(t *testing.T) {
 			t.Parallel()
 			server.rights(t, server.restricted(t, "rights"))
@@ -151,11 +155,17 @@ func (s *chartServer) helm(t *testing.T, namespace string) {
 // kubeconfig writes that of the one who may do all.
 func (s *chartServer) kubeconfig(t *testing.T) string {
 	t.Helper()
-	text := strings.NewReplacer("ADDRESS", s.address, "CA", s.certificate).Replace(`
+	return s.kubeconfigOf(t, "admin-token")
+}
+
+// kubeconfigOf writes that of the owner of a token.
+func (s *chartServer) kubeconfigOf(t *testing.T, token string) string {
+	t.Helper()
+	text := strings.NewReplacer("ADDRESS", s.address, "CA", s.certificate, "TOKEN", token).Replace(`
 apiVersion: v1
 kind: Config
 clusters: [{name: c, cluster: {server: "https://ADDRESS", certificate-authority: "CA"}}]
-users: [{name: u, user: {token: admin-token}}]
+users: [{name: u, user: {token: TOKEN}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 `)

@@ -299,7 +299,7 @@ func TestChartRoles(t *testing.T) {
 	}
 	// What may create Secrets is there for the installation only.
 	for _, object := range objects {
-		if strings.HasSuffix(object.name(), "-bootstrap") {
+		if object.part("metadata", "labels")["app.kubernetes.io/component"] == "bootstrap" {
 			annotations := object.part("metadata", "annotations")
 			if annotations["helm.sh/hook"] != "pre-install" || annotations["helm.sh/hook-delete-policy"] != "before-hook-creation,hook-succeeded" {
 				t.Errorf("%s %s stays: %v", object.kind(), object.name(), annotations)

@@ -147,7 +147,12 @@ func (s *chartServer) issue(t *testing.T, apiKey string) {
 // secretMember returns a member of a Secret in the namespace of the README.
 func (s *chartServer) secretMember(t *testing.T, name, member string) []byte {
 	t.Helper()
-	status, answer := s.ask(t, "admin-token", http.MethodGet, "/api/v1/namespaces/"+chartNamespace+"/secrets/"+name, nil)
+	return s.secretMemberIn(t, chartNamespace, name, member)
+}
+
+func (s *chartServer) secretMemberIn(t *testing.T, namespace, name, member string) []byte {
+	t.Helper()
+	status, answer := s.ask(t, "admin-token", http.MethodGet, "/api/v1/namespaces/"+namespace+"/secrets/"+name, nil)
 	var secret chartObject
 	if err := json.Unmarshal(answer, &secret); err != nil || status != http.StatusOK {
 		t.Fatalf("the Secret %s: got %d", name, status)
