@@ -17,7 +17,7 @@ main() {
   install_chart
   to_production
   operate
-  bootstrap
+  by_hand
   uninstall
   played
   echo "All that the README says was done, and did what it is for."
@@ -67,7 +67,12 @@ install_chart() {
   shows 'STATUS: deployed'
   shows '"alg": "ES256"'
   shows '"customer_portal_url": "https://portal.example.com/acme/portal?customer_session_token='
+  shows 'deployment "customersession" successfully rolled out'
   replicas_ready sessions
+  if kubectl -n sessions get job,role,serviceaccount,networkpolicy -o name | grep bootstrap; then
+    echo "the bootstrap Job, its rights or its policy are still there" >&2
+    return 1
+  fi
 }
 
 # replicas_ready NAMESPACE wants all pods of the Deployment, of which there are two
@@ -96,26 +101,24 @@ to_production() {
 operate() {
   type_blocks "Run it"
   shows '"status": "ok"'
+  shows 'Nothing is wrong.'
   kubectl -n sessions wait job/rotate-now --for=condition=complete --timeout=60s
   in_home customersession keys status --kubernetes-secret sessions/customersession-keys | tee "$NODE_DIR/shown"
   shows 'Nothing is wrong.'
 }
 
-# bootstrap installs once more, where nobody made a key set.
-bootstrap() {
-  tell "letting a Job make the first key set"
+# by_hand installs once more, with a key set that is made on this machine.
+by_hand() {
+  tell "making a key set by hand"
   kubectl create namespace elsewhere
   kubectl label namespace elsewhere pod-security.kubernetes.io/enforce=restricted
   kubectl -n elsewhere create secret generic customersession-organizations \
     --from-file=organizations.json="$NODE_DIR/home/organizations.json"
+  in_home customersession keys init --bootstrap --kubernetes-secret elsewhere/customersession-keys
   in_home helm install customersession deploy/helm/customersession --namespace elsewhere \
     --set issuer=https://sessions.example.com --set keys.bootstrap.enabled=true --wait | tee "$NODE_DIR/shown"
-  ! shows MISSING 2>/dev/null || { echo "the notes miss what the Job makes" >&2; return 1; }
+  ! shows MISSING 2>/dev/null || { echo "the notes miss what is there" >&2; return 1; }
   replicas_ready elsewhere
-  if kubectl -n elsewhere get job,role,serviceaccount -o name | grep bootstrap; then
-    echo "the Job or its rights are still there" >&2
-    return 1
-  fi
 }
 
 uninstall() {
