@@ -208,8 +208,12 @@ func TestGoVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if image := "/golang:" + want + " AS build\n"; !strings.Contains(string(text), image) {
-		t.Errorf("the Containerfile does not build in %q", image)
+	for _, line := range []string{
+		"ARG GO_IMAGE=docker.io/library/golang:" + want, "FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build",
+	} {
+		if !strings.Contains(string(text), "\n"+line+"\n") {
+			t.Errorf("the Containerfile has no line %q", line)
+		}
 	}
 	for name, w := range allWorkflows(t) {
 		t.Run(name, func(t *testing.T) {
