@@ -1,11 +1,13 @@
 package deploy_test
 
 import (
+	"crypto/sha256"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -50,6 +52,9 @@ func (e *containerEngine) typePage(t *testing.T, page string, oldnew ...string) 
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"block": rehearse((*rehearsal).block),
 			"same":  func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(e.sameImage(args[0], args[1])) },
+			"release": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(e.releaseImage(ts.MkAbs("release")))
+			},
 			"image": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(e.goodImage(args[0], append(args, runtime.GOARCH)[1]))
 			},
@@ -168,4 +173,85 @@ func goodFiles(root, architecture string) error {
 		return fmt.Errorf("the program is for %v, want a static one for %v", program.Machine, machine)
 	}
 	return nil
+}
+
+// releaseImage builds the image of a release and reads it as a registry gets it:
+//
+//	release
+func (e *containerEngine) releaseImage(folder string) error {
+	command := exec.Command("release/image", "registry.example.com/customersession", folder)
+	command.Env = append(command.Environ(), e.env...)
+	command.Env = append(command.Env, "PATH="+e.bin+string(os.PathListSeparator)+"/usr/bin:/bin")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, output)
+	}
+	digest, err := os.ReadFile(filepath.Join(folder, "digest"))
+	if err != nil {
+		return err
+	}
+	notes, err := os.ReadFile(filepath.Join(folder, "notes.md"))
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{
+		"`registry.example.com/customersession@" + string(digest) + "`", "GO_IMAGE=docker.io/library/golang@sha256:",
+	} {
+		if !strings.Contains(string(notes), want) {
+			return fmt.Errorf("the notes are\n%s\nwithout %s", notes, want)
+		}
+	}
+	return goodLayout(filepath.Join(folder, "layout"), string(digest))
+}
+
+// imageList is what the documents of an OCI layout have in common.
+type imageList struct {
+	Manifests []struct {
+		Digest   string
+		Platform struct{ OS, Architecture string }
+	}
+}
+
+// goodLayout wants one image with that digest, for both platforms.
+func goodLayout(layout, digest string) error {
+	text, err := os.ReadFile(filepath.Join(layout, "index.json"))
+	if err != nil {
+		return err
+	}
+	var index imageList
+	if err := json.Unmarshal(text, &index); err != nil {
+		return err
+	}
+	if len(index.Manifests) != 1 || index.Manifests[0].Digest != digest {
+		return fmt.Errorf("the layout has %v, want %s", index.Manifests, digest)
+	}
+	list, err := readImageList(layout, digest)
+	if err != nil {
+		return err
+	}
+	var got []string
+	for _, image := range list.Manifests {
+		got = append(got, image.Platform.OS+"/"+image.Platform.Architecture)
+		if _, err := readImageList(layout, image.Digest); err != nil {
+			return err
+		}
+	}
+	if want := []string{"linux/amd64", "linux/arm64"}; !slices.Equal(got, want) {
+		return fmt.Errorf("the image is for %q, want %q", got, want)
+	}
+	return nil
+}
+
+// readImageList reads a document of an OCI layout, which must be what its digest
+// says.
+func readImageList(layout, digest string) (imageList, error) {
+	path := filepath.Join(layout, "blobs", strings.Replace(digest, ":", "/", 1))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return imageList{}, err
+	}
+	if got := fmt.Sprintf("sha256:%x", sha256.Sum256(text)); got != digest {
+		return imageList{}, fmt.Errorf("the digest of %s is %s", path, got)
+	}
+	var list imageList
+	return list, json.Unmarshal(text, &list)
 }

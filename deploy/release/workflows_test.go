@@ -30,6 +30,7 @@ type (
 		Timeout     int               `yaml:"timeout-minutes"`
 		Permissions map[string]string `yaml:"permissions"`
 		Uses        string
+		Environment string
 		Container   struct{ Image string }
 		Env         map[string]string
 		Steps       []step
@@ -109,8 +110,9 @@ func TestActionsArePinned(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	more := map[string]map[string]string{
-		"release.yml image":   {"packages": "write"},
-		"release.yml publish": {"contents": "write", "id-token": "write", "attestations": "write"},
+		"release.yml publish": {
+			"contents": "write", "packages": "write", "id-token": "write", "attestations": "write",
+		},
 	}
 	for name, w := range allWorkflows(t) {
 		t.Run(name, func(t *testing.T) {
@@ -127,6 +129,55 @@ func TestPermissions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What can publish waits for somebody to agree, and builds nothing: no text of
+// the repository runs where the token could write.
+func TestPublishingNeedsConsent(t *testing.T) {
+	t.Parallel()
+	for file, w := range allWorkflows(t) {
+		for name, job := range w.Jobs {
+			if !slices.Contains(slices.Collect(maps.Values(job.Permissions)), "write") {
+				continue
+			}
+			if job.Environment != "release" {
+				t.Errorf("%s, %s may write, and its environment is %q", file, name, job.Environment)
+			}
+			for _, step := range job.Steps {
+				if strings.HasPrefix(step.Uses.Value, "actions/checkout@") {
+					t.Errorf("%s, %s may write, and checks out code", file, name)
+				}
+			}
+		}
+	}
+}
+
+// The image and the files have their provenance before anybody can fetch them,
+// and the image that is pushed is the one that it is about.
+func TestReleaseHasProvenance(t *testing.T) {
+	t.Parallel()
+	const digest = "${{ needs.image.outputs.digest }}"
+	var order []string
+	for _, step := range readWorkflow(t, workflows+"/release.yml").Jobs["publish"].Steps {
+		attests := strings.HasPrefix(step.Uses.Value, "actions/attest-build-provenance@")
+		switch {
+		case attests && step.With["subject-digest"] == digest && step.With["subject-name"] == "ghcr.io/${{ github.repository }}":
+			order = append(order, "attest the image")
+		case attests && step.With["subject-path"] == "out/dist/*":
+			order = append(order, "attest the files")
+		case strings.Contains(step.Run, "skopeo copy --all --preserve-digests ") && step.Env["DIGEST"] == digest &&
+			strings.HasPrefix(step.Run, "test "):
+			order = append(order, "push the image")
+		case strings.Contains(step.Run, "gh release create "):
+			order = append(order, "make the release")
+		case !strings.HasPrefix(step.Uses.Value, "actions/download-artifact@"):
+			t.Errorf("what is this step for? %+v", step)
+		}
+	}
+	want := []string{"attest the image", "attest the files", "push the image", "make the release"}
+	if !slices.Equal(order, want) {
+		t.Errorf("the job does %q, want %q", order, want)
 	}
 }
 
