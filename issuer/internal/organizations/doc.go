@@ -26,7 +26,8 @@
 //
 // # Members
 //
-// An organization needs an id (a UUID), a slug (lower-case letters, digits and
+// The list of organizations may be empty: then no secret authenticates. An
+// organization needs an id (a UUID), a slug (lower-case letters, digits and
 // hyphens) and a portal_url; email_in_link and api_keys may be absent. An API
 // key needs a name (unique within its organization), the hash of its secret
 // (unique within the file) and at least one scope; expires_at may be absent,

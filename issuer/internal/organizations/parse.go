@@ -1,6 +1,7 @@
 package organizations
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -29,6 +30,9 @@ func Parse(r io.Reader) (*Registry, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading organizations: %w", err)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New(`parsing organizations: the file is empty; without organizations, it is {"organizations":[]}`)
 	}
 	if len(data) > maxFileSize {
 		return nil, errors.New("reading organizations: the file is larger than 4 MiB")
@@ -78,12 +82,10 @@ func (p *parser) document(value any) {
 	if !ok {
 		return
 	}
-	list := document.list("organizations")
-	if len(list) == 0 {
-		// An empty list would lock out all clients, and is hardly ever intended.
-		p.problems.add("organizations", "at least one is needed")
+	if document.absent("organizations") {
+		p.problems.add("organizations", "is missing; without any, it is []")
 	}
-	for i, value := range list {
+	for i, value := range document.list("organizations") {
 		p.organization(element("organizations", i), value)
 	}
 }

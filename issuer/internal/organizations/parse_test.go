@@ -87,7 +87,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
-		{"empty file", "", "line 1, column 1: not a JSON object"},
+		{"empty file", "", `the file is empty; without organizations, it is {"organizations":[]}`},
 		{"half a file", file(acme())[:40], "line 1, column 41: not valid JSON"},
 		{"not JSON", "organizations: []", "line 1, column 1: not a JSON object"},
 		{"wrong line", "{\n\"organizations\":\n[x]}", "line 3, column 2: not valid JSON"},
@@ -99,8 +99,9 @@ func TestParseRefuses(t *testing.T) {
 		{"half a surrogate pair", file(acme(`{"name":"\ud800"}`)), "line 1, column 141: lone surrogate in a string"},
 		{"list at the top", "[]", "not a JSON object"},
 		{"null", "null", "not a JSON object"},
-		{"nothing in it", "{}", "organizations: at least one is needed"},
-		{"no organization", file(), "organizations: at least one is needed"},
+		{"only white space", " \n", "the file is empty"},
+		{"nothing in it", "{}", "organizations: is missing"},
+		{"null", `{"organizations":null}`, "organizations: is missing"},
 		{"organizations not a list", `{"organizations":{}}`, "organizations: must be a list"},
 		{"organization not an object", file("7"), "organizations[0]: must be an object"},
 		{"too deep", file(strings.Repeat("[", 20) + strings.Repeat("]", 20)), "nested too deeply"},
