@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/customersession/customersession/issuer/internal/reload"
@@ -20,8 +21,12 @@ const (
 // A followedFile is a file that is read again when it changes.
 type followedFile struct {
 	name   string
+	path   string
 	run    func(context.Context) error
 	status func() reload.Status
+	reload func()
+	// counts returns how much of each sort is in the version in use.
+	counts func() []count
 }
 
 // followedFiles are the files of a server. It logs and counts their reloads.
@@ -29,17 +34,24 @@ type followedFiles struct {
 	metrics *metrics
 	logger  *slog.Logger
 	all     []followedFile
+
+	// logged are the warnings that are in the log.
+	mu     sync.Mutex
+	logged map[string]bool
 }
 
 // openFile loads a file, which is followed as soon as the server runs. It sets
 // OnReload of config.
-func openFile[T any](files *followedFiles, name string, config reload.Config[T]) (*reload.File[T], error) {
+func openFile[T any](files *followedFiles, name string, config reload.Config[T], counts func(T) []count) (*reload.File[T], error) {
 	config.OnReload = func(e reload.Event) { files.report(name, e) }
 	file, err := reload.Open(config)
 	if err != nil {
 		return nil, err
 	}
-	files.add(followedFile{name, file.Run, file.Status})
+	files.add(followedFile{
+		name: name, path: config.Path, run: file.Run, status: file.Status, reload: file.Reload,
+		counts: func() []count { return counts(file.Current()) },
+	})
 	return file, nil
 }
 
@@ -52,19 +64,77 @@ func (f *followedFiles) add(file followedFile) {
 func (f *followedFiles) report(name string, e reload.Event) {
 	f.metrics.reload(name, e)
 	attrs := []slog.Attr{slog.String("file", name), slog.String("path", e.Path), slog.String("outcome", e.Kind.String())}
-	level := slog.LevelInfo
-	if e.Err != nil {
-		level = slog.LevelError
-		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	for _, c := range e.Changes {
+		attrs = append(attrs, slog.Int(c.Of+"_added", c.Added), slog.Int(c.Of+"_changed", c.Changed), slog.Int(c.Of+"_removed", c.Removed))
 	}
-	f.logger.LogAttrs(context.Background(), level, "file reloaded", attrs...)
+	ctx := context.Background()
+	switch e.Kind {
+	case reload.Refused:
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+		f.logger.LogAttrs(ctx, slog.LevelError, "file refused", attrs...)
+	case reload.Restored:
+		f.logger.LogAttrs(ctx, slog.LevelInfo, "file restored", attrs...)
+	case reload.Replaced:
+		f.logger.LogAttrs(ctx, slog.LevelInfo, "file reloaded", attrs...)
+	}
+	f.logWarnings(ctx)
+}
+
+// warnings returns a sentence for each thing that is hardly meant in the files
+// in use. The sentences hold no secret.
+func (f *followedFiles) warnings() []string {
+	var warnings []string
+	for _, file := range f.all {
+		for _, c := range file.counts() {
+			if c.n == 0 {
+				warnings = append(warnings, fmt.Sprintf("%s: %s has no %s", title(file.name), file.path, c.of))
+			}
+		}
+	}
+	return warnings
+}
+
+// logWarnings logs the warnings that were not there at the call before.
+func (f *followedFiles) logWarnings(ctx context.Context) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.logged
+	f.logged = map[string]bool{}
+	for _, warning := range f.warnings() {
+		if f.logged[warning] = true; !before[warning] {
+			f.logger.LogAttrs(ctx, slog.LevelWarn, "file needs attention", slog.String("warning", warning))
+		}
+	}
+}
+
+// Reload makes Run read all files again at once. It is how an operator says that
+// a version is meant although it takes away most of what there was. A version
+// that is refused for another reason, such as an unsafe key manifest, stays
+// refused.
+func (s *Server) Reload(ctx context.Context) {
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "reloading files")
+	for _, file := range s.files.all {
+		file.reload()
+	}
+}
+
+// logContents logs how much is in the files.
+func (s *Server) logContents(ctx context.Context) {
+	var attrs []slog.Attr
+	for _, file := range s.files.all {
+		for _, c := range file.counts() {
+			attrs = append(attrs, slog.Int(c.of, c.n))
+		}
+	}
+	s.logger.LogAttrs(ctx, slog.LevelInfo, "files loaded", attrs...)
+	s.files.logWarnings(ctx)
 }
 
 // refusedFiles returns a sentence for each file whose present version is
 // refused. The texts are those of the log and hold no secret.
 func (s *Server) refusedFiles() []string {
 	var refused []string
-	for _, f := range s.files {
+	for _, f := range s.files.all {
 		status := f.status()
 		if status.Err == nil {
 			continue

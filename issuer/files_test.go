@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,8 @@ func (o *opened) await(t testing.TB, pattern string) string {
 
 // reloaded is what the log says of a file.
 func reloaded(file, outcome string) string {
-	return `"msg":"file reloaded","file":"` + file + `".*"outcome":"` + outcome + `"`
+	verb := map[string]string{"replaced": "reloaded"}[outcome]
+	return `"msg":"file ` + cmp.Or(verb, outcome) + `","file":"` + file + `".*"outcome":"` + outcome + `"`
 }
 
 // refused returns the metric of that name.

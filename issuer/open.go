@@ -38,10 +38,12 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	files := &followedFiles{metrics: metrics, logger: logger}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
-	})
+		Compare: compareKeys,
+	}, countKeys)
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
-	})
+		Compare: compareOrganizations, KeepMost: true,
+	}, countOrganizations)
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{
 		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
@@ -69,7 +71,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		closeDirectory()
 		return nil, errors.Join(err, tracer.Shutdown(ctx))
 	}
-	server.files, server.closeDirectory = files.all, closeDirectory
+	server.files, server.closeDirectory = files, closeDirectory
 	return server, nil
 }
 
@@ -163,7 +165,8 @@ func openDirectory(ctx context.Context, settings Settings, files *followedFiles)
 	case "file":
 		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
 			Path: settings.CustomersFile, Load: loadCustomers(files.logger),
-		})
+			Compare: compareCustomers, KeepMost: true,
+		}, countCustomers)
 		return liveFile{file}, closeDirectory, err
 	case "http":
 		token, err := readSecret(settings.CustomersTokenFile)

@@ -43,7 +43,7 @@ func (s *Server) unready(now time.Time) []string {
 // warnings returns what needs attention although this replica works. Restarting
 // it or sending its requests elsewhere would not help.
 func (s *Server) warnings(now time.Time) []string {
-	warnings := s.refusedFiles()
+	warnings := append(s.refusedFiles(), s.files.warnings()...)
 	ring := s.keys()
 	for _, err := range ring.Away() {
 		warnings = append(warnings, err.Error())

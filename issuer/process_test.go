@@ -276,7 +276,7 @@ func TestServeReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, organizations, "{")
-	p.find(t, p.stderr, `"msg":"file reloaded","file":"(organizations)".*"outcome":"refused"`)
+	p.find(t, p.stderr, `"msg":"file refused","file":"(organizations)".*"outcome":"refused"`)
 	p.public.create(t, `{"customer_id":"`+customerID+`"}`) // the good version stays
 	write(t, organizations, strings.Replace(string(good), "portal.example.com", "new.example.com", 1))
 	p.find(t, p.stderr, `"msg":"file reloaded","file":"(organizations)".*"outcome":"replaced"`)

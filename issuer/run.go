@@ -61,7 +61,10 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if config.Operations != nil {
 		group.Go(serve(operations, config.Operations))
 	}
-	for _, file := range s.files {
+	if len(s.files.all) > 0 {
+		s.logContents(ctx)
+	}
+	for _, file := range s.files.all {
 		group.Go(func() error { return file.run(failed) })
 	}
 	// Also when one part failed: the others must not go on alone.

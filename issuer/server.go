@@ -83,7 +83,7 @@ type Server struct {
 	customers     customers.Directory
 	verifier      *verify.Verifier
 	// Only a server made by Open follows files and closes its directory.
-	files          []followedFile
+	files          *followedFiles
 	closeDirectory func()
 	// signFailure is the error of the last signature, nil after a success.
 	signFailure atomic.Pointer[error]
@@ -122,6 +122,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		issuer: config.Issuer, audience: config.Audience,
 		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,
 		keys: config.Keys, organizations: config.Organizations, customers: config.Customers,
+		files:          &followedFiles{},
 		closeDirectory: func() {},
 		verifier:       verifier,
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),

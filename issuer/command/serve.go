@@ -1,10 +1,14 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,6 +54,10 @@ func newServeCommand(build release.Build) *cobra.Command {
 const heapFloor = 16 << 20
 
 func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (err error) {
+	// From the start to the end, as otherwise it would end the process.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
 	log := logwriter.New(cmd.ErrOrStderr())
@@ -64,6 +72,7 @@ func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (e
 	if err != nil {
 		return misused(cmd, "cannot start:\n%w", err)
 	}
+	go reloadAt(ctx, hangups, server)
 	var listen net.ListenConfig
 	public, err := listen.Listen(ctx, "tcp", settings.Addr)
 	if err != nil {
@@ -79,6 +88,18 @@ func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (e
 		Public: public, Operations: operations,
 		DrainDelay: settings.DrainDelay, DrainTimeout: settings.DrainTimeout,
 	})
+}
+
+// reloadAt reloads the files at each signal until ctx is done.
+func reloadAt(ctx context.Context, hangups <-chan os.Signal, server *issuer.Server) {
+	for {
+		select {
+		case <-hangups:
+			server.Reload(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // openDevice returns a function that finds keys in the device of the settings,

@@ -2,6 +2,8 @@ package customers
 
 import (
 	"context"
+	"reflect"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -17,6 +19,7 @@ const MaxFile = 100_000
 type File struct {
 	byID       map[idKey]*Customer
 	byExternal map[externalKey]*Customer
+	loadedAt   time.Time // is the default of created_at
 }
 
 // The two names of a customer in an organization.
@@ -30,6 +33,31 @@ type (
 
 // Len returns the number of customers.
 func (f *File) Len() int { return len(f.byID) }
+
+// Compare counts the customers of next that f does not have, those that differ,
+// and those of f that next does not have.
+func (f *File) Compare(next *File) (added, changed, removed int) {
+	for id, was := range f.byID {
+		switch is := next.byID[id]; {
+		case is == nil:
+			removed++
+		case !f.same(was, next, is):
+			changed++
+		}
+	}
+	return len(next.byID) - (len(f.byID) - removed), changed, removed
+}
+
+// same reports whether a customer of f is the same as one of next. Without a
+// created_at of their own, both have that of their file.
+func (f *File) same(was *Customer, next *File, is *Customer) bool {
+	if was.CreatedAt.Equal(f.loadedAt) && is.CreatedAt.Equal(next.loadedAt) {
+		dated := *is
+		dated.CreatedAt = was.CreatedAt
+		is = &dated
+	}
+	return reflect.DeepEqual(was, is)
+}
 
 // Find looks the customer up in memory; it never returns [ErrUnavailable].
 func (f *File) Find(_ context.Context, q Query) (*Customer, error) {

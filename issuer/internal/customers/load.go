@@ -48,10 +48,10 @@ func (b *badLines) err() error {
 // an ID or an external ID, is refused as a whole. The error then lists the first
 // ten such lines.
 func LoadFile(r io.Reader) (*File, error) {
-	f := &File{byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}}
+	f := &File{byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}, loadedAt: wholeSeconds(time.Now())}
 	var bad badLines
 	lines := bufio.NewReaderSize(r, maxLine+len("\r\n"))
-	defaults := Defaults{CreatedAt: time.Now()}
+	defaults := Defaults{CreatedAt: f.loadedAt}
 	for number := 1; ; number++ {
 		line, err := readLine(lines)
 		if err != nil && !errors.Is(err, io.EOF) {

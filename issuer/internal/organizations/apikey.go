@@ -3,6 +3,7 @@ package organizations
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -44,6 +45,14 @@ type APIKey struct {
 // Has reports whether the key has the scope.
 func (k *APIKey) Has(scope Scope) bool {
 	return slices.Contains(k.scopes, scope)
+}
+
+// Same reports whether two versions of a key are the same, whatever became of
+// their organization.
+func (k *APIKey) Same(other *APIKey) bool {
+	a, b := *k, *other
+	a.Organization, b.Organization = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // clientID derives a key's ClientID from the hash of its secret. It hashes once

@@ -28,6 +28,15 @@ type Config[T any] struct {
 	// Nil prepares nothing.
 	Prepare func(next T) error
 
+	// Compare counts what differs between the version in use and the next one.
+	// Nil counts nothing.
+	Compare func(old, next T) []Change
+
+	// KeepMost refuses a version that takes away more than half of anything
+	// that Compare counts: an emptied or a truncated file is hardly ever meant.
+	// [File.Reload] says that it is. Open takes what there is.
+	KeepMost bool
+
 	// OnReload is called with each event, one at a time. May be nil.
 	OnReload func(Event)
 }

@@ -24,6 +24,11 @@
 // changed because of another file. A refused version is not loaded again either,
 // unless the same content may become good: see [Transient] and [Config.Accept].
 //
+// # Losses
+//
+// With [Config.KeepMost], a version that takes away more than half of what there
+// was is refused, until [File.Reload] says that it is meant.
+//
 // # Files written in place
 //
 // A file is read once it has stopped changing, and a version that changes while

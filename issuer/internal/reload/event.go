@@ -1,6 +1,10 @@
 package reload
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // Kind is a kind of [Event].
 type Kind uint8
@@ -30,6 +34,44 @@ func (k Kind) String() string {
 	}
 }
 
+// Change counts what differs between two versions of a file, for one sort of
+// thing in it.
+type Change struct {
+	// Of names the sort, such as "customers".
+	Of string
+	// Before is how many the earlier version has.
+	Before int
+	// Added, Changed and Removed are the differences. Things are the same if
+	// their names are, whatever else changed.
+	Added, Changed, Removed int
+}
+
+// Compare returns the difference between two versions of named things.
+func Compare[K comparable, V any](of string, old, next map[K]V, same func(old, next V) bool) Change {
+	change := Change{Of: of, Before: len(old)}
+	for name, was := range old {
+		switch is, kept := next[name]; {
+		case !kept:
+			change.Removed++
+		case !same(was, is):
+			change.Changed++
+		}
+	}
+	change.Added = len(next) - (len(old) - change.Removed)
+	return change
+}
+
+// loss returns an error for each sort of which changes take away most.
+func loss(changes []Change) error {
+	var losses []error
+	for _, c := range changes {
+		if 2*c.Removed > c.Before {
+			losses = append(losses, fmt.Errorf("it takes away %d of %d %s: if that is meant, send SIGHUP or restart", c.Removed, c.Before, c.Of))
+		}
+	}
+	return errors.Join(losses...)
+}
+
 // Event is a change of a file, for logs and metrics.
 type Event struct {
 	Kind Kind
@@ -37,6 +79,9 @@ type Event struct {
 	Path string
 	// Err is the reason for a refusal, nil otherwise.
 	Err error
+	// Changes counts the differences from the version that is, or was, in use.
+	// It is nil if the version could not be loaded.
+	Changes []Change
 }
 
 // Status is the present state of a file.

@@ -17,6 +17,8 @@ type File[T any] struct {
 
 	past history // used by Open, then by Run
 	seed maphash.Seed
+	// asked holds at most one call of Reload that Run has not answered.
+	asked chan struct{}
 }
 
 // Open loads the first version of the file. From then on [File.Run] changes the
@@ -27,9 +29,9 @@ func Open[T any](config Config[T]) (*File[T], error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	f := &File[T]{config: config, seed: maphash.MakeSeed()}
+	f := &File[T]{config: config, seed: maphash.MakeSeed(), asked: make(chan struct{}, 1)}
 	f.status.Store(&Status{})
-	if event, _ := f.look(context.Background()); event.Err != nil {
+	if event, _ := f.look(context.Background(), false); event.Err != nil {
 		return nil, fmt.Errorf("loading %s: %w", config.Path, event.Err)
 	}
 	return f, nil
@@ -41,22 +43,33 @@ func (f *File[T]) Current() T { return *f.current.Load() }
 // Status returns the state of the file.
 func (f *File[T]) Status() Status { return *f.status.Load() }
 
+// Reload makes Run look at the file at once, also where it seems unchanged, and
+// use a version that takes away more than [Config.KeepMost] allows. A version
+// that is refused for another reason stays refused, and is reported again.
+func (f *File[T]) Reload() {
+	select {
+	case f.asked <- struct{}{}:
+	default: // the call before this one is still to come
+	}
+}
+
 // look reads the file if it may hold a new version, and uses that version if it
-// is good. It returns what happened and whether that is news.
-func (f *File[T]) look(ctx context.Context) (event Event, news bool) {
+// is good. It returns what happened and whether that is news. Asked is whether
+// it is for a call of Reload.
+func (f *File[T]) look(ctx context.Context, asked bool) (event Event, news bool) {
+	if asked {
+		f.past.info, f.past.refused = nil, checksum{}
+	}
 	next, found := f.read(ctx)
+	var changes []Change
 	if found.kind == Replaced {
-		if err := f.accept(next); err != nil {
-			// Time alone may change the answer.
-			found = finding{kind: Refused, err: err, sum: found.sum, retry: retryLater}
-		} else if err := f.prepare(next); err != nil {
-			found = refusal(err, found.sum)
-		}
+		changes = f.compare(next)
+		found = f.judge(next, found, changes, asked)
 	}
 	if ctx.Err() != nil {
 		return Event{}, false
 	}
-	event = Event{Kind: found.kind, Path: f.config.Path, Err: found.err}
+	event = Event{Kind: found.kind, Path: f.config.Path, Err: found.err, Changes: changes}
 	switch found.kind {
 	case Replaced:
 		f.use(next, found)
@@ -64,10 +77,36 @@ func (f *File[T]) look(ctx context.Context) (event Event, news bool) {
 	case Restored:
 		return event, f.restore()
 	case Refused:
-		return event, f.refuse(found)
+		return event, f.refuse(found) || asked
 	default:
 		return Event{}, false
 	}
+}
+
+// judge decides about a version that was loaded, and prepares a good one.
+func (f *File[T]) judge(next T, found finding, changes []Change, asked bool) finding {
+	if err := f.accept(next); err != nil {
+		// Time alone may change the answer.
+		return finding{kind: Refused, err: err, sum: found.sum, retry: retryLater}
+	}
+	if f.config.KeepMost && !asked {
+		if err := loss(changes); err != nil {
+			return refusal(err, found.sum)
+		}
+	}
+	if err := f.prepare(next); err != nil {
+		return refusal(err, found.sum)
+	}
+	return found
+}
+
+// compare counts what differs between the version in use and next.
+func (f *File[T]) compare(next T) []Change {
+	old := f.current.Load()
+	if old == nil || f.config.Compare == nil {
+		return nil
+	}
+	return f.config.Compare(*old, next)
 }
 
 // accept asks whether next may follow the version in use.

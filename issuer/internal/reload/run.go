@@ -20,13 +20,16 @@ const (
 func (f *File[T]) Run(ctx context.Context) error {
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
-	for {
+	for asked := false; ; {
 		f.settle(ctx)
-		if event, news := f.look(ctx); news && f.config.OnReload != nil {
+		if event, news := f.look(ctx, asked); news && f.config.OnReload != nil {
 			f.config.OnReload(event)
 		}
 		select {
 		case <-ticker.C:
+			asked = false
+		case <-f.asked:
+			asked = true
 		case <-ctx.Done():
 			return nil
 		}

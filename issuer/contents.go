@@ -1,0 +1,85 @@
+package issuer
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/keys"
+)
+
+// Sorts of things in the files, as names of what a log line counts.
+const (
+	someKeys          = "keys"
+	someOrganizations = "organizations"
+	someAPIKeys       = "api_keys"
+	someCustomers     = "customers"
+)
+
+// A count is how many things of a sort there are.
+type count struct {
+	of string
+	n  int
+}
+
+func countKeys(set *keySet) []count {
+	return []count{{"manifest_version", set.manifest.Version}, {someKeys, len(set.manifest.Keys)}}
+}
+
+func compareKeys(old, next *keySet) []reload.Change {
+	byID := func(m *keys.Manifest) map[string]*keys.Key {
+		all := map[string]*keys.Key{}
+		for _, key := range m.Keys {
+			all[key.ID()] = key
+		}
+		return all
+	}
+	return []reload.Change{reload.Compare(someKeys, byID(old.manifest), byID(next.manifest), sameSchedule)}
+}
+
+// sameSchedule reports whether two versions of a key differ in nothing but, at
+// most, their halves. Those of one ID belong together.
+func sameSchedule(old, next *keys.Key) bool {
+	a, b := *old, *next
+	a.Public, a.Private, b.Public, b.Private = nil, nil, nil, nil
+	return a == b
+}
+
+func countOrganizations(r *organizations.Registry) []count {
+	return []count{{someOrganizations, len(organizationsByID(r))}, {someAPIKeys, len(apiKeysByName(r))}}
+}
+
+// compareOrganizations takes an API key for the same if its name is: a key with
+// a new secret is a changed one.
+func compareOrganizations(old, next *organizations.Registry) []reload.Change {
+	return []reload.Change{
+		reload.Compare(someOrganizations, organizationsByID(old), organizationsByID(next), (*organizations.Organization).Same),
+		reload.Compare(someAPIKeys, apiKeysByName(old), apiKeysByName(next), (*organizations.APIKey).Same),
+	}
+}
+
+func organizationsByID(r *organizations.Registry) map[uuid.UUID]*organizations.Organization {
+	all := map[uuid.UUID]*organizations.Organization{}
+	for organization := range r.Organizations() {
+		all[organization.ID] = organization
+	}
+	return all
+}
+
+func apiKeysByName(r *organizations.Registry) map[apiKeyID]*organizations.APIKey {
+	all := map[apiKeyID]*organizations.APIKey{}
+	for organization := range r.Organizations() {
+		for key := range organization.APIKeys() {
+			all[apiKeyID{organization.ID, key.Name}] = key
+		}
+	}
+	return all
+}
+
+func countCustomers(f *customers.File) []count { return []count{{someCustomers, f.Len()}} }
+
+func compareCustomers(old, next *customers.File) []reload.Change {
+	added, changed, removed := old.Compare(next)
+	return []reload.Change{{Of: someCustomers, Before: old.Len(), Added: added, Changed: changed, Removed: removed}}
+}
