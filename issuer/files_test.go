@@ -137,6 +137,15 @@ func TestRefusedFiles(t *testing.T) {
 			[]string{"organizations[0].portal_url", "organizations[1].portal_url"},
 		},
 		{
+			"an API key taken away, and its comma left", "organizations", "organizations", " stays in use",
+			func(s *issuer.Settings) string { return s.OrganizationsFile },
+			func(good string) string {
+				from, to := strings.Index(good, ",{\n  \"name\": \"write\""), strings.Index(good, "]},")
+				return good[:from] + ",\n" + good[to:]
+			},
+			[]string{"organizations: line ", "column 1: not valid JSON: there is a trailing comma before this bracket; take it away"},
+		},
+		{
 			"customers", "customers", "customers", " stays in use",
 			func(s *issuer.Settings) string { return s.CustomersFile },
 			func(good string) string { return "ada\n" + good + "alan\n" },

@@ -3,6 +3,7 @@ package ijson
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"unicode/utf8"
 )
@@ -20,6 +21,16 @@ var (
 var (
 	errTooLong   = errors.New("longer than 2 GiB")
 	errSyntax    = errors.New("not valid JSON")
+	errMark      = fmt.Errorf("%w: it begins with a byte order mark (EF BB BF), which some editors write; save it as UTF-8 without one", ErrNotObject)
+	errEnd       = fmt.Errorf("%w: the text ends too early", errSyntax)
+	errValue     = fmt.Errorf("%w: a value is expected", errSyntax)
+	errMember    = fmt.Errorf("%w: a name in double quotes is expected", errSyntax)
+	errColon     = fmt.Errorf("%w: a colon is expected", errSyntax)
+	errNext      = fmt.Errorf("%w: a comma or the closing bracket is expected", errSyntax)
+	errLastComma = fmt.Errorf("%w: there is a trailing comma before this bracket; take it away", errSyntax)
+	errControl   = fmt.Errorf("%w: raw control character in a string", errSyntax)
+	errEscape    = fmt.Errorf("%w: unknown escape in a string", errSyntax)
+	errNumber    = fmt.Errorf("%w: a digit is expected", errSyntax)
 	errTrailing  = errors.New("data after the JSON object")
 	errUTF8      = errors.New("not valid UTF-8")
 	errSurrogate = errors.New("lone surrogate in a string")
@@ -89,6 +100,9 @@ func (s *scanner) document(visit func([]byte, Value) error) error {
 		return errTooLong
 	}
 	if s.token() != '{' {
+		if bytes.HasPrefix(s.data[s.pos:], []byte("\ufeff")) {
+			return errMark
+		}
 		return ErrNotObject
 	}
 	if err := s.object(visit); err != nil {
@@ -142,13 +156,21 @@ func (s *scanner) value(c byte) error {
 	case c == 'n':
 		return s.literal("null")
 	default:
-		return errSyntax
+		return s.expected(errValue)
 	}
+}
+
+// expected returns the error for a text that has something else here.
+func (s *scanner) expected(what error) error {
+	if s.pos == len(s.data) {
+		return errEnd
+	}
+	return what
 }
 
 func (s *scanner) literal(word string) error {
 	if !bytes.HasPrefix(s.data[s.pos:], []byte(word)) {
-		return errSyntax
+		return errValue
 	}
 	s.pos += len(word)
 	return nil
@@ -181,7 +203,7 @@ func (s *scanner) next(closing byte) (done bool, err error) {
 		s.depth--
 		return true, nil
 	default:
-		return false, errSyntax
+		return false, s.expected(errNext)
 	}
 }
 
@@ -191,7 +213,11 @@ func (s *scanner) array() error {
 		return err
 	}
 	for {
-		if err := s.value(s.token()); err != nil {
+		c := s.token()
+		if c == ']' {
+			return errLastComma
+		}
+		if err := s.value(c); err != nil {
 			return err
 		}
 		if done, err := s.next(']'); done || err != nil {
@@ -231,8 +257,11 @@ func (s *scanner) object(visit func([]byte, Value) error) error {
 // name reads the name of a member and its colon. The names of the same object
 // begin at index first.
 func (s *scanner) name(first int) ([]byte, error) {
-	if s.token() != '"' {
-		return nil, errSyntax
+	if c := s.token(); c != '"' {
+		if c == '}' {
+			return nil, errLastComma
+		}
+		return nil, s.expected(errMember)
 	}
 	start := s.pos
 	escaped, err := s.str()
@@ -248,7 +277,7 @@ func (s *scanner) name(first int) ([]byte, error) {
 		return nil, err
 	}
 	if s.token() != ':' {
-		return nil, errSyntax
+		return nil, s.expected(errColon)
 	}
 	s.pos++
 	return name, nil
@@ -299,7 +328,7 @@ func (s *scanner) str() (escaped bool, err error) {
 			}
 			i = s.pos
 		case c < ' ':
-			return escaped, errSyntax
+			return escaped, errControl
 		default:
 			r, size := utf8.DecodeRune(data[i:])
 			if r == utf8.RuneError && size == 1 {
@@ -309,13 +338,13 @@ func (s *scanner) str() (escaped bool, err error) {
 		}
 	}
 	s.pos = len(data)
-	return escaped, errSyntax
+	return escaped, errEnd
 }
 
 func (s *scanner) escape() error {
 	rest := s.data[s.pos:]
 	if len(rest) < 2 {
-		return errSyntax
+		return errEnd
 	}
 	switch rest[1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -325,14 +354,14 @@ func (s *scanner) escape() error {
 		_, size := decodeUnicode(rest)
 		switch size {
 		case 0:
-			return errSyntax
+			return errEscape
 		case loneSurrogate:
 			return errSurrogate
 		}
 		s.pos += size
 		return nil
 	default:
-		return errSyntax
+		return errEscape
 	}
 }
 
@@ -347,12 +376,12 @@ func (s *scanner) number() error {
 	case '1' <= c && c <= '9':
 		s.digits()
 	default:
-		return errSyntax
+		return s.expected(errNumber)
 	}
 	if s.peek() == '.' {
 		s.pos++
 		if s.digits() == 0 {
-			return errSyntax
+			return s.expected(errNumber)
 		}
 	}
 	if c := s.peek(); c == 'e' || c == 'E' {
@@ -361,7 +390,7 @@ func (s *scanner) number() error {
 			s.pos++
 		}
 		if s.digits() == 0 {
-			return errSyntax
+			return s.expected(errNumber)
 		}
 	}
 	return nil
