@@ -1,6 +1,10 @@
 package issuer
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
@@ -78,6 +82,46 @@ func apiKeysByName(r *organizations.Registry) map[apiKeyID]*organizations.APIKey
 }
 
 func countCustomers(f *customers.File) []count { return []count{{someCustomers, f.Len()}} }
+
+// warnOfStrangers returns a function that warns of customers that no API key can
+// ask for: their organization is not in the organizations file. It is no error,
+// because the two files do not change at the same instant.
+func warnOfStrangers(registry *reload.File[*organizations.Registry]) func(*customers.File) []string {
+	return func(f *customers.File) []string {
+		known := organizationsByID(registry.Current())
+		var warnings []string
+		for _, s := range strangers(f, known) {
+			warnings = append(warnings, fmt.Sprintf("line %d, column %d: organization %s is not in the organizations file; its customers, %d here, get no sessions",
+				s.Line, s.Column, s.id, s.Customers))
+		}
+		if more := len(warnings) - maxStrangers; more > 0 {
+			warnings = append(warnings[:maxStrangers], fmt.Sprintf("organizations that are not in the organizations file: %d more", more))
+		}
+		return warnings
+	}
+}
+
+// maxStrangers is how many unknown organizations are named.
+const maxStrangers = 10
+
+// A stranger is an organization of customers that is unknown.
+type stranger struct {
+	id uuid.UUID
+	customers.Place
+}
+
+// strangers returns the organizations that are not known, in the order of the
+// file.
+func strangers(f *customers.File, known map[uuid.UUID]*organizations.Organization) []stranger {
+	var all []stranger
+	for id, place := range f.Organizations() {
+		if known[id] == nil {
+			all = append(all, stranger{id, place})
+		}
+	}
+	slices.SortFunc(all, func(a, b stranger) int { return cmp.Compare(a.Line, b.Line) })
+	return all
+}
 
 func compareCustomers(old, next *customers.File) []reload.Change {
 	added, changed, removed := old.Compare(next)

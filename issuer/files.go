@@ -18,6 +18,13 @@ const (
 	customersFile     = "customers"
 )
 
+// contents describe a version of a file: how much of each sort is in it, and, if
+// not nil, what is hardly meant.
+type contents[T any] struct {
+	count func(T) []count
+	warn  func(T) []string
+}
+
 // A followedFile is a file that is read again when it changes.
 type followedFile struct {
 	name   string
@@ -25,8 +32,10 @@ type followedFile struct {
 	run    func(context.Context) error
 	status func() reload.Status
 	reload func()
-	// counts returns how much of each sort is in the version in use.
-	counts func() []count
+	// counts returns how much of each sort is in the version in use, and warnings
+	// what is hardly meant in it.
+	counts   func() []count
+	warnings func() []string
 }
 
 // followedFiles are the files of a server. It logs and counts their reloads.
@@ -42,7 +51,7 @@ type followedFiles struct {
 
 // openFile loads a file, which is followed as soon as the server runs. It sets
 // OnReload of config.
-func openFile[T any](files *followedFiles, name string, config reload.Config[T], counts func(T) []count) (*reload.File[T], error) {
+func openFile[T any](files *followedFiles, name string, config reload.Config[T], contents contents[T]) (*reload.File[T], error) {
 	config.OnReload = func(e reload.Event) { files.report(name, e) }
 	file, err := reload.Open(config)
 	if err != nil {
@@ -50,7 +59,13 @@ func openFile[T any](files *followedFiles, name string, config reload.Config[T],
 	}
 	files.add(followedFile{
 		name: name, path: config.Path, run: file.Run, status: file.Status, reload: file.Reload,
-		counts: func() []count { return counts(file.Current()) },
+		counts: func() []count { return contents.count(file.Current()) },
+		warnings: func() []string {
+			if contents.warn == nil {
+				return nil
+			}
+			return contents.warn(file.Current())
+		},
 	})
 	return file, nil
 }
@@ -89,6 +104,9 @@ func (f *followedFiles) warnings() []string {
 			if c.n == 0 {
 				warnings = append(warnings, fmt.Sprintf("%s: %s has no %s", title(file.name), file.path, c.of))
 			}
+		}
+		for _, warning := range file.warnings() {
+			warnings = append(warnings, fmt.Sprintf("%s: %s: %s", title(file.name), file.path, warning))
 		}
 	}
 	return warnings

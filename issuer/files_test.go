@@ -149,7 +149,7 @@ func TestRefusedFiles(t *testing.T) {
 			"customers", "customers", "customers", " stays in use",
 			func(s *issuer.Settings) string { return s.CustomersFile },
 			func(good string) string { return "ada\n" + good + "alan\n" },
-			[]string{"line 1: ", "line 10: "},
+			[]string{"line 1, column 1: ", "line 10, column 1: "},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -39,12 +39,12 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 		Compare: compareKeys,
-	}, countKeys)
+	}, contents[*keySet]{count: countKeys})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 		Compare: compareOrganizations, KeepMost: true,
-	}, countOrganizations)
-	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files)
+	}, contents[*organizations.Registry]{count: countOrganizations})
+	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files, registry)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{
 		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
 		Version: settings.Version, Logger: logger,
@@ -159,14 +159,16 @@ func openKeys(open keys.OpenSigner) func(*keySet) error {
 // it, which is never nil.
 //
 //nolint:ireturn // the settings choose one of four
-func openDirectory(ctx context.Context, settings Settings, files *followedFiles) (directory customers.Directory, closeDirectory func(), err error) {
+func openDirectory(
+	ctx context.Context, settings Settings, files *followedFiles, registry *reload.File[*organizations.Registry],
+) (directory customers.Directory, closeDirectory func(), err error) {
 	closeDirectory = func() {}
 	switch settings.Customers {
 	case "file":
 		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
 			Path: settings.CustomersFile, Load: loadCustomers(files.logger),
 			Compare: compareCustomers, KeepMost: true,
-		}, countCustomers)
+		}, contents[*customers.File]{count: countCustomers, warn: warnOfStrangers(registry)})
 		return liveFile{file}, closeDirectory, err
 	case "http":
 		token, err := readSecret(settings.CustomersTokenFile)

@@ -2,6 +2,8 @@ package customers
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"reflect"
 	"time"
 
@@ -19,7 +21,14 @@ const MaxFile = 100_000
 type File struct {
 	byID       map[idKey]*Customer
 	byExternal map[externalKey]*Customer
+	places     map[uuid.UUID]Place
 	loadedAt   time.Time // is the default of created_at
+}
+
+// Place says where a file first names an organization, counted from 1, in lines
+// and bytes, and how many customers of it there are.
+type Place struct {
+	Line, Column, Customers int
 }
 
 // The two names of a customer in an organization.
@@ -33,6 +42,9 @@ type (
 
 // Len returns the number of customers.
 func (f *File) Len() int { return len(f.byID) }
+
+// Organizations yields the organizations of the customers, in no order.
+func (f *File) Organizations() iter.Seq2[uuid.UUID, Place] { return maps.All(f.places) }
 
 // Compare counts the customers of next that f does not have, those that differ,
 // and those of f that next does not have.

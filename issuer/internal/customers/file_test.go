@@ -2,10 +2,12 @@ package customers_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -135,18 +138,25 @@ func TestLoadFileRefuses(t *testing.T) {
 		return b.String()
 	}
 	tests := []struct{ name, data, want string }{
-		{"not JSON", line(1, "a") + secret + "\n\n" + line(2, "b"), "line 2: Input should be one JSON object in UTF-8"},
-		{"two on a line", line(1, "a") + strings.ReplaceAll(line(2, "")+line(3, ""), "\n", ""), "line 2: Input should be one JSON object in UTF-8"},
-		{"bad members", "\n" + `{"id":"` + secret + `","organization_id":7,"metadata":{"` + secret + `":null}}`, "line 2: id: Input should be a valid UUID of 36 characters; " +
-			"organization_id: Input should be a valid string; " +
-			"metadata: Input should be a string, a number or a boolean; email: Field required"},
-		{"ID twice", line(1, "a") + line(2, "b") + foreign(1, "a") + line(1, "c"), "line 4: another line has the same id"},
-		{"external ID twice", line(1, "a") + foreign(2, "a") + line(3, "") + line(4, "") + line(5, "a"), "line 5: another line has the same external_id"},
-		{"ID thrice", line(1, "a") + line(1, "b") + line(1, "c"), "line 2: another line has the same id; line 3: another line has the same id"},
-		{"far down", many(20000, 1) + "x\n" + many(20000, 30001) + line(7, ""), "line 20001: Input should be one JSON object in UTF-8 (byte 1: not a JSON object); line 40002: another line has the same id"},
+		{"not JSON", line(1, "a") + secret + "\n\n" + line(2, "b"), "line 2, column 1: Input should be one JSON object in UTF-8"},
+		{"two on a line", line(1, "a") + strings.ReplaceAll(line(2, "")+line(3, ""), "\n", ""), "line 2, column 134: Input should be one JSON object in UTF-8"},
+		{"bad members", "\n" + `{"id":"` + secret + `","organization_id":7,"metadata":{"` + secret + `":null}}`, "line 2, column 7: id: Input should be a valid UUID of 36 characters; " +
+			"column 39: organization_id: Input should be a valid string; " +
+			"column 52: metadata: Input should be a string, a number or a boolean; column 1: email: Field required"},
+		{"ID twice", line(1, "a") + line(2, "b") + foreign(1, "a") + line(1, "c"), "line 4, column 7: id: another line has the same value"},
+		{"external ID twice", line(1, "a") + foreign(2, "a") + line(3, "") + line(4, "") + line(5, "a"), "line 5, column 117: external_id: another line has the same value"},
+		{"ID thrice", line(1, "a") + line(1, "b") + line(1, "c"), "line 2, column 7: id: another line has the same value; line 3, column 7: id: another line has the same value"},
+		{"far down", many(20000, 1) + "x\n" + many(20000, 30001) + line(7, ""), "line 20001, column 1: Input should be one JSON object in UTF-8 (byte 1: not a JSON object); line 40002, column 7: id: another line has the same value"},
 		{"too long", line(1, "a") + line(2, strings.Repeat("x", 70000)) + line(3, "b"), "line 2: line is longer than 65536 bytes"},
 		{"too long and blank", line(1, "a") + strings.Repeat(" ", 70000) + "\n" + line(2, "b"), "line 2: line is longer than 65536 bytes"},
-		{"eleven", strings.Repeat("x\n", 9) + line(1, "a") + "x\nx\n", "line 1: … and 1 more bad lines"},
+		{"byte order mark", "\ufeff" + line(1, "a"), "line 1, column 1: Input should be one JSON object in UTF-8 (byte 1: not a JSON object: it begins with a byte order mark"},
+		{"camel case", line(1, "a") + strings.Replace(line(2, "b"), "external_id", "externalId", 1), "line 2, column 116: externalId: Input should be named external_id"},
+		{
+			"capitals and hyphens", `{"ID":"x","organization-id":"y","E_Mail":"z","billing_address":{"postalCode":"1","country":"GB"}}`,
+			"line 1, column 7: ID: Input should be named id; column 29: organization-id: Input should be named organization_id; column 42: E_Mail: Input should be named email; " +
+				"column 64: billing_address.postalCode: Input should be named postal_code; column 1: id: Field required",
+		},
+		{"eleven", strings.Repeat("x\n", 9) + line(1, "a") + "x\nx\n", "line 1, column 1: … and 1 more bad lines"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -163,6 +173,78 @@ func TestLoadFileRefuses(t *testing.T) {
 				t.Errorf("%v repeats what was given", err)
 			}
 		})
+	}
+}
+
+// Members that are nothing like a known one may be there, whatever they are.
+func TestLoadFileTakesOtherMembers(t *testing.T) {
+	t.Parallel()
+	line := strings.Replace(strings.ReplaceAll(minimal, "\n", ""), "{", `{"active_meters":[],"emails":["a@b"],"Notes":"externalId","metadata":{"externalId":"1"},`, 1)
+	if f := load(t, strings.NewReader(line)); f.Len() != 1 {
+		t.Errorf("%d customers, want 1", f.Len())
+	}
+	if _, err := customers.Parse([]byte(strings.Replace(line, "Notes", "externalId", 1)), customers.Defaults{}); err != nil {
+		t.Errorf("a record of another source: %v", err)
+	}
+}
+
+func TestFileOrganizations(t *testing.T) {
+	t.Parallel()
+	line := func(organization uuid.UUID, n int) string {
+		return fmt.Sprintf(`{"id":"11111111-1111-4111-8111-%012d","organization_id": "%s","email":"a@b"}`+"\n", n, organization)
+	}
+	got := maps.Collect(load(t, strings.NewReader("\n"+line(home, 1)+line(abroad, 1)+line(home, 2))).Organizations())
+	want := map[uuid.UUID]customers.Place{home: {Line: 2, Column: 65, Customers: 2}, abroad: {Line: 3, Column: 65, Customers: 1}}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestFileCompare(t *testing.T) {
+	t.Parallel()
+	line := func(n int, name string) string {
+		return fmt.Sprintf(`{"id":"11111111-1111-4111-8111-%012d","organization_id":"%s","email":"a@b","name":%q}`+"\n", n, home, name)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		old := load(t, strings.NewReader(line(1, "a")+line(2, "b")+line(3, "c")))
+		time.Sleep(time.Hour) // customers without a created_at do not change
+		next := load(t, strings.NewReader(line(5, "e")+line(3, "c")+line(2, "B")+line(4, "d")))
+		if added, changed, removed := old.Compare(next); added != 2 || changed != 1 || removed != 1 {
+			t.Errorf("got %d added, %d changed and %d removed, want 2, 1 and 1", added, changed, removed)
+		}
+		again := load(t, strings.NewReader(line(3, "c")+line(2, "b")+line(1, "a")))
+		if added, changed, removed := old.Compare(again); added != 0 || changed != 0 || removed != 0 {
+			t.Errorf("in another order, got %d added, %d changed and %d removed, want none", added, changed, removed)
+		}
+	})
+}
+
+// Whatever a customer has is known by its other spellings.
+func TestLoadFileKnowsAllMembers(t *testing.T) {
+	t.Parallel()
+	var members struct {
+		All     map[string]any `json:"all"`
+		Address map[string]any `json:"address"`
+	}
+	c := everything()
+	address, err := json.Marshal(c.BillingAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(fmt.Appendf(nil, `{"all":%s,"address":%s}`, c.AppendJSON(nil), address), &members); err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]string{}
+	for name := range members.All {
+		lines[name] = fmt.Sprintf(`{%q:1}`, strings.ToUpper(name))
+	}
+	for name := range members.Address {
+		lines[name] = fmt.Sprintf(`{"billing_address":{%q:"1"}}`, strings.ToUpper(name))
+	}
+	for name, line := range lines {
+		if _, err := customers.LoadFile(strings.NewReader(line)); err == nil || !strings.Contains(err.Error(), "Input should be named "+name) {
+			t.Errorf("%s: got %v, want it to name %s", line, err, name)
+		}
 	}
 }
 

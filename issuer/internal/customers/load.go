@@ -8,6 +8,10 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/keys/jwk/ijson"
 )
 
 const (
@@ -21,10 +25,10 @@ type badLines struct {
 	count  int
 }
 
-// add adds a line, counted from 1. The reason repeats nothing of the line.
+// add adds a line, counted from 1. The reason repeats no value of the line.
 func (b *badLines) add(number int, reason string) {
 	if b.count++; b.count <= maxListed {
-		b.listed = append(b.listed, fmt.Sprintf("line %d: %s", number, reason))
+		b.listed = append(b.listed, fmt.Sprintf("line %d%s", number, reason))
 	}
 }
 
@@ -42,13 +46,17 @@ func (b *badLines) err() error {
 // LoadFile reads customers from JSON Lines: one object a line, as [Parse]
 // describes it, of at most 64 KiB; empty lines are allowed. Each line needs an
 // id, an organization_id and, for an individual, an email; a missing created_at
-// is the time of loading.
+// is the time of loading. A member that is a known one but for capital letters,
+// underscores and hyphens, such as externalId, is a mistake.
 //
 // A file with a bad line, or with two customers of one organization that share
 // an ID or an external ID, is refused as a whole. The error then lists the first
-// ten such lines.
+// ten such lines, with the column of each mistake, counted in bytes from 1.
 func LoadFile(r io.Reader) (*File, error) {
-	f := &File{byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}, loadedAt: wholeSeconds(time.Now())}
+	f := &File{
+		byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}, places: map[uuid.UUID]Place{},
+		loadedAt: wholeSeconds(time.Now()),
+	}
 	var bad badLines
 	lines := bufio.NewReaderSize(r, maxLine+len("\r\n"))
 	defaults := Defaults{CreatedAt: f.loadedAt}
@@ -57,7 +65,7 @@ func LoadFile(r io.Reader) (*File, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("reading customers: %w", err)
 		}
-		if reason := f.addLine(line, defaults); reason != "" {
+		if reason := f.addLine(number, line, defaults); reason != "" {
 			bad.add(number, reason)
 		}
 		if err != nil {
@@ -85,20 +93,65 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 }
 
 // addLine adds the customer of a line. It returns what is wrong with the line,
-// or an empty string.
-func (f *File) addLine(line []byte, defaults Defaults) (reason string) {
+// beginning with the column, or an empty string.
+func (f *File) addLine(number int, line []byte, defaults Defaults) (reason string) {
 	if len(line) == 0 {
 		return ""
 	}
 	if len(line) > maxLine {
-		return fmt.Sprintf("line is longer than %d bytes", maxLine)
+		return fmt.Sprintf(": line is longer than %d bytes", maxLine)
 	}
-	c, err := Parse(line, defaults)
-	if err != nil {
-		return err.Error()
+	c, problems := parse(line, defaults, true)
+	if len(problems) > 0 {
+		return describeLine(line, problems)
 	}
 	if duplicate := f.add(c); duplicate != "" {
-		return "another line has the same " + duplicate
+		return describeLine(line, []Problem{{Loc: []any{duplicate}, Msg: "another line has the same value"}})
 	}
+	f.place(number, line, c.OrganizationID)
 	return ""
+}
+
+// place notes where an organization is first, and that it has one more customer.
+func (f *File) place(number int, line []byte, organization uuid.UUID) {
+	place, found := f.places[organization]
+	if !found {
+		place = Place{Line: number, Column: column(line, "organization_id")}
+	}
+	place.Customers++
+	f.places[organization] = place
+}
+
+// describeLine says what is wrong with a line, and where.
+func describeLine(line []byte, problems []Problem) string {
+	var b strings.Builder
+	for i, p := range problems {
+		separator := ", "
+		if i > 0 {
+			separator = "; "
+		}
+		var name string
+		if len(p.Loc) > 0 {
+			name, _ = p.Loc[0].(string)
+		}
+		fmt.Fprintf(&b, "%scolumn %d: %s", separator, column(line, name), p.text())
+	}
+	return b.String()
+}
+
+// column returns where the value of a member of a line is, or else where the line
+// stops being JSON, or else where it begins. It counts bytes from 1.
+func column(line []byte, name string) int {
+	var value ijson.Value
+	end, err := ijson.Members(line, limits(), func(n []byte, v ijson.Value) error {
+		if string(n) == name {
+			value = v
+			return io.EOF
+		}
+		return nil
+	})
+	if err == nil {
+		return 1
+	}
+	return end - len(value) + 1
 }

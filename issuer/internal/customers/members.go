@@ -169,6 +169,8 @@ func (r *reader) address(v ijson.Value) *Address {
 			a.Country, hasCountry = r.country(v), true
 		} else if line := a.line(part); line != nil && v.Kind() != ijson.Null {
 			*line = r.text(v, name, string(part))
+		} else if line == nil {
+			r.unknown(part, knownAddressMembers(), name)
 		}
 	})
 	if !hasCountry {

@@ -38,18 +38,25 @@ func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
 // The error is a [*ValidationError] with all problems at once. The customer
 // shares no memory with data.
 func Parse(data []byte, d Defaults) (*Customer, error) {
-	r := reader{customer: &Customer{
+	c, problems := parse(data, d, false)
+	if len(problems) > 0 {
+		return nil, &ValidationError{problems}
+	}
+	return c, nil
+}
+
+// parse is Parse. If names is set, a member whose name is nearly a known one is a
+// problem: people write files, and a member that is ignored misleads them.
+func parse(data []byte, d Defaults, names bool) (*Customer, []Problem) {
+	r := reader{names: names, customer: &Customer{
 		ID: d.ID, OrganizationID: d.OrganizationID, CreatedAt: wholeSeconds(d.CreatedAt),
 		Type: Individual,
 	}}
 	if offset, err := ijson.Members(data, limits(), r.member); err != nil {
-		return nil, &ValidationError{[]Problem{malformed(data, offset, err)}}
+		return nil, []Problem{malformed(data, offset, err)}
 	}
 	r.finish()
-	if len(r.problems) > 0 {
-		return nil, &ValidationError{r.problems}
-	}
-	return r.customer, nil
+	return r.customer, r.problems
 }
 
 // malformed describes text that is no JSON object, or an ambiguous one.
@@ -64,6 +71,7 @@ func malformed(data []byte, offset int, err error) Problem {
 // reader fills in a customer and collects its problems.
 type reader struct {
 	customer *Customer
+	names    bool     // refuse names that are nearly known
 	nulls    []string // names of the required members that are null
 	problems []Problem
 }
@@ -122,6 +130,8 @@ func (r *reader) anyText(name []byte, v ijson.Value) {
 		c.BillingName = r.text(v, "billing_name")
 	case "locale":
 		c.Locale = r.text(v, "locale")
+	default:
+		r.unknown(name, knownMembers())
 	}
 }
 
