@@ -24,25 +24,55 @@ const serveLong = `Run the production server. Settings are environment variables
 file that a setting names. If settings are wrong, missing or misspelt, the server
 does not start: it names all of them, and the exit code is 2.
 
+The server reads its files again when they change. A version that takes away more
+than half of the customers, organizations or API keys is refused until SIGHUP,
+which makes the server read all files at once.
+
+With --check, it does not serve: it reads the settings and files, opens the keys,
+asks the database or the server that has the customers, and prints what it found.
+The exit code is 1 if anything would keep it from creating sessions.
+
 Settings and their defaults:
 
 `
 
 func newServeCommand(build release.Build) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "serve",
 		GroupID: "run",
 		Short:   "Run the production server, configured by the environment",
 		Long:    serveLong + settings(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := issuer.LoadSettings()
-			if err != nil {
-				return misused(cmd, "wrong settings:\n%w", err)
-			}
-			s.Version = build.Version
-			return serve(cmd, s, build)
-		},
 	}
+	check := cmd.Flags().Bool("check", false, "check everything and print what was found, but do not serve")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := issuer.LoadSettings()
+		if err != nil {
+			return misused(cmd, "wrong settings:\n%w", err)
+		}
+		s.Version = build.Version
+		if *check {
+			return checkServer(cmd, s)
+		}
+		return serve(cmd, s, build)
+	}
+	return cmd
+}
+
+// checkServer does all that starting does, short of listening.
+func checkServer(cmd *cobra.Command, settings issuer.Settings) (err error) {
+	signers, closeDevice, err := openDevice(settings)
+	if err != nil {
+		return fmt.Errorf("cannot start:\n%w", err)
+	}
+	defer func() { err = errors.Join(err, closeDevice()) }()
+	server, err := issuer.Open(cmd.Context(), settings, signers, newLogger(cmd.ErrOrStderr(), settings.LogLevel))
+	if err != nil {
+		return fmt.Errorf("cannot start:\n%w", err)
+	}
+	if err := server.Check(cmd.Context(), cmd.OutOrStdout()); err != nil {
+		return fmt.Errorf("cannot create sessions:\n%w", err)
+	}
+	return nil
 }
 
 // heapFloor keeps the garbage collector from running every few megabytes. The

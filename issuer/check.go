@@ -1,0 +1,73 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/customersession/customersession/keys"
+)
+
+// checkTimeout bounds what [Server.Check] asks of the customer directory.
+const checkTimeout = 15 * time.Second
+
+// Check writes what is in the files and asks the customer directory whether it
+// can answer. Call it in place of Run, for a server made by Open. The error names
+// everything that would keep the server from creating sessions now.
+func (s *Server) Check(ctx context.Context, w io.Writer) error {
+	defer s.closeDirectory()
+	now := time.Now()
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, file := range s.files.all {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", title(file.name), file.path, s.describe(file, now))
+	}
+	asked, err := s.askDirectory(ctx)
+	if asked && err == nil {
+		fmt.Fprintf(table, "%s\t-\tthe directory answers\n", customersFile)
+	}
+	problems := []error{table.Flush(), err}
+	for _, warning := range s.files.warnings() {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	for _, reason := range s.unready(now) {
+		problems = append(problems, errors.New(reason))
+	}
+	problems = append(problems, s.keys().Away()...)
+	return errors.Join(problems...)
+}
+
+// describe says how much is in a file.
+func (s *Server) describe(file followedFile, now time.Time) string {
+	var parts []string
+	for _, c := range file.counts() {
+		parts = append(parts, fmt.Sprintf("%s: %d", strings.NewReplacer("_", " ", "api", "API").Replace(c.of), c.n))
+	}
+	if file.name == keysFile {
+		for state, n := range countStates(s.keys().Manifest(), now) {
+			if n > 0 {
+				parts = append(parts, fmt.Sprintf("%s: %d", keys.State(state), n))
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// askDirectory asks a customer directory that depends on a neighbour.
+func (s *Server) askDirectory(ctx context.Context) (asked bool, err error) {
+	directory, ok := s.customers.(interface {
+		Check(ctx context.Context) error
+	})
+	if !ok {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := directory.Check(ctx); err != nil {
+		return true, fmt.Errorf("asking the customer directory: %w", err)
+	}
+	return true, nil
+}
