@@ -26,6 +26,7 @@ func TestImports(t *testing.T) {
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
 		"issuer/internal/customers":     {jwk, module + "/issuer/internal/jsontext", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
+		"issuer/internal/orgfile":       {jwk, module + "/issuer/internal/organizations", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3", "github.com/tailscale/hujson", "github.com/google/renameio/v2", "github.com/gofrs/flock", "golang.org/x/sys/"},
 		"issuer/internal/reload":        {},
 		"issuer/internal/loopback":      {},
 		"issuer/internal/logwriter":     {},

@@ -1,5 +1,6 @@
 // Package command has the commands of the issuer: those that run it, dev and
-// serve, and those around it, such as config, apikey, token and probe.
+// serve, and those around it, such as config, apikey, organization, token and
+// probe.
 package command
 
 import (
@@ -24,7 +25,7 @@ func ReadBuild(version, commit string) release.Build {
 func New(build release.Build) []*cobra.Command {
 	return []*cobra.Command{
 		newDevCommand(), newServeCommand(build), newProbeCommand(),
-		newAPIKeyCommand(),
+		newAPIKeyCommand(), newOrganizationCommand(),
 		newConfigCommand(), newTokenCommand(), newVersionCommand(build),
 	}
 }

@@ -3,6 +3,7 @@ package organizations
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"iter"
 	"reflect"
 	"slices"
 	"time"
@@ -41,6 +42,9 @@ type APIKey struct {
 	scopes []Scope
 	hash   [sha256.Size]byte
 }
+
+// Scopes yields the scopes of the key, in the order of the file.
+func (k *APIKey) Scopes() iter.Seq[Scope] { return slices.Values(k.scopes) }
 
 // Has reports whether the key has the scope.
 func (k *APIKey) Has(scope Scope) bool {

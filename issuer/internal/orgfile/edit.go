@@ -1,0 +1,67 @@
+package orgfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// empty is a file without organizations.
+const empty = "{\"organizations\": []}\n"
+
+// Read reads the file at path.
+func Read(path string) (*Document, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	document, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return document, nil
+}
+
+// Edit replaces the file at path by an edited version, as a whole or not at all.
+// It keeps mode and owner of the file, and follows a symbolic link. Commands that
+// edit files of the same folder at the same time wait for each other until ctx
+// is done. Without an error the new version is on the disk.
+func Edit(ctx context.Context, path string, edit func(*Document) error) error {
+	return editFile(ctx, path, func() (*Document, error) { return Read(path) }, edit)
+}
+
+// EditOrCreate is Edit, for a file that may be missing. A new one has mode 0600.
+func EditOrCreate(ctx context.Context, path string, edit func(*Document) error) error {
+	return editFile(ctx, path, func() (*Document, error) {
+		document, err := Read(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Parse([]byte(empty))
+		}
+		return document, err
+	}, edit)
+}
+
+func editFile(ctx context.Context, path string, read func() (*Document, error), edit func(*Document) error) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	unlock, err := lock(ctx, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	document, err := read()
+	if err != nil {
+		return err
+	}
+	if err := edit(document); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := replace(path, document.tree.Pack()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
