@@ -24,7 +24,7 @@ func TestImports(t *testing.T) {
 		"verify/promverify":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/authz":                  {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5", "github.com/spf13/", "github.com/prometheus/", "github.com/beorn7/", "github.com/cespare/", "github.com/munnerz/", "google.golang.org/protobuf/", "go.yaml.in/", "golang.org/x/"},
 		"verify/verifytest":             {jwk, module + "/verify", "github.com/golang-jwt/jwt/v5"},
-		"issuer/internal/customers":     {jwk, module + "/issuer/internal/jsontext", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/customers":     {jwk, module + "/issuer/internal/jsontext", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/jackc/", "github.com/sony/gobreaker/v2", "golang.org/x/"},
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3"},
 		"issuer/internal/orgfile":       {jwk, module + "/issuer/internal/organizations", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3", "github.com/tailscale/hujson", "github.com/google/renameio/v2", "github.com/gofrs/flock", "golang.org/x/sys/"},
 		"issuer/internal/reload":        {},

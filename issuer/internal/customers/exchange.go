@@ -6,53 +6,36 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // maxAnswer is the length in bytes of the longest accepted answer.
 const maxAnswer = 256 << 10
 
-// attempt makes one request, if the breaker and the number of requests in progress
-// allow it.
-func (h *HTTP) attempt(ctx context.Context, address string) ([]byte, error) {
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return nil, errors.New("too many requests to it are in progress")
-	}
-	if !h.breaker.allow() {
-		return nil, errors.New("it has failed repeatedly, trying again soon")
-	}
-	var body []byte
-	result := noAnswer // also when something panics
-	defer func() { h.breaker.report(result) }()
-	body, err := h.exchange(ctx, address)
-	result = outcomeOf(ctx, err)
+// attempt makes one request, if the guard allows it.
+func (h *HTTP) attempt(ctx context.Context, organization uuid.UUID, path string) (body []byte, err error) {
+	err = h.guard.do(ctx, organization, func() error {
+		body, err = h.exchange(ctx, h.base+path)
+		return err
+	})
 	return body, err
 }
-
-// outcomeOf returns what an attempt shows about the server. Only failures of a
-// server in trouble count: one that refuses the token answers quickly.
-func outcomeOf(ctx context.Context, err error) outcome {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return noAnswer
-	}
-	if _, ok := errors.AsType[*passingError](err); ok || errors.Is(err, errServerFault) {
-		return dead
-	}
-	return alive
-}
-
-// errServerFault is a status 500, or another 5xx that is not worth a retry.
-var errServerFault = errors.New("server error")
 
 // exchange sends the request and reads the answer.
 func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { connected.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return nil, withoutURL(err)
@@ -67,7 +50,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	}
 	response, err := h.client.Do(request)
 	if err != nil {
-		return nil, &passingError{err: withoutURL(err)}
+		return nil, noAnswer(err, connected.Load())
 	}
 	// The connection can be used again only if the body is read to its end.
 	body, readErr := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
@@ -76,12 +59,22 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	if readErr != nil {
-		return nil, &passingError{err: fmt.Errorf("reading its answer: %w", readErr)}
+		return nil, noAnswer(fmt.Errorf("reading its answer: %w", readErr), true)
 	}
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
 	}
 	return body, nil
+}
+
+// noAnswer is the failure of an attempt without a whole answer. A connection that
+// ends in the middle may be due to the request.
+func noAnswer(err error, connected bool) error {
+	failure := withoutURL(err)
+	if !connected || timedOut(err) {
+		failure = &illError{failure}
+	}
+	return &passingError{err: failure}
 }
 
 // withoutURL returns the cause of a [url.Error], whose text has the URL with the
@@ -108,19 +101,16 @@ func statusError(response *http.Response) error {
 			"which must be valid and may need the scope customers:read", status)
 	case http.StatusTooManyRequests, http.StatusBadGateway,
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return &passingError{
-			err:   fmt.Errorf("it answers with status %d", status),
-			after: retryAfter(response.Header.Get("Retry-After")),
+		err := fmt.Errorf("it answers with status %d", status)
+		if status != http.StatusTooManyRequests {
+			err = &illError{err}
 		}
+		return &passingError{err: err, after: retryAfter(response.Header.Get("Retry-After"))}
 	}
-	switch {
-	case status >= 500:
-		return fmt.Errorf("it answers with status %d: %w", status, errServerFault)
-	case status >= 300 && status < 400:
+	if status >= 300 && status < 400 {
 		return fmt.Errorf("it redirects (status %d), which is not followed; correct the base URL", status)
-	default:
-		return fmt.Errorf("it answers with the unexpected status %d", status)
 	}
+	return fmt.Errorf("it answers with status %d", status)
 }
 
 // retryAfter reads a Retry-After header, seconds or a date (RFC 9110, Section

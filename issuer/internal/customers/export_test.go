@@ -13,3 +13,9 @@ func (h *HTTP) SetBudget(budget time.Duration) { h.budget = budget }
 
 // MaxConcurrent is what tests measure against.
 const MaxConcurrent = maxConcurrent
+
+// MaxLanes is what tests measure against.
+const MaxLanes = maxLanes
+
+// Lanes returns of how many organizations h keeps a state.
+func (h *HTTP) Lanes() int { return len(h.guard.lanes) }

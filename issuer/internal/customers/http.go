@@ -40,8 +40,8 @@ const (
 	// maxRetries is how often an attempt is repeated after a connection error
 	// or the statuses 429, 502, 503 and 504.
 	maxRetries = 2
-	// maxConcurrent is how many attempts may be in progress; others wait for
-	// one of them to end.
+	// maxConcurrent is how many attempts may be in progress, of one
+	// organization half as many; others wait for one of them to end.
 	maxConcurrent = 64
 )
 
@@ -51,9 +51,11 @@ const (
 //	GET /v1/customers/external/{external_id}
 //
 // A slow or dead server takes up bounded time and a bounded number of connections:
-// attempts have a timeout, all attempts of a call together have one, and after
-// five failures in a row calls fail at once, except for a probe about every two
-// seconds, until the server answers again.
+// attempts have a timeout, and all attempts of a call together have one. After five
+// attempts in a row without a connection or an answer in time, or with a status 502,
+// 503 or 504, calls of that organization fail at once, except for a probe about
+// every two seconds, until the server answers again. One organization takes up at
+// most half of the connections.
 //
 // Redirects are not followed: they would carry the token elsewhere.
 type HTTP struct {
@@ -63,8 +65,7 @@ type HTTP struct {
 	client  *http.Client
 	timeout time.Duration
 	budget  time.Duration
-	slots   chan struct{} // one for each attempt in progress
-	breaker breaker
+	guard   *guard
 }
 
 // NewHTTP returns an HTTP directory. It does not contact the server, which may be
@@ -89,7 +90,7 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 		client:  newClient(),
 		timeout: timeout,
 		budget:  timeout * 3 / 2,
-		slots:   make(chan struct{}, maxConcurrent),
+		guard:   newGuard(maxConcurrent),
 	}, nil
 }
 
@@ -134,7 +135,7 @@ func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	body, err := h.get(ctx, h.base+path)
+	body, err := h.get(ctx, q.OrganizationID, path)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -166,11 +167,11 @@ func customerPath(q Query) (path string, ok bool) {
 
 // get returns the body of an answer with status 200, after up to 1 + maxRetries
 // attempts.
-func (h *HTTP) get(ctx context.Context, address string) ([]byte, error) {
+func (h *HTTP) get(ctx context.Context, organization uuid.UUID, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.budget)
 	defer cancel()
 	for retry := 0; ; retry++ {
-		body, err := h.attempt(ctx, address)
+		body, err := h.attempt(ctx, organization, path)
 		passing, ok := errors.AsType[*passingError](err)
 		if !ok || retry >= maxRetries || !pause(ctx, passing.wait(retry)) {
 			return body, err

@@ -21,7 +21,10 @@ import (
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
-const token = "polar_oat_0123456789"
+const (
+	token    = "polar_oat_0123456789"
+	notFound = `{"error":"ResourceNotFound","detail":"Not found"}`
+)
 
 // polar is a server that speaks the customer API, for the organization that
 // the bearer token names.
@@ -40,7 +43,7 @@ func polar(t testing.TB) http.Handler {
 	mux.HandleFunc("GET /v1/customers/{id}", func(w http.ResponseWriter, r *http.Request) {
 		line, ok := lines[r.PathValue("id")]
 		if !ok {
-			http.Error(w, `{"error":"ResourceNotFound","detail":"Not found"}`, http.StatusNotFound)
+			http.Error(w, notFound, http.StatusNotFound)
 			return
 		}
 		_, _ = w.Write(line)
@@ -49,7 +52,7 @@ func polar(t testing.TB) http.Handler {
 		organization := uuid.MustParse(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		c, err := f.Find(r.Context(), customers.Query{OrganizationID: organization, ExternalID: r.PathValue("id")})
 		if err != nil {
-			http.Error(w, `{"error":"ResourceNotFound","detail":"Not found"}`, http.StatusNotFound)
+			http.Error(w, notFound, http.StatusNotFound)
 			return
 		}
 		_, _ = w.Write(c.AppendJSON(nil))
@@ -102,7 +105,7 @@ func TestHTTPSendsWhatTheServerExpects(t *testing.T) {
 			var got *http.Request
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				got = r
-				w.WriteHeader(http.StatusNotFound)
+				http.Error(w, notFound, http.StatusNotFound)
 			}))
 			h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL + "/api/", Token: secret.Text(test.token)})
 			_, err := h.Find(t.Context(), test.query)
@@ -131,7 +134,7 @@ func TestHTTPHeaders(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		w.WriteHeader(http.StatusNotFound)
+		http.Error(w, notFound, http.StatusNotFound)
 	}))
 	t.Cleanup(server.Close)
 	type key struct{}

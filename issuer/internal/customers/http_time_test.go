@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/customersession/customersession/issuer/internal/customers"
 )
 
@@ -181,23 +183,115 @@ func TestHTTPBreaker(t *testing.T) {
 	})
 }
 
-// TestHTTPBreakerAndRefusals: a server that answers is not down, whatever it
-// answers.
-func TestHTTPBreakerAndRefusals(t *testing.T) {
+// TestHTTPBreakerAndAnswers: a server that answers is not ill, unless it says so.
+func TestHTTPBreakerAndAnswers(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusFound} {
+	const calls = 20
+	tests := map[int]int{ // status: attempts
+		200: calls, 302: calls, 400: calls, 401: calls, 403: calls, 404: calls, 410: calls, 414: calls, 422: calls,
+		429: calls, 431: calls, 500: calls, 501: calls, 505: calls,
+		502: 5, 503: 5, 504: 5,
+	}
+	for status, want := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			attempts := 0
 			h := behind(t, func(*http.Request) (*http.Response, error) {
 				attempts++
-				return answer(status, nil, "")
+				return answer(status, http.Header{"Retry-After": {"60"}}, "") // prevents retries
 			})
-			for range 20 {
+			for range calls {
 				_, _ = timed(t.Context(), h)
 			}
-			if attempts != 20 {
-				t.Errorf("%d attempts with status %d, want 20", attempts, status)
+			if attempts != want {
+				t.Errorf("%d attempts with status %d, want %d", attempts, status, want)
 			}
 		})
+	}
+}
+
+var eveByID = customers.Query{OrganizationID: abroad, ID: eve}
+
+// One organization's callers, for which the server hangs, take nothing from those
+// of another one: neither the connections nor the breaker.
+func TestHTTPOrganizationsApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := behind(t, func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, ada.String()) {
+				return hanging(r)
+			}
+			return answer(http.StatusNotFound, nil, notFound)
+		})
+		var callers sync.WaitGroup
+		for range 10 * customers.MaxConcurrent {
+			callers.Go(func() {
+				if _, err := timed(t.Context(), h); !errors.Is(err, customers.ErrUnavailable) {
+					t.Errorf("error is %v, want ErrUnavailable", err)
+				}
+			})
+		}
+		ended := make(chan struct{})
+		go func() { callers.Wait(); close(ended) }()
+		for done := false; !done; {
+			synctest.Wait()
+			start := time.Now()
+			if _, err := h.Find(t.Context(), eveByID); !errors.Is(err, customers.ErrNotFound) || time.Since(start) != 0 {
+				t.Errorf("another organization waits %v and gets %v", time.Since(start), err)
+			}
+			select {
+			case <-ended:
+				done = true
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		if _, err := timed(t.Context(), h); err == nil || !strings.Contains(err.Error(), "repeatedly") {
+			t.Errorf("error is %v; a server that hangs should be left alone", err)
+		}
+		if _, err := h.Find(t.Context(), eveByID); !errors.Is(err, customers.ErrNotFound) {
+			t.Errorf("another organization gets %v", err)
+		}
+	})
+}
+
+// TestHTTPProbeGivesUp: the probe of an open breaker shows nothing when its caller
+// gives up, and the next caller may probe.
+func TestHTTPProbeGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		hangs.Store(true)
+		h := behind(t, func(r *http.Request) (*http.Response, error) {
+			if hangs.Load() {
+				return hanging(r)
+			}
+			return goodAnswer()
+		})
+		for range 5 {
+			_, _ = timed(t.Context(), h)
+		}
+		time.Sleep(3 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		if took, err := timed(ctx, h); took != 100*time.Millisecond || !errors.Is(err, context.Canceled) {
+			t.Errorf("took %v, error is %v; want a probe that ends with its caller", took, err)
+		}
+		hangs.Store(false)
+		if _, err := timed(t.Context(), h); err != nil {
+			t.Errorf("error is %v, want the next caller to probe", err)
+		}
+	})
+}
+
+// The state of organizations is bounded, however many there are over time.
+func TestHTTPManyOrganizations(t *testing.T) {
+	t.Parallel()
+	h := behind(t, func(*http.Request) (*http.Response, error) { return answer(http.StatusNotFound, nil, notFound) })
+	for range 2 * customers.MaxLanes {
+		if _, err := h.Find(t.Context(), customers.Query{OrganizationID: uuid.New(), ID: ada}); !errors.Is(err, customers.ErrNotFound) {
+			t.Fatalf("error is %v, want ErrNotFound", err)
+		}
+	}
+	if got := h.Lanes(); got > customers.MaxLanes {
+		t.Errorf("%d organizations are kept, want at most %d", got, customers.MaxLanes)
 	}
 }

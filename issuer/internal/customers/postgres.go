@@ -48,13 +48,16 @@ type PostgresConfig struct {
 // uuid, boolean.
 //
 // It needs only the permission to SELECT, and works through a connection pooler
-// in transaction mode. The schema may change while it runs.
+// in transaction mode. The schema may change while it runs. One organization uses
+// at most half of the pool's connections at the same time. After five look-ups in a
+// row without a connection or an answer in time, those of that organization fail at
+// once, except for a probe about every two seconds.
 type Postgres struct {
 	pool         *pgxpool.Pool
 	byID         string
 	byExternalID string
 	timeout      time.Duration
-	breaker      breaker
+	guard        *guard
 }
 
 // NewPostgres returns a Postgres directory. It does not connect to the database,
@@ -81,19 +84,17 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	}
 	return &Postgres{
 		pool:         connections,
-		byID:         asJSON(cmp.Or(config.ByID, defaultByID)),
-		byExternalID: asJSON(cmp.Or(config.ByExternalID, defaultByExternalID)),
+		byID:         cmp.Or(config.ByID, defaultByID),
+		byExternalID: cmp.Or(config.ByExternalID, defaultByExternalID),
 		timeout:      timeout,
+		guard:        newGuard(int(pool.MaxConns)),
 	}, nil
 }
 
-// asJSON wraps a query so that each row becomes one JSON object: PostgreSQL maps
-// columns by name and encodes each type, and [Parse] does the rest. The line
-// break ends a comment at the end of the query; two rows are enough to see that
-// there is more than one.
-func asJSON(query string) string {
-	query = strings.TrimRight(query, "; \t\r\n")
-	return "SELECT row_to_json(customer) FROM (\n" + query + "\n) AS customer LIMIT 2"
+// subquery is a query as part of another one. The line break ends a comment at its
+// end.
+func subquery(query string) string {
+	return " FROM (\n" + strings.TrimRight(query, "; \t\r\n") + "\n) AS customer "
 }
 
 // Close closes the connections after the queries in progress.
@@ -126,38 +127,36 @@ func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
 
 // rows asks once, and again if the connection turns out to be dead, as after a
 // restart of the database.
-func (p *Postgres) rows(ctx context.Context, q Query) ([][]byte, error) {
-	limited, cancel := context.WithTimeout(ctx, p.timeout)
+func (p *Postgres) rows(ctx context.Context, q Query) (rows [][]byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	query, key := p.byExternalID, q.ExternalID
 	if q.ID != uuid.Nil {
 		query, key = p.byID, q.ID.String()
 	}
-	if !p.breaker.allow() {
-		return nil, errors.New("it has failed repeatedly, trying again soon")
-	}
-	result := noAnswer // also when something panics
-	defer func() { p.breaker.report(result) }()
-
-	rows, err := p.ask(limited, query, q.OrganizationID.String(), key)
-	if connectionLost(err) && limited.Err() == nil {
-		rows, err = p.ask(limited, query, q.OrganizationID.String(), key)
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-	case err != nil && (connectionLost(err) || connectionRefused(err) || limited.Err() != nil):
-		result = dead
-	default:
-		result = alive
-	}
+	err = p.guard.do(ctx, q.OrganizationID, func() error {
+		rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
+		if connectionLost(err) && ctx.Err() == nil {
+			rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
+		}
+		if connectionLost(err) || connectionRefused(err) {
+			return &illError{err}
+		}
+		return err
+	})
 	return rows, err
 }
 
-// ask runs a query without preparing it: a prepared statement would not survive a
-// pooler or every change of the schema. The arguments are sent as text of
-// unknown type, so that the database decides their types.
+// ask runs a query so that each row becomes one JSON object: PostgreSQL maps
+// columns by name and encodes each type, and [Parse] does the rest. Two rows are
+// enough to see that there is more than one.
+//
+// The query is not prepared: a prepared statement would not survive a pooler or
+// every change of the schema. The arguments are sent as text of unknown type, so
+// that the database decides their types.
 func (p *Postgres) ask(ctx context.Context, query, organization, key string) ([][]byte, error) {
-	rows, err := p.pool.Query(ctx, query, pgx.QueryExecModeExec, organization, key)
+	rows, err := p.pool.Query(ctx, "SELECT row_to_json(customer)"+subquery(query)+"LIMIT 2",
+		pgx.QueryExecModeExec, organization, key)
 	if err != nil {
 		return nil, err
 	}
