@@ -20,5 +20,7 @@
 //
 // A directory that cannot answer returns [ErrUnavailable], in bounded time, and
 // recovers by itself once its source is back. It never returns [ErrNotFound] for a
-// customer that it could not look up.
+// customer that it could not look up. Outages and connections count for each
+// organization by itself, so that none takes the directory from the others. Errors
+// repeat nothing that a server or a database says, which may quote what it was asked.
 package customers

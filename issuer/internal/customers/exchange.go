@@ -2,12 +2,10 @@ package customers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -38,7 +36,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	})
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, describe(err)
 	}
 	if h.headers != nil {
 		h.headers(ctx, request.Header)
@@ -59,7 +57,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	if readErr != nil {
-		return nil, noAnswer(fmt.Errorf("reading its answer: %w", readErr), true)
+		return nil, noAnswer(readErr, true)
 	}
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("its answer is longer than %d bytes", maxAnswer)
@@ -70,20 +68,11 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 // noAnswer is the failure of an attempt without a whole answer. A connection that
 // ends in the middle may be due to the request.
 func noAnswer(err error, connected bool) error {
-	failure := withoutURL(err)
+	failure := describe(err)
 	if !connected || timedOut(err) {
 		failure = &illError{failure}
 	}
 	return &passingError{err: failure}
-}
-
-// withoutURL returns the cause of a [url.Error], whose text has the URL with the
-// customer's external ID.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
 
 // statusError returns an error for any status but 200.

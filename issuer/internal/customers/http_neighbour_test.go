@@ -1,7 +1,10 @@
 package customers_test
 
 import (
+	"bufio"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -37,4 +40,49 @@ func TestHTTPBreakerAndConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What comes back in the place of HTTP may quote the request. No error repeats it.
+func TestHTTPErrorsQuoteNothing(t *testing.T) {
+	t.Parallel()
+	for name, format := range map[string]string{
+		"echo": "%", "status line": "HTTP/1.1 %\r\n\r\n", "status": "HTTP/1.1 x% OK\r\n\r\n",
+		"header": "HTTP/1.1 200 OK\r\n%\r\n\r\n", "length": "HTTP/1.1 200 OK\r\nContent-Length: %\r\n\r\n",
+		"chunk":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%\r\n",
+		"encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: %\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := echo(t, format)
+			h := newHTTP(t, customers.HTTPConfig{BaseURL: "http://" + address})
+			_, err := h.Find(t.Context(), customers.Query{OrganizationID: home, ExternalID: "do-not-echo"})
+			if !errors.Is(err, customers.ErrUnavailable) || strings.Contains(err.Error(), "do-not-echo") {
+				t.Errorf("error is %v, want ErrUnavailable without the external ID", err)
+			}
+		})
+	}
+}
+
+// echo serves connections with format, the path of the request in the place of %.
+func echo(t *testing.T, format string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			request, err := http.ReadRequest(bufio.NewReader(connection))
+			if err == nil {
+				_, _ = io.WriteString(connection, strings.ReplaceAll(format, "%", request.URL.Path))
+			}
+			_ = connection.Close()
+		}
+	}()
+	return listener.Addr().String()
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/customersession/customersession/issuer/internal/secret"
@@ -107,6 +106,10 @@ func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
 		return nil, err
 	}
 	rows, err := p.rows(ctx, q)
+	if refused, ok := errors.AsType[*stateError](err); ok && refused.badValue() {
+		// The ID is no value of the column's type, so no customer has it.
+		return nil, ErrNotFound
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the customer database: %w: %w", ErrUnavailable, err)
 	}
@@ -139,10 +142,7 @@ func (p *Postgres) rows(ctx context.Context, q Query) (rows [][]byte, err error)
 		if connectionLost(err) && ctx.Err() == nil {
 			rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
 		}
-		if connectionLost(err) || connectionRefused(err) {
-			return &illError{err}
-		}
-		return err
+		return databaseError(err)
 	})
 	return rows, err
 }
@@ -161,20 +161,4 @@ func (p *Postgres) ask(ctx context.Context, query, organization, key string) ([]
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[[]byte])
-}
-
-func connectionRefused(err error) bool {
-	_, ok := errors.AsType[*pgconn.ConnectError](err)
-	return ok
-}
-
-// connectionLost reports whether err means that an established connection ended:
-// it is not the database's answer to the query, or says that the database shuts
-// down (SQLSTATE class 57P).
-func connectionLost(err error) bool {
-	if err == nil || connectionRefused(err) {
-		return false
-	}
-	answer, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || strings.HasPrefix(answer.Code, "57P")
 }

@@ -62,6 +62,8 @@ func TestPostgres(t *testing.T) {
 	})
 	t.Run("own queries", testOwnQueries(server))
 	t.Run("bad answers", testBadAnswers(server))
+	t.Run("odd IDs", testOddIDs(server))
+	t.Run("own words", testOwnWords(server))
 	t.Run("organizations", testOrganizations(server))
 	t.Run("changing schema", testChangingSchema(server))
 	t.Run("locked", testLocked(server))
