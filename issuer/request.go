@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -167,6 +168,8 @@ func (d *decoder) setExternalID(name string, v ijson.Value) {
 	case !ok:
 	case text == "":
 		d.add("value_error", "External ID should not be empty", branchExternal, name)
+	case utf8.RuneCountInString(text) > customers.MaxExternalID:
+		d.add("string_too_long", fmt.Sprintf("String should have at most %d characters", customers.MaxExternalID), branchExternal, name)
 	case d.externalID != "" && d.externalID != text:
 		d.add("value_error", "external_customer_id and customer_external_id differ", branchExternal, name)
 	default:

@@ -19,6 +19,10 @@ const (
 	Team       Type = "team"       // several people; may have no e-mail address
 )
 
+// MaxExternalID is how many characters (Unicode code points) an external ID may
+// have.
+const MaxExternalID = 255
+
 // Customer is a customer as the API shows it. In JSON it has all members, in the
 // order of the fields, null where there is no value.
 //
@@ -35,7 +39,8 @@ type Customer struct {
 	Metadata json.RawMessage `json:"metadata"`
 
 	// ExternalID is the customer's ID in the merchant's own system, nil when
-	// there is none. It is never the empty string.
+	// there is none. It is never the empty string, and has at most
+	// [MaxExternalID] characters.
 	ExternalID *string `json:"external_id"`
 
 	// Email is nil only for a [Team].

@@ -64,9 +64,10 @@ func (q *Query) check() error {
 	if q.ID == uuid.Nil && q.ExternalID == "" {
 		return ErrNotFound
 	}
-	// No customer has such an ID (see [Parse]), and for PostgreSQL it would be
-	// an error.
-	if strings.IndexByte(q.ExternalID, 0) >= 0 || !utf8.ValidString(q.ExternalID) {
+	// No customer has such an ID (see [Parse]), and for PostgreSQL or a server
+	// it would be an error.
+	if strings.IndexByte(q.ExternalID, 0) >= 0 || !utf8.ValidString(q.ExternalID) ||
+		utf8.RuneCountInString(q.ExternalID) > MaxExternalID {
 		return ErrNotFound
 	}
 	return nil

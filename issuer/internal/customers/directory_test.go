@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -69,6 +70,7 @@ func testDirectory(t *testing.T, directory customers.Directory) {
 		{"nobody named", customers.Query{OrganizationID: home}, uuid.Nil, customers.ErrNotFound},
 		{"NUL", customers.Query{OrganizationID: home, ExternalID: "user-2\x00"}, uuid.Nil, customers.ErrNotFound},
 		{"not UTF-8", customers.Query{OrganizationID: home, ExternalID: "\xff"}, uuid.Nil, customers.ErrNotFound},
+		{"too long", customers.Query{OrganizationID: home, ExternalID: strings.Repeat("x", 40_000)}, uuid.Nil, customers.ErrNotFound},
 		{"the folder above", customers.Query{OrganizationID: home, ExternalID: ".."}, uuid.Nil, customers.ErrNotFound},
 		{"a quote", customers.Query{OrganizationID: home, ExternalID: "' OR true --"}, uuid.Nil, customers.ErrNotFound},
 		{"stated", customers.Query{OrganizationID: home, ID: ada, Stated: []byte(minimal)}, uuid.Nil, customers.ErrStated},

@@ -3,10 +3,12 @@ package customers
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -24,6 +26,15 @@ func (r *reader) text(v ijson.Value, loc ...string) *string {
 	}
 	s := string(text)
 	return &s
+}
+
+// externalID reads an external ID, which may be empty.
+func (r *reader) externalID(v ijson.Value) *string {
+	id := r.text(v, "external_id")
+	if id != nil && utf8.RuneCountInString(*id) > MaxExternalID {
+		r.fail("string_too_long", fmt.Sprintf("String should have at most %d characters", MaxExternalID), "external_id")
+	}
+	return id
 }
 
 // str reads a string, which may share memory with v.

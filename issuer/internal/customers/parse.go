@@ -27,7 +27,8 @@ func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
 // Parse reads one customer from a JSON object, checks it and normalizes it: UUIDs
 // to lower case, times to UTC and whole seconds (a time without a zone is in
 // UTC), the country to upper case, an empty external ID to none, missing
-// metadata to {} and a missing picture to that of [Customer.AvatarURL].
+// metadata to {} and a missing picture to that of [Customer.AvatarURL]. An
+// external ID has at most [MaxExternalID] characters.
 //
 // The members id, organization_id and created_at are required unless d has
 // them, and email for an individual; everything else may be missing or null.
@@ -123,7 +124,7 @@ func (r *reader) anyText(name []byte, v ijson.Value) {
 	c := r.customer
 	switch string(name) {
 	case "external_id":
-		c.ExternalID = r.text(v, "external_id")
+		c.ExternalID = r.externalID(v)
 	case "name":
 		c.Name = r.text(v, "name")
 	case "billing_name":

@@ -30,7 +30,7 @@ func testOddIDs(server *postgres) func(*testing.T) {
 			for _, odd := range []customers.Query{
 				{OrganizationID: home, ExternalID: "a word"},
 				{OrganizationID: home, ExternalID: "9999999999999999999999999"},
-				{OrganizationID: home, ExternalID: strings.Repeat("9", 255)},
+				{OrganizationID: home, ExternalID: strings.Repeat("9", customers.MaxExternalID)},
 				{OrganizationID: home, ExternalID: "csk_do-not-echo"},
 				{OrganizationID: home, ExternalID: "'"},
 				{OrganizationID: home, ID: ada},
