@@ -101,7 +101,7 @@ func (f *File) addLine(number int, line []byte, defaults Defaults) (reason strin
 	if len(line) > maxLine {
 		return fmt.Sprintf(": line is longer than %d bytes", maxLine)
 	}
-	c, problems := parse(line, defaults, true)
+	c, problems := parseLine(line, defaults)
 	if len(problems) > 0 {
 		return describeLine(line, problems)
 	}

@@ -39,20 +39,35 @@ func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
 // The error is a [*ValidationError] with all problems at once. The customer
 // shares no memory with data.
 func Parse(data []byte, d Defaults) (*Customer, error) {
-	c, problems := parse(data, d, false)
+	return valid(reader{}.read(data, d))
+}
+
+// parseLine is [Parse] for a line of a file. A member whose name is nearly a known
+// one is a problem: people write files, and a member that is ignored misleads
+// them.
+func parseLine(data []byte, d Defaults) (*Customer, []Problem) {
+	return reader{names: true}.read(data, d)
+}
+
+// parseRow is [Parse] for a row of PostgreSQL, whose times may be infinite.
+func parseRow(data []byte, d Defaults) (*Customer, error) {
+	return valid(reader{infinite: true}.read(data, d))
+}
+
+// valid returns the customer, or an error with the problems.
+func valid(c *Customer, problems []Problem) (*Customer, error) {
 	if len(problems) > 0 {
 		return nil, &ValidationError{problems}
 	}
 	return c, nil
 }
 
-// parse is Parse. If names is set, a member whose name is nearly a known one is a
-// problem: people write files, and a member that is ignored misleads them.
-func parse(data []byte, d Defaults, names bool) (*Customer, []Problem) {
-	r := reader{names: names, customer: &Customer{
+// read reads a customer and returns it with its problems.
+func (r reader) read(data []byte, d Defaults) (*Customer, []Problem) {
+	r.customer = &Customer{
 		ID: d.ID, OrganizationID: d.OrganizationID, CreatedAt: wholeSeconds(d.CreatedAt),
 		Type: Individual,
-	}}
+	}
 	if offset, err := ijson.Members(data, limits(), r.member); err != nil {
 		return nil, []Problem{malformed(data, offset, err)}
 	}
@@ -73,12 +88,16 @@ func malformed(data []byte, offset int, err error) Problem {
 type reader struct {
 	customer *Customer
 	names    bool     // refuse names that are nearly known
+	infinite bool     // times may be infinite
 	nulls    []string // names of the required members that are null
 	problems []Problem
 }
 
 // member reads one member of the customer. A null leaves the default.
 func (r *reader) member(name []byte, v ijson.Value) error {
+	if r.infinite {
+		v = finite(name, v)
+	}
 	if v.Kind() == ijson.Null {
 		r.null(name)
 		return nil
@@ -117,6 +136,27 @@ func (r *reader) member(name []byte, v ijson.Value) error {
 		r.anyText(name, v)
 	}
 	return nil
+}
+
+// finite returns null in place of an infinite time, as PostgreSQL writes it. A
+// customer deleted at -infinity was deleted before any time.
+func finite(name []byte, v ijson.Value) ijson.Value {
+	switch string(name) {
+	case "created_at", "modified_at", "deleted_at", "first_user_event_at":
+	default:
+		return v
+	}
+	switch text, _ := v.Text(); string(text) {
+	case "infinity":
+		return ijson.Value("null")
+	case "-infinity":
+		if string(name) == "deleted_at" {
+			return ijson.Value(`"1000-01-01T00:00:00Z"`)
+		}
+		return ijson.Value("null")
+	default:
+		return v
+	}
 }
 
 // anyText reads one of the members that may hold any text.

@@ -46,6 +46,9 @@ type PostgresConfig struct {
 // timestamp, in UTC), and everything else has the type of its JSON form: text,
 // uuid, boolean.
 //
+// An infinite time is no time: it counts as null, but for a deleted_at of
+// -infinity, which means deleted.
+//
 // It needs only the permission to SELECT, and works through a connection pooler
 // in transaction mode. The schema may change while it runs. One organization uses
 // at most half of the pool's connections at the same time. After five look-ups in a
@@ -120,7 +123,7 @@ func (p *Postgres) Find(ctx context.Context, q Query) (*Customer, error) {
 		return nil, fmt.Errorf("asking the customer database: %w: the query returns more than one row",
 			ErrUnavailable)
 	}
-	c, err := Parse(rows[0], Defaults{OrganizationID: q.OrganizationID, CreatedAt: time.Now()})
+	c, err := parseRow(rows[0], Defaults{OrganizationID: q.OrganizationID, CreatedAt: time.Now()})
 	if err != nil {
 		// Not wrapped: a ValidationError is about the caller's request.
 		return nil, fmt.Errorf("reading a row of the customer database: %w: %s", ErrUnavailable, err.Error())

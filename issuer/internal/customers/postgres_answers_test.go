@@ -14,6 +14,27 @@ import (
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
+// testInfiniteTimes: an infinite time is no time, and a customer that was deleted
+// at -infinity is deleted.
+func testInfiniteTimes(server *postgres) func(*testing.T) {
+	return func(t *testing.T) {
+		server.exec(t, "infinite", ordinary)
+		p := server.directory(t, "infinite", customers.PostgresConfig{})
+		for _, infinity := range []string{"infinity", "-infinity"} {
+			server.exec(t, "infinite", fmt.Sprintf(
+				"UPDATE customers SET created_at = '%[1]s', modified_at = '%[1]s', first_user_event_at = '%[1]s', deleted_at = 'infinity'", infinity))
+			c := find(t.Context(), t, p, adaByID)
+			if c.ModifiedAt != nil || c.FirstUserEventAt != nil || c.DeletedAt != nil || time.Since(c.CreatedAt) > time.Minute {
+				t.Errorf("with %s the customer is %s", infinity, c.AppendJSON(nil))
+			}
+		}
+		server.exec(t, "infinite", "UPDATE customers SET deleted_at = '-infinity', name = 'infinity'")
+		if _, err := p.Find(t.Context(), adaByID); !errors.Is(err, customers.ErrNotFound) {
+			t.Errorf("error is %v, want ErrNotFound", err)
+		}
+	}
+}
+
 // testOddIDs: what is no value of a column's type is nobody's ID.
 func testOddIDs(server *postgres) func(*testing.T) {
 	return func(t *testing.T) {

@@ -62,6 +62,7 @@ func TestPostgres(t *testing.T) {
 	})
 	t.Run("own queries", testOwnQueries(server))
 	t.Run("bad answers", testBadAnswers(server))
+	t.Run("infinite times", testInfiniteTimes(server))
 	t.Run("odd IDs", testOddIDs(server))
 	t.Run("own words", testOwnWords(server))
 	t.Run("organizations", testOrganizations(server))
@@ -98,7 +99,7 @@ func testBadAnswers(server *postgres) func(*testing.T) {
 			{"no e-mail", "SELECT $2 AS id, $1 AS organization_id"},
 			{"a column twice", "SELECT $2 AS id, 'a@b' AS email, 'b@b' AS email, $1 AS organization_id"},
 			{"nested metadata", `SELECT $2 AS id, 'a@b' AS email, '{"a":{}}'::jsonb AS metadata, $1 AS organization_id`},
-			{"endless time", "SELECT $2 AS id, 'a@b' AS email, 'infinity'::timestamptz AS created_at, $1 AS organization_id"},
+			{"ancient time", "SELECT $2 AS id, 'a@b' AS email, '0044-03-15 BC'::timestamptz AS created_at, $1 AS organization_id"},
 			{"no table", "SELECT * FROM missing WHERE a = $1 AND b = $2"},
 			{"no SQL", "SELEKT $1, $2"},
 			{"no arguments", "SELECT 1 AS id"},
