@@ -2,6 +2,8 @@ package customers
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +17,10 @@ import (
 
 // maxAnswer is the length in bytes of the longest accepted answer.
 const maxAnswer = 256 << 10
+
+// errRefusedID is a status with which servers refuse a request line that they
+// cannot or do not want to read.
+var errRefusedID = errors.New("it refuses to read the request")
 
 // attempt makes one request, if the guard allows it.
 func (h *HTTP) attempt(ctx context.Context, organization uuid.UUID, path string) (body []byte, err error) {
@@ -53,7 +59,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	// The connection can be used again only if the body is read to its end.
 	body, readErr := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	_ = response.Body.Close()
-	if err := statusError(response); err != nil {
+	if err := statusError(response, body); err != nil {
 		return nil, err
 	}
 	if readErr != nil {
@@ -76,15 +82,18 @@ func noAnswer(err error, connected bool) error {
 }
 
 // statusError returns an error for any status but 200.
-func statusError(response *http.Response) error {
+func statusError(response *http.Response, body []byte) error {
 	status := response.StatusCode
 	switch status {
 	case http.StatusOK:
 		return nil
-	case http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
-		// Polar answers 422 for a UUID of another version than 4, which none
-		// of its customers can have.
-		return ErrNotFound
+	case http.StatusNotFound, http.StatusUnprocessableEntity:
+		if saysNotFound(status, body) {
+			return ErrNotFound
+		}
+		return fmt.Errorf("it answers with status %d, and not as the customer API does; check the base URL", status)
+	case http.StatusBadRequest, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return fmt.Errorf("%w (status %d)", errRefusedID, status)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("it refuses the configured token (status %d), "+
 			"which must be valid and may need the scope customers:read", status)
@@ -100,6 +109,28 @@ func statusError(response *http.Response) error {
 		return fmt.Errorf("it redirects (status %d), which is not followed; correct the base URL", status)
 	}
 	return fmt.Errorf("it answers with status %d", status)
+}
+
+// saysNotFound reports whether the body of a 404 or a 422 is the API's own. Any
+// program on the way can answer so, too. Polar's 422 is about the path: for a UUID
+// of another version than 4, which none of its customers can have.
+func saysNotFound(status int, body []byte) bool {
+	if status == http.StatusNotFound {
+		var answer struct {
+			Error string `json:"error"`
+		}
+		return json.Unmarshal(body, &answer) == nil && answer.Error == "ResourceNotFound"
+	}
+	var answer struct {
+		Detail []struct {
+			Loc []any `json:"loc"`
+		} `json:"detail"`
+	}
+	if json.Unmarshal(body, &answer) != nil || len(answer.Detail) == 0 {
+		return false
+	}
+	loc := answer.Detail[0].Loc
+	return len(loc) > 0 && loc[0] == "path"
 }
 
 // retryAfter reads a Retry-After header, seconds or a date (RFC 9110, Section

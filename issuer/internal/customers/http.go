@@ -127,6 +127,10 @@ func newClient() *http.Client {
 
 // Find asks the server, by ID if there is one. [Parse] checks the answer; if it is
 // no customer, or another one, the error is [ErrUnavailable].
+//
+// A customer does not exist if the API says so, with {"error":"ResourceNotFound"}
+// and status 404, or with a 422 about the path; and if the server refuses to read
+// the external ID: 400, 414 or 431.
 func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	if err := q.check(); err != nil {
 		return nil, err
@@ -136,7 +140,7 @@ func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 		return nil, ErrNotFound
 	}
 	body, err := h.get(ctx, q.OrganizationID, path)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || q.ID == uuid.Nil && errors.Is(err, errRefusedID) {
 		return nil, ErrNotFound
 	}
 	if err != nil {

@@ -8,10 +8,33 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
 )
+
+// A server that refuses to read one external ID knows no customer by it.
+func TestHTTPRefusesToReadAnExternalID(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusBadRequest, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge} {
+		var attempts atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			attempts.Add(1)
+			http.Error(w, "<h1>do-not-echo</h1>", status)
+		}))
+		t.Cleanup(server.Close)
+		h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL})
+		for range 10 {
+			if _, err := h.Find(t.Context(), customers.Query{OrganizationID: home, ExternalID: "odd\x7f"}); !errors.Is(err, customers.ErrNotFound) {
+				t.Errorf("error with status %d is %v, want ErrNotFound", status, err)
+			}
+		}
+		if attempts.Load() != 10 {
+			t.Errorf("%d attempts with status %d, want 10", attempts.Load(), status)
+		}
+	}
+}
 
 // TestHTTPBreakerAndConnections: a server without a connection is left alone, one
 // that ends the connection of a request is not.

@@ -179,6 +179,9 @@ func TestHTTPTrouble(t *testing.T) {
 			_, _ = io.WriteString(w, `{"error":"x","detail":"do-not-echo"}`)
 		}
 	}
+	says := func(code int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, body, code) }
+	}
 	write := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
 	}
@@ -240,8 +243,20 @@ func TestHTTPTrouble(t *testing.T) {
 		{"400", status(400), customers.ErrUnavailable, 1},
 		{"401", status(401), customers.ErrUnavailable, 1},
 		{"403", status(403), customers.ErrUnavailable, 1},
-		{"404", status(404), customers.ErrNotFound, 1},
-		{"422", status(422), customers.ErrNotFound, 1},
+		{"404 of the API", says(404, notFound), customers.ErrNotFound, 1},
+		{"404 of the API, with more", says(404, ` {"more":[1],"detail":null,"error":"ResourceNotFound"}`), customers.ErrNotFound, 1},
+		{"404 of another API", status(404), customers.ErrUnavailable, 1},
+		{"404 of a framework", says(404, `{"detail":"Not Found"}`), customers.ErrUnavailable, 1},
+		{"404 page", says(404, "<h1>404 do-not-echo</h1>"), customers.ErrUnavailable, 1},
+		{"404 without a body", says(404, ""), customers.ErrUnavailable, 1},
+		{"404 list", says(404, "["+notFound+"]"), customers.ErrUnavailable, 1},
+		{"410", status(410), customers.ErrUnavailable, 1},
+		{"422 about the path", says(422, `{"error":"RequestValidationError","detail":[{"type":"uuid_parsing","loc":["path","id"],"msg":"do-not-echo"}]}`), customers.ErrNotFound, 1},
+		{"422 about something else", says(422, `{"error":"RequestValidationError","detail":[{"type":"missing","loc":["query","id"],"msg":"do-not-echo"}]}`), customers.ErrUnavailable, 1},
+		{"422 of another program", status(422), customers.ErrUnavailable, 1},
+		{"422 page", says(422, "<h1>The change you wanted was rejected.</h1>"), customers.ErrUnavailable, 1},
+		{"414", status(414), customers.ErrUnavailable, 1},
+		{"431", status(431), customers.ErrUnavailable, 1},
 		{"204", status(204), customers.ErrUnavailable, 1},
 		{"201", status(201), customers.ErrUnavailable, 1},
 		{"redirect to itself", status(302, "Location", "/v1/customers/"+ada.String()), customers.ErrUnavailable, 1},
