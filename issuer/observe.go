@@ -77,8 +77,11 @@ func isRequestID(id string) bool {
 // query, which come from the client and may hold a token.
 func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	status, level := c.Response().Status, slog.LevelInfo
-	if status >= http.StatusInternalServerError {
+	switch {
+	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
+	case status == http.StatusNoContent && c.Request().Method == http.MethodOptions:
+		level = slog.LevelDebug // a preflight: the call follows
 	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,

@@ -12,6 +12,9 @@ import (
 	"github.com/customersession/customersession/keys"
 )
 
+// portalPrefix begins the paths that a customer's browser may call.
+const portalPrefix = "/v1/customer-portal/"
+
 // routes is the whole public surface on one screen.
 func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e := echo.New()
@@ -19,15 +22,15 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.IPExtractor = clientAddress(trusted)
 	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: true, LogErrorFunc: s.logPanic,
-	}), commonHeaders)
-
-	e.POST("/v1/customer-sessions", handle(s.createSession))
-	e.POST("/v1/customer-sessions/", handle(s.createSession))
-	e.GET("/v1/customer-portal/customer-session/introspect", handle(s.introspectPortal))
-	e.GET("/v1/customer-portal/customer-session/user", handle(s.showUser))
-	e.POST("/oauth2/introspect", handle(s.introspectToken))
+	}), commonHeaders, portalOrigins(), refuseOptions)
 
 	readable := []string{http.MethodGet, http.MethodHead}
+	e.POST("/v1/customer-sessions", handle(s.createSession))
+	e.POST("/v1/customer-sessions/", handle(s.createSession))
+	e.Match(readable, portalPrefix+"customer-session/introspect", handle(s.introspectPortal))
+	e.Match(readable, portalPrefix+"customer-session/user", handle(s.showUser))
+	e.POST("/oauth2/introspect", handle(s.introspectToken))
+
 	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.keys)))
 	e.Match(readable, "/.well-known/openid-configuration", s.openIDConfiguration)
 	e.Match(readable, "/.well-known/oauth-authorization-server", s.authorizationServer)
@@ -78,7 +81,36 @@ func commonHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		case "2026-04", "2026-10", "2027-01":
 			header.Set("Polar-Version", version)
 		}
-		// Echo would answer these with success.
+		// Echo adds OPTIONS to the methods of every path.
+		if allow, ok := c.Get(echo.ContextKeyHeaderAllow).(string); ok && !isPortalCall(c) {
+			c.Set(echo.ContextKeyHeaderAllow, strings.TrimPrefix(allow, "OPTIONS, "))
+		}
+		return next(c)
+	}
+}
+
+func isPortalCall(c echo.Context) bool {
+	return strings.HasPrefix(c.Request().URL.Path, portalPrefix)
+}
+
+// portalOrigins lets pages of any origin make the portal calls and read their
+// answers, refusals included. It answers the preflights, which have no
+// credentials. Cookies are not allowed.
+func portalOrigins() echo.MiddlewareFunc {
+	return middleware.CORSWithConfig(middleware.CORSConfig{
+		Skipper:      func(c echo.Context) bool { return !isPortalCall(c) },
+		AllowOrigins: []string{"*"},
+		// The star does not include Authorization. Older browsers do not know it.
+		AllowHeaders:  []string{"Authorization", "Content-Type", "Polar-Version", echo.HeaderXRequestID, "*"},
+		ExposeHeaders: []string{"Polar-Version", "Retry-After", "WWW-Authenticate", echo.HeaderXRequestID},
+		MaxAge:        3600,
+	})
+}
+
+// refuseOptions refuses what portalOrigins has not answered. Echo would answer
+// with success.
+func refuseOptions(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
 		if c.Request().Method == http.MethodOptions && c.Path() != "" {
 			return echo.MethodNotAllowedHandler(c)
 		}

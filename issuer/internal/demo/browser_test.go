@@ -74,7 +74,7 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if passed := strings.Count(string(output), "ok "); passed < 11 {
+	if passed := strings.Count(string(output), "ok "); passed < 12 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
 	}
 }
