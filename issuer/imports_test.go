@@ -34,6 +34,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/jsontext":      {jwk, "github.com/google/uuid"},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/release":       {},
+		"issuer/internal/weburl":        {"github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		// The exporter over HTTP brings gRPC along, which it does not use: its
 		// options are generated for both.
 		"issuer/internal/tracing": {module + "/issuer/internal/loopback", "go.opentelemetry.io/", "github.com/go-logr/", "github.com/cespare/xxhash/v2", "github.com/google/uuid", "golang.org/x/", "google.golang.org/", "github.com/cenkalti/backoff/v5", "github.com/grpc-ecosystem/grpc-gateway/v2/"},

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/weburl"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify/wire"
 )
@@ -190,32 +189,24 @@ func (d *decoder) setReturnURL(v ijson.Value) {
 	d.returnURL = normal
 }
 
-// normalizeURL checks a URL that a customer will be sent to, and adds "/" to a
-// bare host. For a bad URL it returns type and text of the problem.
+// normalizeURL checks a URL that a customer will be sent to, and returns it as a
+// browser writes it. For a bad URL it returns type and text of the problem.
 func normalizeURL(text string) (normal, kind, msg string) {
 	tooLong := fmt.Sprintf("URL should have at most %d characters", wire.MaxReturnURLLength)
 	if len(text) > wire.MaxReturnURLLength {
 		return "", "string_too_long", tooLong
 	}
-	u, err := url.Parse(text)
+	u, err := weburl.Parse(text)
 	switch {
-	case err != nil, u.Scheme == "":
-		return "", "url_parsing", "Input should be a valid URL"
-	case u.Scheme != "http" && u.Scheme != "https":
+	case errors.Is(err, weburl.ErrScheme):
 		return "", "url_scheme", "URL scheme should be 'http' or 'https'"
-	// A backslash, which browsers read as a slash, could name another host.
-	case u.Hostname() == "" || u.User != nil || strings.ContainsAny(u.Host, "\\ <>\""):
-		return "", "url_parsing", "Input should be a valid URL with a host and without credentials"
-	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	normal = u.String()
+	case err != nil:
+		return "", "url_parsing", "Input should be a valid URL: " + err.Error()
 	// Escaping what the client did not escape makes it longer.
-	if len(normal) > wire.MaxReturnURLLength {
+	case len(u.String()) > wire.MaxReturnURLLength:
 		return "", "string_too_long", tooLong
 	}
-	return normal, "", ""
+	return u.String(), "", ""
 }
 
 func (d *decoder) setLifetime(v ijson.Value) {

@@ -184,6 +184,11 @@ func TestReturnURL(t *testing.T) {
 		{"escaped in JSON", `"https:\/\/shop.example.com\/\u0061"`, host + "a"},
 		{"not ASCII", `"https://shop.example.com/\u00e9"`, host + "%C3%A9"},
 		{"quotation mark", `"https://shop.example.com/\"<>"`, host + "%22%3C%3E"},
+		{"query as SDK adapters send it", `"https://shop.example.com/?q=a b&r=✓"`, host + "?q=a%20b&r=%E2%9C%93"},
+		{"quotation mark in the query", `"https://shop.example.com/?q=\"<>"`, host + "?q=%22%3C%3E"},
+		{"lone percent sign", `"https://shop.example.com/100%/%zz?q=5%"`, host + "100%/%zz?q=5%"},
+		{"host in Unicode and capitals", `"https://B\u00dccher.Example/"`, "https://xn--bcher-kva.example/"},
+		{"default port and dots", `"https://shop.example.com:443/a/../b"`, host + "b"},
 		{"longest", `"` + longest + `"`, longest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -218,7 +223,10 @@ func TestReturnURLRefused(t *testing.T) {
 	add("data", `"data:text/html,x"`, "url_scheme")
 	add("no host", `"https:///a"`, "url_parsing")
 	add("only a port", `"https://:443/a"`, "url_parsing")
-	add("bad escape", `"https://shop.example.com/%zz"`, "url_parsing")
+	add("port out of range", `"https://shop.example.com:99999/"`, "url_parsing")
+	add("IPv4 out of range", `"https://256.256.256.256/"`, "url_parsing")
+	add("IPv6 with a zone", `"https://[fe80::1%25eth0]/"`, "url_parsing")
+	add("broken Punycode", `"https://xn--zn7c.example/"`, "url_parsing")
 	add("line feed", `"https://shop.example.com/\n"`, "url_parsing")
 	add("credentials", `"https://ada:pw@shop.example.com/"`, "url_parsing")
 	add("host that browsers read otherwise", `"https://shop.example.com\\@evil.example"`, "url_parsing")
