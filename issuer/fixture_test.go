@@ -271,7 +271,7 @@ func (f *fixture) newOrganizations(t testing.TB) string {
 	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired}, ",")
 	return `{"organizations":[
 		{"id":"` + orgID + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal","api_keys":[` + ours + `]},
-		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"api_keys":[` + entries[3] + `]}]}`
+		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"return_url_hosts":["shop.example.com","xn--bcher-kva.example"],"api_keys":[` + entries[3] + `]}]}`
 }
 
 // An answer is a response that was read to its end.

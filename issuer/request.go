@@ -23,6 +23,10 @@ const (
 	branchExternal = "CustomerSessionCustomerExternalIDCreate"
 )
 
+// errReturnHost is the error for a return URL that leads elsewhere than the
+// organization allows.
+var errReturnHost = errors.New("return_url has a host that its organization does not list")
+
 // bodyLimits has room for the metadata of a stated customer.
 func bodyLimits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 512} }
 
@@ -50,6 +54,7 @@ type createRequest struct {
 	externalID string    // empty: not given
 	// stated is the JSON object of the member "customer", or nil.
 	stated []byte
+	returnHost string // of the return URL, empty: not given
 	// externalMember is the name under which the external ID was sent.
 	externalMember string
 }
@@ -186,27 +191,27 @@ func (d *decoder) setReturnURL(v ijson.Value) {
 		d.add(kind, msg, "return_url")
 		return
 	}
-	d.returnURL = normal
+	d.returnURL, d.returnHost = normal.String(), normal.Host()
 }
 
 // normalizeURL checks a URL that a customer will be sent to, and returns it as a
 // browser writes it. For a bad URL it returns type and text of the problem.
-func normalizeURL(text string) (normal, kind, msg string) {
+func normalizeURL(text string) (u weburl.URL, kind, msg string) {
 	tooLong := fmt.Sprintf("URL should have at most %d characters", wire.MaxReturnURLLength)
 	if len(text) > wire.MaxReturnURLLength {
-		return "", "string_too_long", tooLong
+		return u, "string_too_long", tooLong
 	}
 	u, err := weburl.Parse(text)
 	switch {
 	case errors.Is(err, weburl.ErrScheme):
-		return "", "url_scheme", "URL scheme should be 'http' or 'https'"
+		return u, "url_scheme", "URL scheme should be 'http' or 'https'"
 	case err != nil:
-		return "", "url_parsing", "Input should be a valid URL: " + err.Error()
+		return u, "url_parsing", "Input should be a valid URL: " + err.Error()
 	// Escaping what the client did not escape makes it longer.
 	case len(u.String()) > wire.MaxReturnURLLength:
-		return "", "string_too_long", tooLong
+		return u, "string_too_long", tooLong
 	}
-	return u.String(), "", ""
+	return u, "", ""
 }
 
 func (d *decoder) setLifetime(v ijson.Value) {

@@ -243,6 +243,38 @@ func TestReturnURLRefused(t *testing.T) {
 	}
 }
 
+// An organization may list the hosts that return URLs name.
+func TestReturnURLHosts(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for url, allowed := range map[string]bool{
+		"https://shop.example.com":               true,
+		"http://SHOP.example.com:3000/a?b=c":     true,
+		"https://b\u00fccher.example/":            true,
+		"https://shop.example.com.evil.example/": false,
+		"https://evil.example/shop.example.com":  false,
+		"https://www.shop.example.com/":          false,
+		"https://shop.example.com./":             false,
+		"https://example.com/":                   false,
+	} {
+		t.Run(url, func(t *testing.T) {
+			t.Parallel()
+			a := f.post(t, f.foreign, `{"customer_id":"`+foreignID+`","return_url":"`+url+`"}`)
+			if allowed {
+				if a.status != http.StatusCreated {
+					t.Errorf("got %d %s, want 201", a.status, a.body)
+				}
+				return
+			}
+			checkRefusal(t, a, http.StatusUnprocessableEntity, `{"error":"PolarRequestValidationError","detail":[{"type":"value_error",
+				"loc":["body","return_url"],"msg":"The organization does not list this host among its return_url_hosts."}]}`, "")
+		})
+	}
+	if a := f.post(t, f.foreign, `{"customer_id":"`+foreignID+`"}`); a.status != http.StatusCreated {
+		t.Errorf("without a return URL: got %d %s, want 201", a.status, a.body)
+	}
+}
+
 func TestExpiresIn(t *testing.T) {
 	t.Parallel()
 	day := newFixture(t)

@@ -19,6 +19,9 @@ func (s *Server) createSession(c *call) error {
 	if err != nil {
 		return err
 	}
+	if request.returnHost != "" && !key.Organization.AllowsReturnURL(request.returnHost) {
+		return errReturnHost
+	}
 	customer, err := s.findCustomer(ctx, request.query(key.Organization.ID))
 	if err != nil {
 		return &createError{request, err}

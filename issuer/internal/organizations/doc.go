@@ -8,6 +8,7 @@
 //	  "slug": "acme",
 //	  "portal_url": "https://portal.example.com/{slug}/portal",
 //	  "email_in_link": false,
+//	  "return_url_hosts": ["shop.example.com"],
 //	  "api_keys": [{
 //	    "name": "checkout",
 //	    "secret_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -28,11 +29,14 @@
 //
 // The list of organizations may be empty: then no secret authenticates. An
 // organization needs an id (a UUID), a slug (lower-case letters, digits and
-// hyphens) and a portal_url; email_in_link and api_keys may be absent. An API
-// key needs a name (unique within its organization), the hash of its secret
-// (unique within the file) and at least one scope; expires_at may be absent,
-// and then the key does not expire. An optional member that is null is
+// hyphens) and a portal_url; email_in_link, return_url_hosts and api_keys may be
+// absent. An API key needs a name (unique within its organization), the hash of
+// its secret (unique within the file) and at least one scope; expires_at may be
+// absent, and then the key does not expire. An optional member that is null is
 // absent.
+//
+// return_url_hosts lists the hosts that the return_url of a session may name,
+// on any port, in lower case and in Punycode; absent, all are allowed.
 //
 // # API keys
 //

@@ -19,6 +19,8 @@ type Organization struct {
 
 	portal portal
 	keys   []*APIKey
+	// returnHosts are the hosts that return URLs may name; nil: all.
+	returnHosts []string
 }
 
 // APIKeys yields the organization's API keys, expired ones too, in the order of

@@ -93,13 +93,13 @@ func (p *parser) document(value any) {
 // organization reads one organization with its keys.
 func (p *parser) organization(at string, value any) {
 	o, ok := p.problems.object(at, value,
-		"id", "slug", "portal_url", "email_in_link", "api_keys")
+		"id", "slug", "portal_url", "email_in_link", "return_url_hosts", "api_keys")
 	if !ok {
 		return
 	}
 	id, idOK := p.id(o)
 	slug, slugOK := p.slug(o)
-	organization := &Organization{ID: id, Slug: slug}
+	organization := &Organization{ID: id, Slug: slug, returnHosts: p.returnHosts(o)}
 
 	withEmail := o.boolean("email_in_link")
 	if template, ok := o.text("portal_url"); ok && idOK && slugOK {

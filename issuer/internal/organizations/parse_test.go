@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	t.Parallel()
 	registry, err := organizations.Parse(strings.NewReader(`{"organizations":[
 		{"id":"` + strings.ToUpper(idA) + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal",
-		 "email_in_link":true,
+		 "email_in_link":true, "return_url_hosts":["shop.example.com","[::1]"],
 		 "api_keys":[
 			{"name":"Kasse 1 – Zürich","secret_sha256":"` + hashA + `",
 			 "scopes":["customer_sessions:write","customer_sessions:introspect"],
@@ -55,6 +55,12 @@ func TestParse(t *testing.T) {
 	}
 	if got := all[0].ID.String(); got != idA {
 		t.Errorf("ID: got %s, want %s", got, idA)
+	}
+	if !all[0].AllowsReturnURL("shop.example.com") || !all[0].AllowsReturnURL("[::1]") || all[0].AllowsReturnURL("example.com") {
+		t.Error("the first organization does not allow the two hosts of its list alone")
+	}
+	if !all[1].AllowsReturnURL("example.com") {
+		t.Error("the second organization has no list, and does not allow a host")
 	}
 	keys := slices.Collect(all[0].APIKeys())
 	if len(keys) != 2 || keys[0].Organization != all[0] {
@@ -137,6 +143,13 @@ func TestParseRefuses(t *testing.T) {
 		{"slug twice", file(acme(), strings.Replace(acme(), idA, idB, 1)), "organizations[1].slug: is the same as organizations[0].slug"},
 
 		{"e-mail not a boolean", file(`{"email_in_link":"yes"}`), "organizations[0].email_in_link: must be true or false"},
+		{"hosts not a list", file(`{"return_url_hosts":"shop.example.com"}`), "organizations[0].return_url_hosts: must be a list"},
+		{"no host in the list", file(`{"return_url_hosts":[]}`), "organizations[0].return_url_hosts: at least one is needed; leave it out to allow all"},
+		{"host not a string", file(`{"return_url_hosts":["a.example",1]}`), "organizations[0].return_url_hosts[1]: must be a string"},
+		{"host that is a URL", file(`{"return_url_hosts":["https://a.example"]}`), `organizations[0].return_url_hosts[0]: "https://a.example" must be a host alone`},
+		{"host with a port", file(`{"return_url_hosts":["a.example:443"]}`), `organizations[0].return_url_hosts[0]: "a.example:443" must be a host alone`},
+		{"host in capitals", file(`{"return_url_hosts":["A.example"]}`), `organizations[0].return_url_hosts[0]: "A.example" must be spelled as browsers do`},
+		{"host in Unicode", file(`{"return_url_hosts":["bücher.example"]}`), `organizations[0].return_url_hosts[0]: "bücher.example" must be spelled as browsers do`},
 		{"keys not a list", file(`{"api_keys":{}}`), "organizations[0].api_keys: must be a list"},
 		{"key not an object", file(acme(`"csk_x"`)), "organizations[0].api_keys[0]: must be an object"},
 
@@ -259,6 +272,7 @@ func TestParseErrorsHideSecrets(t *testing.T) {
 		"variable": file(`{"id":"` + idA + `","slug":"a","portal_url":"https://example.com/{` + secret + `}"}`),
 		"template": file(`{"id":"` + idA + `","slug":"a","portal_url":"https://example.com/{` + secret + `"}`),
 		"key":      file(acme(`"` + secret + `"`)),
+		"host":     file(`{"return_url_hosts":["` + secret + `"]}`),
 		"behind":   file(acme()) + secret,
 	} {
 		t.Run(name, func(t *testing.T) {

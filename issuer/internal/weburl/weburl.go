@@ -4,7 +4,6 @@ package weburl
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	neturl "net/url"
 	"strings"
@@ -97,7 +96,7 @@ func CheckHost(host string) error {
 	case err != nil || !isAlone:
 		return errors.New("must be a host alone, such as shop.example.com")
 	case u.host != host:
-		return fmt.Errorf("must be spelled as browsers do, %q", u.host)
+		return errors.New("must be spelled as browsers do, in lower case and Punycode")
 	}
 	return nil
 }
