@@ -126,18 +126,18 @@ func TestCredentialsComeFirst(t *testing.T) {
 func TestUnknownCustomer(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, test := range []struct{ name, member, value string }{
-		{"unknown ID", "customer_id", unknownID},
-		{"deleted", "customer_id", deletedID},
-		{"another organization's", "customer_id", foreignID},
-		{"unknown external ID", "external_customer_id", "user/<nobody>"},
-		{"unknown external ID, older name", "customer_external_id", "user_grace"},
+	for _, test := range []struct{ name, member, value, loc string }{
+		{"unknown ID", "customer_id", unknownID, "customer_id"},
+		{"deleted", "customer_id", deletedID, "customer_id"},
+		{"another organization's", "customer_id", foreignID, "customer_id"},
+		{"unknown external ID", "external_customer_id", "user/<nobody>", "external_customer_id"},
+		{"unknown external ID, older name", "customer_external_id", "user_grace", "external_customer_id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			a := f.post(t, f.secret, `{"`+test.member+`":"`+test.value+`"}`)
 			checkRefusal(t, a, http.StatusUnprocessableEntity, `{"error":"PolarRequestValidationError","detail":[{"type":"value_error",
-				"loc":["body","`+test.member+`"],"msg":"Customer does not exist.","input":"`+test.value+`"}]}`, "")
+				"loc":["body","`+test.loc+`"],"msg":"Customer does not exist.","input":"`+test.value+`"}]}`, "")
 		})
 	}
 }

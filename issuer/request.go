@@ -52,11 +52,9 @@ type createRequest struct {
 
 	customerID uuid.UUID // uuid.Nil: not given
 	externalID string    // empty: not given
+	returnHost string    // of the return URL; empty: not given
 	// stated is the JSON object of the member "customer", or nil.
 	stated []byte
-	returnHost string // of the return URL, empty: not given
-	// externalMember is the name under which the external ID was sent.
-	externalMember string
 }
 
 // identifier returns the member that names the customer, and its value.
@@ -64,7 +62,8 @@ func (r *createRequest) identifier() (member, value string) {
 	if r.customerID != uuid.Nil {
 		return "customer_id", r.customerID.String()
 	}
-	return r.externalMember, r.externalID
+	// Clients look for this name also when they sent the older one.
+	return "external_customer_id", r.externalID
 }
 
 // query returns the query for the customer directory.
@@ -177,7 +176,7 @@ func (d *decoder) setExternalID(name string, v ijson.Value) {
 	case d.externalID != "" && d.externalID != text:
 		d.add("value_error", "external_customer_id and customer_external_id differ", branchExternal, name)
 	default:
-		d.externalID, d.externalMember = text, name
+		d.externalID = text
 	}
 }
 

@@ -127,7 +127,7 @@ func TestExternalCustomerID(t *testing.T) {
 		{"older name, too long", `{"customer_external_id":"` + strings.Repeat("x", 256) + `"}`, "", ": string_too_long " + atOldName},
 		{"another case", `{"external_customer_id":"USER_ALAN"}`, "", "Polar: value_error body.external_customer_id"},
 		{"unknown", `{"external_customer_id":"nobody"}`, "", "Polar: value_error body.external_customer_id"},
-		{"older name, unknown", `{"customer_external_id":"nobody"}`, "", "Polar: value_error body.customer_external_id"},
+		{"older name, unknown", `{"customer_external_id":"nobody"}`, "", "Polar: value_error body.external_customer_id"},
 		{"another organization's", `{"external_customer_id":"user_grace"}`, "", "Polar: value_error body.external_customer_id"},
 	})
 }
@@ -250,7 +250,7 @@ func TestReturnURLHosts(t *testing.T) {
 	for url, allowed := range map[string]bool{
 		"https://shop.example.com":               true,
 		"http://SHOP.example.com:3000/a?b=c":     true,
-		"https://b\u00fccher.example/":            true,
+		"https://b\u00fccher.example/":           true,
 		"https://shop.example.com.evil.example/": false,
 		"https://evil.example/shop.example.com":  false,
 		"https://www.shop.example.com/":          false,
