@@ -82,7 +82,7 @@ func newRefusals() refusals {
 		{customers.ErrStatedMissing, invalidValue("customer", "This server has no customers of its own; state the customer here.")},
 		{customers.ErrStatedID, invalidValue("customer_id", "A stated customer needs an ID.")},
 		{errReturnHost, invalidValue("return_url", "The organization does not list this host among its return_url_hosts.")},
-		{errTooLong, invalidValue("return_url", "URL is too long for a token; use a shorter one")},
+		{errTooLong, invalidValue("return_url", "The token would not fit a cookie with this URL; use a shorter one.")},
 
 		// What may work when it is tried again.
 		{customers.ErrUnavailable, unavailable("The customer directory is unavailable")},

@@ -19,7 +19,7 @@ import (
 // Reasons why no token is made.
 var (
 	errSigner  = errors.New("signer is unavailable")
-	errTooLong = errors.New("token would be longer than verifiers accept")
+	errTooLong = errors.New("token would not fit a cookie")
 )
 
 // A claimSet is the claims of a token.
@@ -48,7 +48,7 @@ func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, 
 	base64url := base64.RawURLEncoding
 	size := base64url.EncodedLen(headerLength) + base64url.EncodedLen(len(text)-headerLength) +
 		base64url.EncodedLen(key.Public.SignatureSize()) + len("..")
-	if size > wire.MaxTokenLength {
+	if size > wire.MaxIssuedTokenLength {
 		return "", errTooLong
 	}
 	token := make([]byte, 0, size)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,6 +73,35 @@ func (f *fixture) publishedKey(t testing.TB) *jwk.Key {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// A portal keeps the token in a cookie, of which browsers take 4096 bytes with
+// its name.
+func TestTokenFitsCookie(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(o *fixtureOptions) {
+		o.ring = ringOf(t, newManifest(t, jwk.RS256), nil)
+		o.change = func(c *issuer.Config) {
+			c.Issuer += "/" + strings.Repeat("a", 200)
+			c.Audience = strings.Repeat("a", wire.MaxStringLength)
+		}
+	})
+	const host = "https://shop.example.com/"
+	create := func(length int) *answer {
+		return f.post(t, f.secret, `{"customer_id":"`+customerID+`","return_url":"`+host+strings.Repeat("a", length-len(host))+`"}`)
+	}
+	tooLong := len(host) + sort.Search(wire.MaxReturnURLLength-len(host), func(i int) bool {
+		return create(len(host)+i).status != http.StatusCreated
+	})
+	if tooLong >= wire.MaxReturnURLLength {
+		t.Fatal("the longest return URL fits; the test needs a longer token")
+	}
+	cookie := len("__Host-customer_session") + len(create(tooLong-1).text(t, "token"))
+	if cookie > 4096 || cookie < 4095 {
+		t.Errorf("the longest cookie has %d bytes, want 4095 or 4096", cookie)
+	}
+	checkRefusal(t, create(tooLong), http.StatusUnprocessableEntity, `{"error":"PolarRequestValidationError","detail":[{"type":"value_error",
+		"loc":["body","return_url"],"msg":"The token would not fit a cookie with this URL; use a shorter one."}]}`, "")
 }
 
 // A consumer that knows only the issuer's URL verifies what it issues.

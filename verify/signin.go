@@ -5,19 +5,13 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
-const (
-	// TokenParameter is the query parameter of a portal link that holds the
-	// token.
-	TokenParameter = "customer_session_token"
-
-	// cookieName begins with __Host-: a browser takes such a cookie only when
-	// it is Secure, for this host alone and for all of its paths, so that no
-	// other host of the domain can set or read it (RFC 6265bis, Section
-	// 4.1.3.2).
-	cookieName = "__Host-customer_session"
-)
+// TokenParameter is the query parameter of a portal link that holds the
+// token.
+const TokenParameter = "customer_session_token"
 
 // SignIn handles the landing route of a portal. A request with a token in its
 // query, as portal links have, is signed in: the token moves into a cookie that
@@ -105,7 +99,7 @@ func sessionCookie(token string, expires time.Time) *http.Cookie {
 		maxAge = -1 // delete it
 	}
 	return &http.Cookie{
-		Name: cookieName, Value: token, Path: "/", Expires: expires, MaxAge: maxAge,
+		Name: wire.CookieName, Value: token, Path: "/", Expires: expires, MaxAge: maxAge,
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 }
@@ -113,7 +107,7 @@ func sessionCookie(token string, expires time.Time) *http.Cookie {
 // cookieToken returns the token of a request's cookie, unless another site's
 // page sent the request.
 func cookieToken(r *http.Request) (string, error) {
-	cookies := r.CookiesNamed(cookieName)
+	cookies := r.CookiesNamed(wire.CookieName)
 	switch {
 	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
 		return "", ErrNoToken

@@ -11,8 +11,18 @@ const (
 	TokenType = "customer-session+jwt"
 	// Scope is the scope of every session.
 	Scope = "customer_portal:write"
-	// MaxTokenLength is the length of the longest token, in bytes.
+	// MaxTokenLength is the length of the longest token that is accepted, in
+	// bytes.
 	MaxTokenLength = 4096
+	// CookieName is the name of the cookie that holds a token. It begins with
+	// __Host-: a browser takes such a cookie only when it is Secure, for this
+	// host alone and for all of its paths, so that no other host of the domain
+	// can set or read it (RFC 6265bis, Section 4.1.3.2).
+	CookieName = "__Host-customer_session"
+	// MaxIssuedTokenLength is the length of the longest token that is issued,
+	// in bytes. Browsers ignore a cookie with more than 4096 bytes of name and
+	// value (RFC 6265bis, Section 5.7).
+	MaxIssuedTokenLength = 4096 - len(CookieName)
 	// MaxStringLength is the length of the longest string claim, in bytes.
 	MaxStringLength = 255
 	// MaxReturnURLLength is the length of the longest "return_url" claim, in
