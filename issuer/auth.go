@@ -2,6 +2,8 @@ package issuer
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -25,6 +27,9 @@ func (e *tooManyError) Error() string { return "too many requests" }
 
 // errCustomerToken is the error for a customer's token in place of an API key.
 var errCustomerToken = errors.New("a customer's token is not an API key")
+
+// errNoScheme is the error for a key or token without "Bearer" before it.
+var errNoScheme = fmt.Errorf("%w: it lacks its scheme", verify.ErrNoToken)
 
 // apiKeyID identifies an API key across reloads of the file.
 type apiKeyID struct {
@@ -51,7 +56,7 @@ func (s *Server) authorize(c *call, scope organizations.Scope) (*organizations.A
 }
 
 func (s *Server) apiKey(c *call) (*organizations.APIKey, error) {
-	secret, err := verify.BearerToken(c.Request().Header)
+	secret, err := bearerToken(c.Request().Header)
 	if err != nil {
 		return nil, err
 	}
@@ -62,9 +67,19 @@ func (s *Server) apiKey(c *call) (*organizations.APIKey, error) {
 	return key, err
 }
 
+// bearerToken returns the key or token of a request.
+func bearerToken(header http.Header) (string, error) {
+	token, err := verify.BearerToken(header)
+	value := header.Get("Authorization")
+	if errors.Is(err, verify.ErrNoToken) && value != "" && !strings.Contains(value, " ") {
+		return "", errNoScheme
+	}
+	return token, err
+}
+
 // portalSession returns the session of the token in the request.
 func (s *Server) portalSession(c *call) (verify.Session, error) {
-	token, err := verify.BearerToken(c.Request().Header)
+	token, err := bearerToken(c.Request().Header)
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}

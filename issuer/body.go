@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 )
@@ -17,6 +18,7 @@ var (
 	errSlowBody    = errors.New("request body did not arrive in time")
 	errBrokenBody  = errors.New("request body could not be read")
 	errContentType = errors.New("content type is not application/json")
+	errCoding      = errors.New("request body is compressed")
 )
 
 // noStore keeps an answer with a token, or about one, out of caches (RFC 6749,
@@ -47,6 +49,13 @@ func readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // readBody reads a body of a bounded length. Chunked bodies are read up to the
 // same limit.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	for _, coding := range r.Header.Values(echo.HeaderContentEncoding) {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			// RFC 9110, Section 15.5.16.
+			w.Header().Set(echo.HeaderAcceptEncoding, "identity")
+			return nil, errCoding
+		}
+	}
 	if r.ContentLength > maxBody {
 		return nil, errTooLarge
 	}

@@ -46,6 +46,10 @@ func newRefusals() refusals {
 	badToken := invalidToken("The session token is expired or not valid here")
 	return refusals{
 		// Credentials. The answer to a bad session token is always the same.
+		{errNoScheme, refusal{
+			status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", // as without a header
+			challenge: realm + `, error="invalid_request", error_description="Write Bearer and a space before the key or token"`,
+		}},
 		{verify.ErrNoToken, refusal{status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", challenge: realm}},
 		{errCustomerToken, refusal{status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", challenge: realm}},
 		{verify.ErrInvalidRequest, bearer(http.StatusBadRequest, "invalid_request", "The Authorization header cannot be read", "")},
@@ -68,6 +72,7 @@ func newRefusals() refusals {
 		{errSlowBody, refusal{status: http.StatusRequestTimeout, code: "RequestTimeout", detail: "The body did not arrive in time"}},
 		{errBrokenBody, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The body could not be read to its end"}},
 		{errContentType, refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send application/json"}},
+		{errCoding, refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send the body as it is, without Content-Encoding"}},
 		{errNoTokenForm, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "Send the form parameter token, once"}},
 		{errNoCustomers, refusal{status: http.StatusNotFound, code: "ResourceNotFound", detail: "This server does not know its customers"}},
 		// A client that hung up does not read this. It must not look like an

@@ -61,7 +61,6 @@ func TestCredentialsRefused(t *testing.T) {
 	}{
 		{"none", nil, 401, ""},
 		{"another scheme", []string{"Authorization", "Basic " + f.secret}, 401, ""},
-		{"without a scheme", []string{"Authorization", f.secret}, 401, ""},
 		{"scheme that only begins alike", []string{"Authorization", "BearerX " + f.secret}, 401, ""},
 		{"in a cookie", []string{"Cookie", "token=" + f.secret}, 401, ""},
 		{"under another name", []string{"X-Api-Key", f.secret}, 401, ""},
@@ -94,6 +93,24 @@ func TestCredentialsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever forgets the scheme finds that in the challenge. The body is the one
+// that clients know.
+func TestSchemeMissing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.createAny(t).text(t, "token")
+	for _, test := range []struct{ method, path, credentials string }{
+		{http.MethodPost, createPath, f.secret},
+		{http.MethodPost, createPath, token},
+		{http.MethodPost, askPath, f.secret},
+		{http.MethodGet, portalPath + "introspect", token},
+		{http.MethodGet, portalPath + "user", token},
+	} {
+		checkRefusal(t, f.do(t, test.method, test.path, "", "Authorization", test.credentials), http.StatusUnauthorized, unauthorized,
+			challenge+`, error="invalid_request", error_description="Write Bearer and a space before the key or token"`)
 	}
 }
 
@@ -225,5 +242,42 @@ func TestContentTypes(t *testing.T) {
 				"Authorization", "Bearer "+f.secret, "Content-Type", contentType)
 			checkRefusal(t, a, http.StatusUnsupportedMediaType, `{"error":"UnsupportedMediaType","detail":"Send application/json"}`, "")
 		})
+	}
+}
+
+// A body is read as it is: what is compressed is not taken for broken JSON.
+func TestContentEncoding(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, coding := range []string{"gzip", "br", "deflate", "zstd", "gzip, identity", "x"} {
+		for path, body := range map[string]string{createPath: `{"customer_id":"` + customerID + `"}`, askPath: "token=x"} {
+			contentType := "application/json"
+			if path == askPath {
+				contentType = formType
+			}
+			a := f.do(t, http.MethodPost, path, body, "Authorization", "Bearer "+f.secret, "Content-Type", contentType, "Content-Encoding", coding)
+			checkRefusal(t, a, http.StatusUnsupportedMediaType,
+				`{"error":"UnsupportedMediaType","detail":"Send the body as it is, without Content-Encoding"}`, "")
+			if got := a.header.Get("Accept-Encoding"); got != "identity" {
+				t.Errorf("Accept-Encoding is %q, want identity", got)
+			}
+		}
+	}
+	a := f.do(t, http.MethodPost, createPath, `{"customer_id":"`+customerID+`"}`,
+		"Authorization", "Bearer "+f.secret, "Content-Encoding", "identity")
+	if a.status != http.StatusCreated {
+		t.Errorf("identity: got %d %s, want 201", a.status, a.body)
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, mark := range map[string]string{"UTF-8": "\xef\xbb\xbf", "UTF-16BE": "\xfe\xff", "UTF-16LE": "\xff\xfe"} {
+		a := f.post(t, f.secret, mark+`{"customer_id":"`+customerID+`"}`)
+		if a.status != http.StatusUnprocessableEntity || problems(t, a) != ": json_invalid body.0" ||
+			!strings.Contains(string(a.body), "JSON decode error: body begins with a byte order mark; send UTF-8 without one") {
+			t.Errorf("%s: got %d %s, want a 422 that names the mark", name, a.status, a.body)
+		}
 	}
 }

@@ -100,8 +100,14 @@ func notAnObject(body []byte, offset int, err error) error {
 			Type: "model_attributes_type", Loc: []any{"body"}, Msg: "Input should be a JSON object",
 		}}}
 	}
+	reason := err.Error()
+	for _, mark := range []string{"\xef\xbb\xbf", "\xfe\xff", "\xff\xfe"} {
+		if bytes.HasPrefix(body, []byte(mark)) {
+			reason = "body begins with a byte order mark; send UTF-8 without one"
+		}
+	}
 	return &invalidBodyError{[]problem{{
-		Type: "json_invalid", Loc: []any{"body", offset}, Msg: "JSON decode error: " + err.Error(),
+		Type: "json_invalid", Loc: []any{"body", offset}, Msg: "JSON decode error: " + reason,
 	}}}
 }
 
