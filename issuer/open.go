@@ -181,14 +181,7 @@ func openDirectory(
 		})
 		return directory, closeDirectory, err
 	case "postgres":
-		dsn, err := readSecret(settings.CustomersDSNFile)
-		if err != nil {
-			return nil, closeDirectory, err
-		}
-		postgres, err := customers.NewPostgres(ctx, customers.PostgresConfig{
-			DSN: dsn, ByID: settings.CustomersQueryID, ByExternalID: settings.CustomersQueryExternalID,
-			Timeout: settings.CustomersTimeout,
-		})
+		postgres, err := openPostgres(ctx, settings, files.logger)
 		if err != nil {
 			return nil, closeDirectory, err
 		}
@@ -196,6 +189,30 @@ func openDirectory(
 	default:
 		return customers.Request{}, closeDirectory, nil
 	}
+}
+
+// openPostgres makes the directory in a database. A database that is away may come
+// back; one that will give the same answer tomorrow is an error.
+func openPostgres(ctx context.Context, settings Settings, logger *slog.Logger) (*customers.Postgres, error) {
+	dsn, err := readSecret(settings.CustomersDSNFile)
+	if err != nil {
+		return nil, err
+	}
+	postgres, err := customers.NewPostgres(ctx, customers.PostgresConfig{
+		DSN: dsn, Timeout: settings.CustomersTimeout,
+		ByID: settings.CustomersQueryID, ByExternalID: settings.CustomersQueryExternalID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = postgres.Check(ctx)
+	if errors.Is(err, customers.ErrUnavailable) {
+		logger.Warn("customer database is unavailable; starting without it", "error", err.Error())
+	} else if err != nil {
+		postgres.Close()
+		return nil, err
+	}
+	return postgres, nil
 }
 
 // loadCustomers returns a function that loads a file of customers, and warns of

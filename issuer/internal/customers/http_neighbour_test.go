@@ -109,3 +109,51 @@ func echo(t *testing.T, format string) (address string) {
 	}()
 	return listener.Addr().String()
 }
+
+func TestHTTPCheck(t *testing.T) {
+	t.Parallel()
+	fixed := func(status int, body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, body, status) })
+	}
+	numbers := http.NewServeMux() // external IDs are numbers
+	numbers.Handle("/v1/customers/", fixed(404, notFound))
+	numbers.Handle("/v1/customers/external/", fixed(400, "a number, please"))
+	tests := []struct {
+		name  string
+		serve http.Handler
+		want  string // in the error
+		now   bool   // it may pass
+	}{
+		{"good", fixed(404, notFound), "", false},
+		{"numbers", numbers, "", false},
+		{"wrong token", fixed(401, ""), "by ID: it refuses the configured token", false},
+		{"another program", fixed(404, "<h1>404</h1>"), "check the base URL", false},
+		{"everybody", fixed(200, "{}"), "check the base URL", false},
+		{"cannot read anything", fixed(400, ""), "by ID: it refuses to read", false},
+		{"internal error", fixed(500, ""), "status 500", false},
+		{"ill", fixed(503, ""), "status 503", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(test.serve)
+			t.Cleanup(server.Close)
+			err := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL}).Check(t.Context())
+			checkError(t, err, test.want, test.now)
+		})
+	}
+}
+
+// checkError checks what a Check returns.
+func checkError(t *testing.T, err error, want string, passing bool) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Errorf("error is %v, want none", err)
+		}
+		return
+	}
+	if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, customers.ErrUnavailable) != passing {
+		t.Errorf("error is %v, want one with %q; ErrUnavailable is wanted: %t", err, want, passing)
+	}
+}

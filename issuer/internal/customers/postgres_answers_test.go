@@ -85,6 +85,72 @@ func testOwnWords(server *postgres) func(*testing.T) {
 	}
 }
 
+// testCheck: what can never work is named, with the query.
+func testCheck(server *postgres) func(*testing.T) {
+	return func(t *testing.T) {
+		server.exec(t, "good", ordinary)
+		server.exec(t, "texts", table("text", "varchar(100)", "timestamp", "jsonb"))
+		server.exec(t, "integers", "CREATE TABLE customers (id bigint, organization_id uuid, external_id text, email text)")
+		server.exec(t, "numbers", "CREATE TABLE customers (id uuid, organization_id uuid, external_id bigint, email text)")
+		server.exec(t, "empty", "")
+		server.exec(t, "poor", "CREATE TABLE customers (id uuid, organization_id uuid, email text)")
+		server.exec(t, "closed", ordinary+`CREATE ROLE guarded LOGIN PASSWORD 'right'; CREATE ROLE visitor LOGIN;
+			GRANT USAGE ON SCHEMA closed TO visitor`)
+		as := func(user, schema string) string {
+			return strings.Replace(server.dsn(schema), "postgres:"+password, user, 1)
+		}
+		const byID, byExternalID = "by ID (the query of CUSTOMERSESSION_CUSTOMERS_QUERY_ID, or its default): ",
+			"by external ID (the query of CUSTOMERSESSION_CUSTOMERS_QUERY_EXTERNAL_ID, or its default): "
+		tests := []struct {
+			name   string
+			config customers.PostgresConfig
+			want   string
+			now    bool
+		}{
+			{"good", customers.PostgresConfig{}, "", false},
+			{"texts", customers.PostgresConfig{}, "", false},
+			{"wrong password", customers.PostgresConfig{DSN: secret.Text(as("guarded:"+password, "good"))}, "it refuses the connection: wrong user or password (SQLSTATE 28P01)", false},
+			{"wrong setting", customers.PostgresConfig{DSN: secret.Text(server.dsn("good") + "&statement_timeout=soon")}, "it refuses the connection (SQLSTATE 22023)", false},
+			{"unknown user", customers.PostgresConfig{DSN: secret.Text(as("nobody", "good"))}, "SQLSTATE 28000", false},
+			{"unknown database", customers.PostgresConfig{DSN: secret.Text(strings.Replace(server.dsn("good"), "/postgres?", "/missing?", 1))}, "there is no such database (SQLSTATE 3D000)", false},
+			{"no permission", customers.PostgresConfig{DSN: secret.Text(as("visitor", "closed"))}, byID + "it refuses the query: the user may not SELECT there (SQLSTATE 42501)", false},
+			{"empty", customers.PostgresConfig{}, byID + "it refuses the query: a table does not exist (SQLSTATE 42P01)", false},
+			{"poor", customers.PostgresConfig{}, byExternalID + "it refuses the query: a column does not exist (SQLSTATE 42703)", false},
+			{"integers", customers.PostgresConfig{}, byID + "it refuses the query: an ID does not fit the type of a column (SQLSTATE 22P02); IDs of organizations and customers must be UUIDs", false},
+			{"numbers", customers.PostgresConfig{}, byID + "its column external_id has numbers", false},
+			{"compared as text", customers.PostgresConfig{DSN: secret.Text(server.dsn("integers")), ByID: "SELECT * FROM customers WHERE organization_id = $1 AND id::text = $2"}, byID + "its column id has numbers", false},
+			{"compared as UUIDs", customers.PostgresConfig{DSN: secret.Text(server.dsn("integers")), ByID: "SELECT * FROM customers WHERE organization_id = $1 AND id = $2::uuid"}, "SQLSTATE 42883", false},
+			{"external IDs as numbers", customers.PostgresConfig{
+				DSN:          secret.Text(server.dsn("numbers")),
+				ByID:         "SELECT id, email FROM customers WHERE organization_id = $1 AND id = $2",
+				ByExternalID: "SELECT id, email, external_id::text FROM customers WHERE organization_id = $1 AND external_id = $2",
+			}, "", false},
+			{"no ID", customers.PostgresConfig{ByID: "SELECT 'a@b' AS email WHERE $1 < $2"}, byID + "it returns no column id", false},
+			{"no e-mail", customers.PostgresConfig{ByID: "SELECT $2 AS id WHERE $1 < $2"}, byID + "it returns no column email", false},
+			{"no SQL", customers.PostgresConfig{ByExternalID: "SELEKT $1, $2"}, byExternalID + "it refuses the query: syntax error", false},
+			{"nobody listens", customers.PostgresConfig{DSN: secret.Text(fmt.Sprintf("postgres://a:%s@127.0.0.1:%d/b", password, freePort(t)))}, "connection refused", true},
+			{"out of order", customers.PostgresConfig{ByID: "SELECT $1, $2 FROM pg_sleep(60)", Timeout: 200 * time.Millisecond}, "in time", true},
+		}
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				schema := test.name
+				if strings.Contains(schema, " ") {
+					schema = "good"
+				}
+				err := server.directory(t, schema, test.config).Check(t.Context())
+				checkError(t, err, test.want, test.now)
+				if err != nil && strings.Contains(err.Error(), password) {
+					t.Errorf("%v shows the password", err)
+				}
+				if strings.HasPrefix(test.want, "it refuses the connection") {
+					_, err := server.directory(t, schema, test.config).Find(t.Context(), adaByID)
+					unavailable(t, err)
+				}
+			})
+		}
+	}
+}
+
 // testOrganizations: one organization's queries hang, with more callers than
 // connections. Another one has its answers meanwhile.
 func testOrganizations(server *postgres) func(*testing.T) {

@@ -70,6 +70,20 @@ func newPostgres(t *testing.T) *postgres {
 	return s
 }
 
+// demandPassword makes the server, which starts later, ask a user for a password.
+func (s *postgres) demandPassword(t *testing.T, user string) {
+	t.Helper()
+	path := filepath.Join(s.dir, "pg_hba.conf")
+	rules, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules = append([]byte("host all "+user+" 127.0.0.1/32 scram-sha-256\n"), rules...)
+	if err := os.WriteFile(path, rules, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func freePort(t *testing.T) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

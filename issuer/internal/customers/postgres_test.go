@@ -44,6 +44,7 @@ var ordinary = table("uuid", "text", "timestamptz", "text[]")
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server := newPostgres(t)
+	server.demandPassword(t, "guarded")
 	server.start(t)
 
 	t.Run("types", func(t *testing.T) {
@@ -65,6 +66,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("infinite times", testInfiniteTimes(server))
 	t.Run("odd IDs", testOddIDs(server))
 	t.Run("own words", testOwnWords(server))
+	t.Run("check", testCheck(server))
 	t.Run("organizations", testOrganizations(server))
 	t.Run("changing schema", testChangingSchema(server))
 	t.Run("locked", testLocked(server))
