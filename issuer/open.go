@@ -199,7 +199,7 @@ func openPostgres(ctx context.Context, settings Settings, logger *slog.Logger) (
 		return nil, err
 	}
 	postgres, err := customers.NewPostgres(ctx, customers.PostgresConfig{
-		DSN: dsn, Timeout: settings.CustomersTimeout,
+		DSN: dsn, Insecure: settings.CustomersDSNInsecure, Timeout: settings.CustomersTimeout,
 		ByID: settings.CustomersQueryID, ByExternalID: settings.CustomersQueryExternalID,
 	})
 	if err != nil {

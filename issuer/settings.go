@@ -38,6 +38,7 @@ type Settings struct {
 	CustomersURL             string        `envconfig:"CUSTOMERS_URL" desc:"For http: base URL of a server with Polar's /v1/customers API, https"`
 	CustomersTokenFile       string        `envconfig:"CUSTOMERS_TOKEN_FILE" desc:"For http: file with the bearer token to send; read at start"`
 	CustomersDSNFile         string        `envconfig:"CUSTOMERS_DSN_FILE" desc:"For postgres: file with the connection string; read at start"`
+	CustomersDSNInsecure     bool          `envconfig:"CUSTOMERS_DSN_INSECURE" default:"false" desc:"For postgres: true accepts a connection over a network without verified TLS, where anybody on the path can read and change customers"`
 	CustomersQueryID         string        `envconfig:"CUSTOMERS_QUERY_ID" desc:"For postgres: query by ID; $1 organization ID, $2 customer ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND id = $2"`
 	CustomersQueryExternalID string        `envconfig:"CUSTOMERS_QUERY_EXTERNAL_ID" desc:"For postgres: query by external ID; $1 organization ID, $2 external ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"`
 	CustomersTimeout         time.Duration `envconfig:"CUSTOMERS_TIMEOUT" default:"2s" desc:"For http and postgres: time for one attempt, 100ms to 10s"`
@@ -152,6 +153,7 @@ func settingError(name string, kind reflect.Type, err error) error {
 		reflect.TypeFor[time.Duration](): "a duration such as 90s or 1h30m",
 		reflect.TypeFor[float64]():       "a number",
 		reflect.TypeFor[int]():           "a whole number",
+		reflect.TypeFor[bool]():          "true or false",
 		reflect.TypeFor[slog.Level]():    "debug, info, warn or error",
 		reflect.TypeFor[prefixes]():      "a list of networks such as 10.0.0.0/8,fd00::/8",
 	}
@@ -196,10 +198,15 @@ func (s *Settings) directoryProblems() []error {
 		needed["CUSTOMERS_URL"], needed["CUSTOMERS_TOKEN_FILE"] = true, false
 	case "postgres":
 		needed["CUSTOMERS_DSN_FILE"] = true
+		needed["CUSTOMERS_DSN_INSECURE"] = false
 		needed["CUSTOMERS_QUERY_ID"], needed["CUSTOMERS_QUERY_EXTERNAL_ID"] = false, false
 	case "request", "":
 	default:
 		return []error{errors.New(settingsPrefix + "_CUSTOMERS is not file, http, postgres or request")}
+	}
+	insecure := ""
+	if s.CustomersDSNInsecure {
+		insecure = "true"
 	}
 	var problems []error
 	for _, setting := range []struct{ name, value string }{
@@ -207,6 +214,7 @@ func (s *Settings) directoryProblems() []error {
 		{"CUSTOMERS_URL", s.CustomersURL},
 		{"CUSTOMERS_TOKEN_FILE", s.CustomersTokenFile},
 		{"CUSTOMERS_DSN_FILE", s.CustomersDSNFile},
+		{"CUSTOMERS_DSN_INSECURE", insecure},
 		{"CUSTOMERS_QUERY_ID", s.CustomersQueryID},
 		{"CUSTOMERS_QUERY_EXTERNAL_ID", s.CustomersQueryExternalID},
 	} {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/customersession/customersession/issuer/internal/loopback"
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
@@ -35,6 +37,10 @@ type PostgresConfig struct {
 	// Timeout is for one [Postgres.Find], including the wait for a connection.
 	// Default: 2 seconds.
 	Timeout time.Duration
+	// Insecure allows a connection to another host without TLS, or with a
+	// certificate that is not verified. Whoever is on the path can then read
+	// and change customers.
+	Insecure bool
 }
 
 // Postgres is the [Directory] in a PostgreSQL database.
@@ -77,6 +83,11 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 		return nil, errors.New("configuring the customer database: the connection string is neither " +
 			"a postgres:// URL nor a list of key=value pairs (it may hold a password, so it is not shown)")
 	}
+	if !config.Insecure && !secure(pool.ConnConfig) {
+		return nil, errors.New("configuring the customer database: the connection crosses a network without TLS, or " +
+			"does not verify the server's certificate; add sslmode=verify-full to the connection string, or set " +
+			"CUSTOMERSESSION_CUSTOMERS_DSN_INSECURE=true if nobody else is on the path")
+	}
 	if c := pool.ConnConfig; c.ConnectTimeout == 0 || c.ConnectTimeout > timeout {
 		c.ConnectTimeout = timeout
 	}
@@ -91,6 +102,21 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 		timeout:      timeout,
 		guard:        newGuard(int(pool.MaxConns)),
 	}, nil
+}
+
+// secure reports whether each connection that may be made stays on this machine, or
+// has TLS with a verified certificate.
+func secure(config *pgx.ConnConfig) bool {
+	first := pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
+	for _, c := range append([]*pgconn.FallbackConfig{&first}, config.Fallbacks...) {
+		network, _ := pgconn.NetworkAddress(c.Host, c.Port)
+		// With sslmode=verify-ca, pgx verifies the certificate by itself.
+		verified := c.TLSConfig != nil && (!c.TLSConfig.InsecureSkipVerify || c.TLSConfig.VerifyPeerCertificate != nil)
+		if network != "unix" && !loopback.Host(c.Host) && !verified {
+			return false
+		}
+	}
+	return true
 }
 
 // subquery is a query as part of another one. The line break ends a comment at its

@@ -3,8 +3,13 @@
 package customers_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -181,4 +186,59 @@ func testOrganizations(server *postgres) func(*testing.T) {
 			}
 		}
 	}
+}
+
+// TestNewPostgresWithoutVerifiedTLS: customers do not cross a network in clear
+// text, or to an unverified server, unless that is wanted.
+func TestNewPostgresWithoutVerifiedTLS(t *testing.T) {
+	t.Parallel()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pemOf(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const remote = "host=db.example.com password=" + password
+	tests := []struct {
+		dsn     string
+		refused bool
+	}{
+		{remote, true}, // sslmode=prefer
+		{remote + " sslmode=disable", true},
+		{remote + " sslmode=allow", true},
+		{remote + " sslmode=prefer sslrootcert=" + ca, true},
+		{remote + " sslmode=require", true},
+		{remote + " sslmode=require sslrootcert=" + ca, false},
+		{remote + " sslmode=verify-ca sslrootcert=" + ca, false},
+		{remote + " sslmode=verify-full", false},
+		{remote + " sslrootcert=system", false},
+		{"postgres://u:" + password + "@db.example.com/shop?sslmode=verify-full", false},
+		{"postgres://u:" + password + "@10.0.0.1/shop", true},
+		{"postgres://u:" + password + "@127.0.0.1,db.example.com/shop?sslmode=disable", true},
+		{"postgres://u:" + password + "@127.0.0.1:5432,[::1]:5432/shop?sslmode=disable", false},
+		{"host=localhost sslmode=disable", false},
+		{"host=/run/postgresql", false},
+		{"host=/run/postgresql,db.example.com", true},
+	}
+	for _, test := range tests {
+		for _, insecure := range []bool{false, true} {
+			config := customers.PostgresConfig{DSN: secret.Text(test.dsn), Insecure: insecure}
+			p, err := customers.NewPostgres(t.Context(), config)
+			if p != nil {
+				p.Close()
+			}
+			if got, want := err != nil, test.refused && !insecure; got != want {
+				t.Errorf("%s: refused is %t (%v), want %t; allowed explicitly: %t", test.dsn, got, err, want, insecure)
+			}
+			if err != nil && (strings.Contains(err.Error(), password) || !strings.Contains(err.Error(), "verify-full")) {
+				t.Errorf("%s: error is %v, want what to do, without the password", test.dsn, err)
+			}
+		}
+	}
+}
+
+// pemOf returns a certificate.
+func pemOf(t *testing.T) []byte {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }

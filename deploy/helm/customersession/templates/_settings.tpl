@@ -81,6 +81,9 @@
 {{- end }}
 {{- else if eq $c.from "postgres" }}
 {{- include "customersession.setting" (list "CUSTOMERS_DSN_FILE" "/etc/customersession/customers/dsn") }}
+{{- if $c.postgres.insecure }}
+{{- include "customersession.setting" (list "CUSTOMERS_DSN_INSECURE" true) }}
+{{- end }}
 {{- include "customersession.setting" (list "CUSTOMERS_QUERY_ID" $c.postgres.queryID) }}
 {{- include "customersession.setting" (list "CUSTOMERS_QUERY_EXTERNAL_ID" $c.postgres.queryExternalID) }}
 {{- end }}
