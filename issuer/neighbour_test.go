@@ -173,6 +173,21 @@ func withDatabase(t *testing.T, dsn string) *opened {
 	return o
 }
 
+// serve --check asks an HTTP server, which serve itself does not.
+func TestCheckAsksAnHTTPServer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	o := newFiles(t, newManifest(t, jwk.ES256))
+	o.settings.Customers, o.settings.CustomersFile, o.settings.CustomersURL = "http", "", server.URL
+	err := o.open(t, nil).Check(t.Context(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "by ID: it refuses the configured token (status 401)") {
+		t.Errorf("got %v, want what is wrong", err)
+	}
+}
+
 // A database that is away keeps no server from starting.
 func TestOpenWithoutDatabase(t *testing.T) {
 	t.Parallel()
