@@ -36,6 +36,27 @@ func TestHTTPRefusesToReadAnExternalID(t *testing.T) {
 	}
 }
 
+// No server is asked for an external ID that no customer can have.
+func TestHTTPLongExternalID(t *testing.T) {
+	t.Parallel()
+	var attempts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		attempts.Add(1)
+		http.Error(w, notFound, http.StatusNotFound)
+	}))
+	t.Cleanup(server.Close)
+	h := newHTTP(t, customers.HTTPConfig{BaseURL: server.URL})
+	for _, length := range []int{customers.MaxExternalID, customers.MaxExternalID + 1, 40_000} {
+		query := customers.Query{OrganizationID: home, ExternalID: strings.Repeat("é", length)}
+		if _, err := h.Find(t.Context(), query); !errors.Is(err, customers.ErrNotFound) {
+			t.Errorf("error for %d characters is %v, want ErrNotFound", length, err)
+		}
+	}
+	if attempts.Load() != 1 {
+		t.Errorf("%d attempts, want 1, for the shortest", attempts.Load())
+	}
+}
+
 // TestHTTPBreakerAndConnections: a server without a connection is left alone, one
 // that ends the connection of a request is not.
 func TestHTTPBreakerAndConnections(t *testing.T) {

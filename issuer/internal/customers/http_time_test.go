@@ -259,8 +259,10 @@ func TestHTTPProbeGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
+		var attempts atomic.Int64
 		hangs.Store(true)
 		h := behind(t, func(r *http.Request) (*http.Response, error) {
+			attempts.Add(1)
 			if hangs.Load() {
 				return hanging(r)
 			}
@@ -275,6 +277,14 @@ func TestHTTPProbeGivesUp(t *testing.T) {
 		if took, err := timed(ctx, h); took != 100*time.Millisecond || !errors.Is(err, context.Canceled) {
 			t.Errorf("took %v, error is %v; want a probe that ends with its caller", took, err)
 		}
+		attempts.Store(0)
+		for range 10 {
+			_, _ = timed(t.Context(), h)
+		}
+		if attempts.Load() != 1 {
+			t.Errorf("%d attempts, want the next caller, and only that, to probe", attempts.Load())
+		}
+		time.Sleep(3 * time.Second)
 		hangs.Store(false)
 		if _, err := timed(t.Context(), h); err != nil {
 			t.Errorf("error is %v, want the next caller to probe", err)
