@@ -39,19 +39,19 @@ func limits() ijson.Limits { return ijson.Limits{Depth: 16, Members: 4096} }
 // The error is a [*ValidationError] with all problems at once. The customer
 // shares no memory with data.
 func Parse(data []byte, d Defaults) (*Customer, error) {
-	return valid(reader{}.read(data, d))
+	return valid((&reader{}).read(data, d))
 }
 
 // parseLine is [Parse] for a line of a file. A member whose name is nearly a known
 // one is a problem: people write files, and a member that is ignored misleads
 // them.
 func parseLine(data []byte, d Defaults) (*Customer, []Problem) {
-	return reader{names: true}.read(data, d)
+	return (&reader{names: true}).read(data, d)
 }
 
 // parseRow is [Parse] for a row of PostgreSQL, whose times may be infinite.
 func parseRow(data []byte, d Defaults) (*Customer, error) {
-	return valid(reader{infinite: true}.read(data, d))
+	return valid((&reader{infinite: true}).read(data, d))
 }
 
 // valid returns the customer, or an error with the problems.
@@ -63,7 +63,7 @@ func valid(c *Customer, problems []Problem) (*Customer, error) {
 }
 
 // read reads a customer and returns it with its problems.
-func (r reader) read(data []byte, d Defaults) (*Customer, []Problem) {
+func (r *reader) read(data []byte, d Defaults) (*Customer, []Problem) {
 	r.customer = &Customer{
 		ID: d.ID, OrganizationID: d.OrganizationID, CreatedAt: wholeSeconds(d.CreatedAt),
 		Type: Individual,
