@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
@@ -182,29 +184,74 @@ func TestDocs(t *testing.T) {
 		t.Errorf("the page %s has parts inline, with the policy %q", page.body, policy)
 	}
 	checkHEAD(t, f, "/docs", page)
-	if again := roundTrip(t, f.request(t, http.MethodGet, "/docs/", "")); string(again.body) != string(page.body) {
-		t.Errorf("/docs/: got %d, want the same page", again.status)
-	}
+}
+
+// The page is the same with a slash at its end, and below a path that a gateway
+// removes: its links are relative.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const below = "/sessions"
 	types := map[string]string{".css": "text/css", ".js": "/javascript", ".png": "image/png"}
-	links := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllSubmatch(page.body, -1)
-	if len(links) < 4 {
-		t.Fatalf("the page has %d links, want its style, its scripts and its icon", len(links))
+	for _, address := range []string{"/docs", "/docs/"} {
+		page := roundTrip(t, f.request(t, http.MethodGet, address, ""))
+		if page.status != http.StatusOK || page.header.Get("Content-Security-Policy") == "" {
+			t.Fatalf("%s: got %d %v, want the page", address, page.status, page.header)
+		}
+		links := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllSubmatch(page.body, -1)
+		if len(links) < 5 {
+			t.Fatalf("%s has %d links, want its styles, its scripts and its icon", address, len(links))
+		}
+		for _, link := range links {
+			u, err := (&url.URL{Path: below + address}).Parse(string(link[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, ok := strings.CutPrefix(u.String(), below)
+			if !ok || !strings.HasPrefix(path, "/docs/") {
+				t.Errorf("%s loads %s, which is not its own", address, u)
+				continue
+			}
+			a := roundTrip(t, f.request(t, http.MethodGet, path, ""))
+			want := types[path[strings.LastIndexByte(path, '.'):]]
+			if got := a.header.Get("Content-Type"); a.status != http.StatusOK || !strings.Contains(got, want) || len(a.body) == 0 {
+				t.Errorf("%s: got %d, %d bytes of type %q, want %s", path, a.status, len(a.body), got, want)
+			}
+			if got := a.header.Get("X-Content-Type-Options"); got != "nosniff" {
+				t.Errorf("%s: X-Content-Type-Options is %q, want nosniff", path, got)
+			}
+		}
 	}
-	for _, link := range links {
-		path := string(link[1])
-		if !strings.HasPrefix(path, "/docs/") {
-			t.Errorf("the page loads %s, which is not its own", path)
-			continue
+	// The calls are below the same path as the document.
+	servers := newContract(t).document.Servers
+	if len(servers) != 1 || servers[0].URL != "./" {
+		t.Errorf("the servers are %v, want the folder of the document", servers)
+	}
+}
+
+// The first page leads to the others, wherever the issuer is.
+func TestHome(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(o *fixtureOptions) {
+		o.change = func(c *issuer.Config) { c.Issuer += "/sessions" }
+	})
+	page := f.do(t, http.MethodGet, "/", "")
+	if got := page.header.Get("Content-Type"); page.status != http.StatusOK || !strings.HasPrefix(got, "text/html") {
+		t.Fatalf("got %d and the type %q, want a page", page.status, got)
+	}
+	for _, path := range []string{"/docs", "/openapi.json", "/.well-known/jwks.json", "/.well-known/openid-configuration"} {
+		if !strings.Contains(string(page.body), `href="`+f.base+"/sessions"+path+`"`) {
+			t.Errorf("the page %s has no link to %s below the issuer's URL", page.body, path)
 		}
-		a := roundTrip(t, f.request(t, http.MethodGet, path, ""))
-		want := types[path[strings.LastIndexByte(path, '.'):]]
-		if got := a.header.Get("Content-Type"); a.status != http.StatusOK || !strings.Contains(got, want) || len(a.body) == 0 {
-			t.Errorf("%s: got %d, %d bytes of type %q, want %s", path, a.status, len(a.body), got, want)
-		}
-		if got := a.header.Get("X-Content-Type-Options"); got != "nosniff" {
-			t.Errorf("%s: X-Content-Type-Options is %q, want nosniff", path, got)
+		if a := f.do(t, http.MethodGet, path, ""); a.status != http.StatusOK {
+			t.Errorf("%s: got %d, want 200", path, a.status)
 		}
 	}
+	policy := page.header.Get("Content-Security-Policy")
+	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
+		t.Errorf("Content-Security-Policy is %q, want it to allow the style alone", policy)
+	}
+	checkHEAD(t, f, "/", page)
 }
 
 // Without gzip the parts of the page are served as well.

@@ -1,6 +1,10 @@
 package issuer
 
 import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html"
 	"net/http"
 	"strings"
 	"time"
@@ -15,28 +19,19 @@ import (
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Addresses are absolute, so that the page works with and without a slash.
-const docsPage = `<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>customersession API</title>
-<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
-</html>
-`
-
-const docsScript = `SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  defaultModelsExpandDepth: 0,
-  validatorUrl: null,
-});
-`
+// The parts of the pages that are ours.
+var (
+	//go:embed docs/page.html
+	docsPage string
+	//go:embed docs/page.css
+	docsStyle []byte
+	//go:embed docs/start.js
+	docsScript []byte
+	//go:embed docs/home.html
+	homePage string
+	//go:embed docs/home.css
+	homeStyle string
+)
 
 func serveOpenAPI(c echo.Context) error {
 	header := c.Response().Header()
@@ -47,23 +42,44 @@ func serveOpenAPI(c echo.Context) error {
 }
 
 // newDocs serves a page to read the API and to try it: Swagger UI, from the
-// binary, with no other host involved.
+// binary, with no other host involved. Its links are relative, so that it works
+// below a path that a gateway removes.
 func newDocs() echo.HandlerFunc {
+	// From an address with a slash at its end, links lead one level lower.
+	pageWithSlash := strings.ReplaceAll(docsPage, `="docs/`, `="`)
 	assets := http.StripPrefix("/docs/", statigz.FileServer(static.FS))
 	return func(c echo.Context) error {
 		header := c.Response().Header()
-		switch strings.Trim(strings.TrimPrefix(c.Request().URL.Path, "/docs"), "/") {
+		switch strings.TrimPrefix(c.Request().URL.Path, "/docs") {
 		case "":
 			header.Set("Content-Security-Policy", docsPolicy)
 			return c.HTML(http.StatusOK, docsPage)
-		case "start.js":
-			return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", []byte(docsScript))
-		case "swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png":
+		case "/":
+			header.Set("Content-Security-Policy", docsPolicy)
+			return c.HTML(http.StatusOK, pageWithSlash)
+		case "/start.js":
+			return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", docsScript)
+		case "/page.css":
+			return c.Blob(http.StatusOK, "text/css; charset=utf-8", docsStyle)
+		case "/swagger-ui.css", "/swagger-ui-bundle.js", "/favicon-32x32.png":
 			header.Set("Cache-Control", "no-cache") // asked again, with its ETag
 			assets.ServeHTTP(c.Response(), c.Request())
 			return nil
 		default:
 			return echo.ErrNotFound
 		}
+	}
+}
+
+// newHome serves a page that says what this server is. Its links begin with the
+// issuer's URL: the page cannot know whether its own address ends with a slash.
+func newHome(issuer string) echo.HandlerFunc {
+	page := strings.NewReplacer("{issuer}", html.EscapeString(issuer), "{style}", homeStyle).Replace(homePage)
+	hash := sha256.Sum256([]byte(homeStyle))
+	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	return func(c echo.Context) error {
+		c.Response().Header().Set("Content-Security-Policy", policy)
+		return c.HTML(http.StatusOK, page)
 	}
 }

@@ -171,7 +171,7 @@ func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{
-		"/", "/v1", "/v1/customer-sessions/x", "/v1/customer-session/", "/V1/customer-sessions/", "/v1/customer-sessions/../",
+		"/v1", "/v1/customer-sessions/x", "/v1/customer-session/", "/V1/customer-sessions/", "/v1/customer-sessions/../",
 		"/v1/customer%2Dsessions/x", "/v1/customers/" + customerID, "/.well-known/jwks", "/docs/nothing", "/docs/../livez", "/metrics", "/livez", "/readyz",
 	} {
 		methods := []string{http.MethodGet, http.MethodPost}
@@ -206,6 +206,7 @@ func TestWrongMethod(t *testing.T) {
 		{http.MethodOptions, "/.well-known/jwks.json", readable},
 		{http.MethodDelete, "/.well-known/openid-configuration", readable},
 		{http.MethodPut, "/.well-known/oauth-authorization-server", readable},
+		{http.MethodPost, "/", readable},
 		{http.MethodPost, "/openapi.json", readable},
 		{http.MethodPost, "/docs", readable},
 	} {

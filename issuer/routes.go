@@ -34,6 +34,7 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.keys)))
 	e.Match(readable, "/.well-known/openid-configuration", s.openIDConfiguration)
 	e.Match(readable, "/.well-known/oauth-authorization-server", s.authorizationServer)
+	e.Match(readable, "/", newHome(s.issuer))
 	e.Match(readable, "/openapi.json", serveOpenAPI)
 	docs := newDocs()
 	e.Match(readable, "/docs", docs)

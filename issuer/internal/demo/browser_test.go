@@ -6,6 +6,11 @@ import (
 	"encoding/json"
 	"flag"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -45,6 +50,66 @@ func run(t *testing.T) (d *demo.Demo, link string) {
 	return d, link
 }
 
+// TestExamples sends the bodies that "Try it out" offers. The one that states a
+// customer is for other servers.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	d, _ := run(t)
+	text, err := os.ReadFile("../../openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Paths map[string]struct {
+			Post struct {
+				RequestBody struct {
+					Content map[string]struct {
+						Examples map[string]struct{ Value json.RawMessage }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	const path = "/v1/customer-sessions/"
+	examples := document.Paths[path].Post.RequestBody.Content["application/json"].Examples
+	delete(examples, "stated")
+	if len(examples) < 3 {
+		t.Fatalf("there are %d examples", len(examples))
+	}
+	for name, example := range examples {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.Base()+path, bytes.NewReader(example.Value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+d.APIKey())
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusCreated {
+			t.Errorf("%s: got %d, want 201", name, response.StatusCode)
+		}
+	}
+}
+
+// gateway starts a gateway that serves a server below a path, which it removes.
+func gateway(t *testing.T, base string) string {
+	t.Helper()
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.StripPrefix("/sessions", &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/sessions"
+}
+
 // TestBrowser opens the portal in Chromium: see testdata/browser.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
@@ -54,6 +119,7 @@ func TestBrowser(t *testing.T) {
 	d, link := run(t)
 	input := map[string]string{
 		"browser": browser, "base": d.Base(), "link": link, "expiredLink": d.ExpiredLink(t),
+		"below": gateway(t, d.Base()), "apiKey": d.APIKey(),
 		"returnURL": d.Base() + "/docs", "keyID": d.KeyID(t), "name": "Ada Lovelace", "email": "ada@example.com",
 	}
 	if *update {
@@ -74,7 +140,7 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if passed := strings.Count(string(output), "ok "); passed < 12 {
+	if passed := strings.Count(string(output), "ok "); passed < 15 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
 	}
 }

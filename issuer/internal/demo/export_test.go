@@ -10,6 +10,9 @@ import (
 // Base returns the server's URL.
 func (d *Demo) Base() string { return d.base }
 
+// APIKey returns the API key that Welcome prints.
+func (d *Demo) APIKey() string { return d.secret.Reveal() }
+
 // KeyID returns the ID of the key that signs.
 func (d *Demo) KeyID(t testing.TB) string {
 	t.Helper()
