@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/customersession/customersession/issuer/internal/fileaccess"
 	"github.com/customersession/customersession/issuer/internal/reload"
 )
 
@@ -43,6 +44,7 @@ type followedFiles struct {
 	metrics *metrics
 	logger  *slog.Logger
 	all     []followedFile
+	secrets []secretFile
 
 	// logged are the warnings that are in the log.
 	mu     sync.Mutex
@@ -50,9 +52,10 @@ type followedFiles struct {
 }
 
 // openFile loads a file, which is followed as soon as the server runs. It sets
-// OnReload of config.
+// OnReload and Guard of config.
 func openFile[T any](files *followedFiles, name string, config reload.Config[T], contents contents[T]) (*reload.File[T], error) {
 	config.OnReload = func(e reload.Event) { files.report(name, e) }
+	config.Guard = fileaccess.CheckWrite
 	file, err := reload.Open(config)
 	if err != nil {
 		return nil, err
@@ -107,6 +110,11 @@ func (f *followedFiles) warnings() []string {
 		}
 		for _, warning := range file.warnings() {
 			warnings = append(warnings, fmt.Sprintf("%s: %s: %s", title(file.name), file.path, warning))
+		}
+	}
+	for _, secret := range f.secrets {
+		for _, warning := range readable(secret.path) {
+			warnings = append(warnings, fmt.Sprintf("%s: %s: %s", secret.setting, secret.path, warning))
 		}
 	}
 	return warnings

@@ -28,6 +28,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/organizations": {jwk, module + "/issuer/internal/secret", module + "/issuer/internal/loopback", module + "/issuer/internal/weburl", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3", "github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		"issuer/internal/orgfile":       {jwk, module + "/issuer/internal/organizations", module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/google/uuid", "github.com/yosida95/uritemplate/v3", "github.com/tailscale/hujson", "github.com/google/renameio/v2", "github.com/gofrs/flock", module + "/issuer/internal/weburl", "github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		"issuer/internal/reload":        {},
+		"issuer/internal/fileaccess":    {},
 		"issuer/internal/loopback":      {},
 		"issuer/internal/logwriter":     {},
 		"issuer/internal/secret":        {},

@@ -35,15 +35,15 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		logger = slog.New(slog.DiscardHandler)
 	}
 	metrics := newMetrics()
-	files := &followedFiles{metrics: metrics, logger: logger}
+	files := &followedFiles{metrics: metrics, logger: logger, secrets: secretFiles(settings)}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 		Compare: compareKeys,
-	}, contents[*keySet]{count: countKeys})
+	}, contents[*keySet]{count: countKeys, warn: warnOfReadableKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 		Compare: compareOrganizations, KeepMost: true,
-	}, contents[*organizations.Registry]{count: countOrganizations})
+	}, contents[*organizations.Registry]{count: countOrganizations, warn: func(*organizations.Registry) []string { return readable(settings.OrganizationsFile) }})
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files, registry)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{
 		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
@@ -51,7 +51,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	})
 	err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
-		inFile("traces", tracesErr),
+		inFile("traces", tracesErr), files.checkSecrets(),
 	)
 	if err == nil {
 		err = checkMaxLifetime(keySets.Current().manifest, settings)

@@ -10,6 +10,10 @@ type Config[T any] struct {
 	// Path is the file, or a symbolic link to it. Required.
 	Path string
 
+	// Guard may refuse a file for where it is, before it is read. It is asked
+	// again every few seconds while it refuses. Nil refuses nothing.
+	Guard func(path string) error
+
 	// Load makes the value from a version of the file. Required. It need not
 	// read to the end. The reader fails when the context of [File.Run] is done.
 	// A version that Load refuses is loaded again when the file changes, or a

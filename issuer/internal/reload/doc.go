@@ -15,7 +15,7 @@
 // # How a change is noticed
 //
 // [File.Run] looks at the file every second: which file the path leads to, its
-// size and its modification time. That works for every way of replacing a file
+// mode, its size and its modification time. That works for every way of replacing a file
 // and on every file system: a new file renamed over the old one, a symbolic link
 // that leads elsewhere, the ..data link of a Kubernetes volume.
 //

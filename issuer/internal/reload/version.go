@@ -55,7 +55,7 @@ func same(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	return os.SameFile(a, b) && a.Mode() == b.Mode() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // finding is the outcome of reading the file.
@@ -98,6 +98,9 @@ func (f *File[T]) read(ctx context.Context) (next T, found finding) {
 	if time.Since(info.ModTime()).Abs() < recent {
 		f.past.again = time.Now()
 	}
+	if err := f.guard(); err != nil {
+		return next, finding{kind: Refused, err: err, retry: retryLater}
+	}
 	sum, err := f.sum(ctx, file)
 	switch {
 	case err != nil:
@@ -115,6 +118,14 @@ func (f *File[T]) read(ctx context.Context) (next T, found finding) {
 		return next, refusal(err, sum)
 	}
 	return next, finding{kind: Replaced, sum: sum}
+}
+
+// guard asks whether the file may be read.
+func (f *File[T]) guard() error {
+	if f.config.Guard == nil {
+		return nil
+	}
+	return f.config.Guard(f.config.Path)
 }
 
 // open opens a regular file. Anything else could block forever.

@@ -1,0 +1,59 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/customersession/customersession/issuer/internal/fileaccess"
+	"github.com/customersession/customersession/keys"
+)
+
+// A secretFile is a file that is read at start and holds a secret.
+type secretFile struct {
+	setting, path string
+}
+
+// secretFiles returns the secret files of the settings.
+func secretFiles(settings Settings) []secretFile {
+	all := []secretFile{
+		{settingsPrefix + "_CUSTOMERS_TOKEN_FILE", settings.CustomersTokenFile},
+		{settingsPrefix + "_CUSTOMERS_DSN_FILE", settings.CustomersDSNFile},
+		{settingsPrefix + "_TRACES_HEADERS_FILE", settings.TracesHeadersFile},
+		{settingsPrefix + "_PKCS11_PIN_FILE", settings.PKCS11PINFile},
+	}
+	return slices.DeleteFunc(all, func(file secretFile) bool { return file.path == "" })
+}
+
+// checkSecrets refuses secret files that everyone may change: whoever does might
+// send the server to a database of his own. A missing file is not its concern.
+func (f *followedFiles) checkSecrets() error {
+	var problems []error
+	for _, secret := range f.secrets {
+		if err := fileaccess.CheckWrite(secret.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, fmt.Errorf("%s: %w", secret.setting, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// readable returns why a file is not as secret as it should be, at most one
+// reason. It is no error, because Kubernetes mounts Secrets so by default.
+func readable(path string) []string {
+	if err := fileaccess.CheckRead(path); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// warnOfReadableKeys returns a function that warns of a manifest with private keys
+// that everyone may read.
+func warnOfReadableKeys(path string) func(*keySet) []string {
+	return func(set *keySet) []string {
+		if !slices.ContainsFunc(set.manifest.Keys, func(key *keys.Key) bool { return key.Private != nil }) {
+			return nil
+		}
+		return readable(path)
+	}
+}
