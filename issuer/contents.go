@@ -3,6 +3,7 @@ package issuer
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
@@ -51,16 +52,38 @@ func sameSchedule(old, next *keys.Key) bool {
 }
 
 func countOrganizations(r *organizations.Registry) []count {
-	return []count{{someOrganizations, len(organizationsByID(r))}, {someAPIKeys, len(apiKeysByName(r))}}
+	all := organizationsByID(r)
+	apiKeys := 0
+	for _, organization := range all {
+		apiKeys += len(apiKeysByName(organization))
+	}
+	return []count{{someOrganizations, len(all)}, {someAPIKeys, apiKeys}}
 }
 
-// compareOrganizations takes an API key for the same if its name is: a key with
-// a new secret is a changed one.
 func compareOrganizations(old, next *organizations.Registry) []reload.Change {
+	before, after := organizationsByID(old), organizationsByID(next)
 	return []reload.Change{
-		reload.Compare(someOrganizations, organizationsByID(old), organizationsByID(next), (*organizations.Organization).Same),
-		reload.Compare(someAPIKeys, apiKeysByName(old), apiKeysByName(next), (*organizations.APIKey).Same),
+		reload.Compare(someOrganizations, before, after, (*organizations.Organization).Same),
+		compareAPIKeys(before, after),
 	}
+}
+
+// compareAPIKeys compares the API keys of each organization. A key that leaked is
+// often replaced in one step, so an organization that gets as many new keys as it
+// gives up has lost none.
+func compareAPIKeys(old, next map[uuid.UUID]*organizations.Organization) reload.Change {
+	sum := reload.Change{Of: someAPIKeys}
+	ids := maps.Clone(old)
+	maps.Copy(ids, next)
+	for id := range ids {
+		c := reload.Compare(someAPIKeys, apiKeysByName(old[id]), apiKeysByName(next[id]), (*organizations.APIKey).Same)
+		sum.Before += c.Before
+		sum.Added += c.Added
+		sum.Changed += c.Changed
+		sum.Removed += c.Removed
+		sum.Lost += max(0, c.Removed-c.Added)
+	}
+	return sum
 }
 
 func organizationsByID(r *organizations.Registry) map[uuid.UUID]*organizations.Organization {
@@ -71,12 +94,14 @@ func organizationsByID(r *organizations.Registry) map[uuid.UUID]*organizations.O
 	return all
 }
 
-func apiKeysByName(r *organizations.Registry) map[apiKeyID]*organizations.APIKey {
-	all := map[apiKeyID]*organizations.APIKey{}
-	for organization := range r.Organizations() {
-		for key := range organization.APIKeys() {
-			all[apiKeyID{organization.ID, key.Name}] = key
-		}
+// apiKeysByName returns the keys of an organization, none for nil.
+func apiKeysByName(organization *organizations.Organization) map[string]*organizations.APIKey {
+	all := map[string]*organizations.APIKey{}
+	if organization == nil {
+		return all
+	}
+	for key := range organization.APIKeys() {
+		all[key.Name] = key
 	}
 	return all
 }
@@ -125,5 +150,5 @@ func strangers(f *customers.File, known map[uuid.UUID]*organizations.Organizatio
 
 func compareCustomers(old, next *customers.File) []reload.Change {
 	added, changed, removed := old.Compare(next)
-	return []reload.Change{{Of: someCustomers, Before: old.Len(), Added: added, Changed: changed, Removed: removed}}
+	return []reload.Change{{Of: someCustomers, Before: old.Len(), Added: added, Changed: changed, Removed: removed, Lost: removed}}
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/customersession/customersession/issuer"
+	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -88,6 +90,38 @@ func TestLossIsRefused(t *testing.T) {
 			}
 			if a := o.post(t, o.secret, `{"customer_id":"`+customerID+`"}`); test.name != "few customers" && a.status == http.StatusCreated {
 				t.Errorf("afterwards: got %d, want no session", a.status)
+			}
+		})
+	}
+}
+
+// Replacing the only API key of an organization, as one does with a leaked one,
+// is no loss, whether the new key has the old name or its own.
+func TestReplacedAPIKeyIsNoLoss(t *testing.T) {
+	t.Parallel()
+	for name, pattern := range map[string]string{
+		"checkout": `"api_keys_added":0,"api_keys_changed":1,"api_keys_removed":0`,
+		"till":     `"api_keys_added":1,"api_keys_changed":0,"api_keys_removed":1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newFiles(t, newManifest(t, jwk.ES256))
+			file := func(name string) string {
+				secret, entry, err := organizations.NewAPIKey(name, []organizations.Scope{organizations.ScopeWrite}, time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.secret = secret.Reveal()
+				return `{"organizations":[{"id":"` + orgID + `","slug":"acme","portal_url":"https://portal.example.com/","api_keys":[` + string(entry) + `]}]}`
+			}
+			write(t, o.settings.OrganizationsFile, file("checkout"))
+			o.start(t, nil)
+			leaked := o.secret
+			write(t, o.settings.OrganizationsFile, file(name))
+			o.await(t, reloaded("organizations", "replaced")+".*"+pattern)
+			o.createAny(t)
+			if a := o.post(t, leaked, "{}"); a.status != http.StatusUnauthorized {
+				t.Errorf("the old key: got %d %s", a.status, a.body)
 			}
 		})
 	}

@@ -44,9 +44,12 @@ type Change struct {
 	// Added, Changed and Removed are the differences. Things are the same if
 	// their names are, whatever else changed.
 	Added, Changed, Removed int
+	// Lost is how many of the removed ones nothing takes the place of.
+	Lost int
 }
 
-// Compare returns the difference between two versions of named things.
+// Compare returns the difference between two versions of named things. All that
+// are removed are lost.
 func Compare[K comparable, V any](of string, old, next map[K]V, same func(old, next V) bool) Change {
 	change := Change{Of: of, Before: len(old)}
 	for name, was := range old {
@@ -57,7 +60,7 @@ func Compare[K comparable, V any](of string, old, next map[K]V, same func(old, n
 			change.Changed++
 		}
 	}
-	change.Added = len(next) - (len(old) - change.Removed)
+	change.Lost, change.Added = change.Removed, len(next)-(len(old)-change.Removed)
 	return change
 }
 
@@ -65,8 +68,8 @@ func Compare[K comparable, V any](of string, old, next map[K]V, same func(old, n
 func loss(changes []Change) error {
 	var losses []error
 	for _, c := range changes {
-		if 2*c.Removed > c.Before {
-			losses = append(losses, fmt.Errorf("it takes away %d of %d %s: if that is meant, send SIGHUP or restart", c.Removed, c.Before, c.Of))
+		if 2*c.Lost > c.Before {
+			losses = append(losses, fmt.Errorf("it takes away %d of %d %s: if that is meant, send SIGHUP or restart", c.Lost, c.Before, c.Of))
 		}
 	}
 	return errors.Join(losses...)

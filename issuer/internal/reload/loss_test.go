@@ -36,10 +36,10 @@ func TestLoss(t *testing.T) {
 	}{
 		{"more", "a b", "a b c", reload.Change{Of: "words", Before: 2, Added: 1}, ""},
 		{"changed", "a b c", "A B c", reload.Change{Of: "words", Before: 3, Changed: 2}, ""},
-		{"half", "a b c d", "c d", reload.Change{Of: "words", Before: 4, Removed: 2}, ""},
-		{"more than half", "a b c", "c", reload.Change{Of: "words", Before: 3, Removed: 2}, "it takes away 2 of 3 words"},
-		{"other ones", "a b c", "c d e f", reload.Change{Of: "words", Before: 3, Added: 3, Removed: 2}, "it takes away 2 of 3 words"},
-		{"emptied", "a", "", reload.Change{Of: "words", Before: 1, Removed: 1}, "it takes away 1 of 1 words"},
+		{"half", "a b c d", "c d", reload.Change{Of: "words", Before: 4, Removed: 2, Lost: 2}, ""},
+		{"more than half", "a b c", "c", reload.Change{Of: "words", Before: 3, Removed: 2, Lost: 2}, "it takes away 2 of 3 words"},
+		{"other ones", "a b c", "c d e f", reload.Change{Of: "words", Before: 3, Added: 3, Removed: 2, Lost: 2}, "it takes away 2 of 3 words"},
+		{"emptied", "a", "", reload.Change{Of: "words", Before: 1, Removed: 1, Lost: 1}, "it takes away 1 of 1 words"},
 		{"empty before", "", "a", reload.Change{Of: "words", Added: 1}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
