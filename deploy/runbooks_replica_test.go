@@ -76,10 +76,15 @@ func (r *rehearsal) start() error {
 		"CUSTOMERSESSION_OPERATIONS_ADDR=" + r.operations,
 		"CUSTOMERSESSION_ORGANIZATIONS_FILE=.organizations.json", "CUSTOMERSESSION_CUSTOMERS=request",
 	}, r.settings...)
-	log, err := command.StderrPipe()
+	pipe, err := command.StderrPipe()
 	if err != nil {
 		return err
 	}
+	file, err := os.OpenFile(filepath.Join(r.folder, "customersession.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	log := io.TeeReader(pipe, file)
 	if err := command.Start(); err != nil {
 		return err
 	}
@@ -87,7 +92,10 @@ func (r *rehearsal) start() error {
 	var written strings.Builder
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		if strings.Contains(lines.Text(), `"msg":"listening"`) {
-			go func() { _, _ = io.Copy(io.Discard, log) }()
+			go func() {
+				_, _ = io.Copy(io.Discard, log)
+				_ = file.Close()
+			}()
 			return nil
 		}
 		written.WriteString(lines.Text() + "\n")
