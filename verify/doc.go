@@ -16,6 +16,7 @@
 //     [Verifier.NewMiddleware] does so with scopes, with optional credentials,
 //     with the portal's cookie, or with error pages of its own.
 //   - [Verifier.SignIn] and [Verifier.SignOut] are the portal's side of a link.
+//   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
 //   - Package verifytest is an issuer in memory for the tests of a service,
 //     and a catalogue of attacks to measure any verifier with.
@@ -50,7 +51,7 @@
 // steps 2 and 3, keys.go for step 4 (and package internal/keyset, where keys
 // come from an issuer), claims.go for steps 6 and 7. What was verified goes into
 // cache.go, and to the caller as a copy: session.go. handler.go and signin.go are
-// in front of all that, for requests.
+// in front of all that, for requests; sessioncontext.go comes after it.
 //
 // # Trust
 //
@@ -91,6 +92,14 @@
 // There are three ways to start during an outage: Config.SnapshotFile keeps the
 // last good set on disk, Config.Keys has keys in the program, and without either
 // the verifier recovers when the issuer does. [Verifier.Ready] is for start-up.
+//
+// # What lasts longer than a request
+//
+// A stream, server-sent events or a WebSocket begins with a good token and must
+// not go on when that is no longer good. The context of
+// [Verifier.SessionContext] is done when the session expires, is revoked, or can
+// no longer be judged; [context.Cause] tells which. Package grpcverify uses it.
+// Sessions of open contexts keep the keys refreshed, as tokens do.
 //
 // # What it costs
 //

@@ -90,4 +90,7 @@ var (
 	errRevoked   = &failure{ErrRevoked, nil, ""}
 	errExpired   = &failure{ErrExpired, jwt.ErrTokenExpired, ""}
 	errSignature = &failure{ErrSignature, jwt.ErrTokenSignatureInvalid, ""}
+
+	errOtherIssuer   = &failure{ErrIssuer, jwt.ErrTokenInvalidIssuer, "the session is not one of this verifier"}
+	errOtherAudience = &failure{ErrAudience, jwt.ErrTokenInvalidAudience, "the session is not one of this verifier"}
 )

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/verifytest"
 	"github.com/customersession/customersession/verify/wire"
@@ -165,6 +167,60 @@ func ExampleVerifier_SignOut() {
 	fmt.Println(answer.Code, answer.Header().Get("Location"))
 	// Output:
 	// 303 /goodbye
+}
+
+// Server-sent events that end with the session: here, when the issuer withdraws
+// its key. A WebSocket or any other stream does the same.
+func ExampleVerifier_SessionContext() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	events := v.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := verify.FromContext(r.Context())
+		ctx, cancel := v.SessionContext(r.Context(), session)
+		defer cancel()
+		w.Header().Set("Content-Type", "text/event-stream")
+		for news := range newsFor(ctx, session.CustomerID) {
+			fmt.Fprintf(w, "data: %s\n\n", news)
+			_ = http.NewResponseController(w).Flush() // fails when the client is gone
+		}
+		// For your log: the client reads the end of the stream and asks again.
+		fmt.Println("ended:", context.Cause(ctx))
+	}))
+	server := httptest.NewServer(events)
+	defer server.Close()
+
+	request := httptest.NewRequest(http.MethodGet, server.URL, http.NoBody)
+	request.Header.Set("Authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+	answer, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		panic(err)
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Scan()
+	fmt.Println(lines.Text())
+
+	leaked := issuer.KeyID()
+	issuer.Activate(issuer.Publish(jwk.ES256))
+	issuer.Remove(leaked)
+	if err := v.Refresh(context.Background()); err != nil { // or wait until it is due
+		panic(err)
+	}
+	for lines.Scan() { // to the end of the stream
+		continue
+	}
+	// Output:
+	// data: welcome, 992fae2a-2a17-4b7a-8d9e-e287cf90131b
+	// ended: verify: key is unknown
+}
+
+// newsFor returns the news for a customer, until ctx is done.
+func newsFor(ctx context.Context, customerID string) <-chan string {
+	news := make(chan string, 1)
+	news <- "welcome, " + customerID
+	context.AfterFunc(ctx, func() { close(news) })
+	return news
 }
 
 func ExampleBearerToken() {

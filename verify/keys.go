@@ -23,10 +23,11 @@ type keySource interface {
 	Close()
 }
 
-// newKeySource returns the source that config asks for.
+// newKeySource returns the source that config asks for. One that fetches keys
+// calls fetched after each attempt.
 //
 //nolint:ireturn // which one it is, only config knows
-func newKeySource(config *Config) keySource {
+func newKeySource(config *Config, fetched func()) keySource {
 	switch {
 	case config.KeySource != nil:
 		return staticSource{KeySource: config.KeySource}
@@ -38,8 +39,12 @@ func newKeySource(config *Config) keySource {
 		Seed: config.Keys, MaxStale: config.MaxStale,
 		SnapshotFile: config.SnapshotFile, Leeway: config.Leeway, Logger: config.Logger,
 	}
-	if observer := config.Observer; observer != nil {
-		kept.OnRefresh = func(e keyset.Event) { observer.Refreshed(Refresh(e)) }
+	observer := config.Observer
+	kept.OnRefresh = func(e keyset.Event) {
+		fetched()
+		if observer != nil {
+			observer.Refreshed(Refresh(e))
+		}
 	}
 	return keyset.New(&kept)
 }

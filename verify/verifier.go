@@ -32,6 +32,7 @@ type Verifier struct {
 	observer    Observer           // nil: none
 	logger      *slog.Logger
 	cache       *tokenCache // nil: off
+	open        openSessions
 }
 
 // New returns a verifier, or an error with everything that is wrong with
@@ -41,8 +42,7 @@ func New(config Config) (*Verifier, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	return &Verifier{
-		keys:     newKeySource(&config),
+	v := &Verifier{
 		issuer:   config.Issuer,
 		audience: config.Audience,
 		methods:  signingMethods(config.Algorithms),
@@ -60,7 +60,9 @@ func New(config Config) (*Verifier, error) {
 		observer:    config.Observer,
 		logger:      config.Logger,
 		cache:       newTokenCache(config.CacheSize),
-	}, nil
+	}
+	v.keys = newKeySource(&config, v.judgeOpen)
+	return v, nil
 }
 
 // signingMethods returns golang-jwt's implementations as values of our own. Its

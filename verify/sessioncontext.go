@@ -1,0 +1,176 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// judgeEvery is how often the sessions of open contexts are judged again,
+	// apart from each time that the verifier fetches keys.
+	judgeEvery = 2 * time.Second
+	// judgeTimeout bounds how long a KeySource may take to do so.
+	judgeTimeout = 5 * time.Second
+)
+
+// SessionContext returns a context for work that lasts longer than the request
+// that began it: a stream, server-sent events, a WebSocket. The context is done
+// when ctx is, when cancel is called, and as soon as [Verifier.Verify] would not
+// accept the session any more. Then [context.Cause] returns the same error:
+//
+//   - [ErrExpired] at Session.ExpiresAt and Config.Leeway;
+//   - [ErrUnknownKey] when the issuer has withdrawn the key, at the next fetch
+//     or [Verifier.Refresh];
+//   - [ErrRevoked] and what a Config.KeySource says, within two seconds;
+//   - [ErrKeysUnavailable] when the keys are MaxStale past their freshness: the
+//     session may be good, but this can no longer be judged.
+//
+// The session must come from this verifier or one with the same trust. For any
+// other one, such as the zero Session, the context is done from the start, and
+// the cause is [ErrIssuer] or [ErrAudience].
+//
+// An open context costs a timer and no goroutine. Call cancel when the work has
+// ended.
+func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ context.Context, cancel context.CancelFunc) {
+	// The caller may change its own lists.
+	session.Audience, session.Scopes = slices.Clone(session.Audience), slices.Clone(session.Scopes)
+	judged, end := context.WithCancelCause(ctx)
+	open := &openSession{session: session, end: end}
+	// First of all: what changes from here on ends this session, too.
+	v.open.add(open, v.judgeAtIntervals) //nolint:contextcheck // the sessions of all callers are judged together
+	context.AfterFunc(judged, func() { v.open.remove(open) })
+	if err := v.judge(&session, v.keyFinder(ctx)); err != nil {
+		end(err)
+	}
+	limited, stop := context.WithDeadlineCause(judged, session.ExpiresAt.Add(v.leeway), errExpired)
+	return limited, func() {
+		stop()
+		end(nil)
+	}
+}
+
+// judgeOpen ends the contexts of all sessions that are not accepted any more. It
+// is called when there may be other keys than before, and at intervals, because
+// time passes, and neither a KeySource nor Config.IsRevoked tells of a change.
+func (v *Verifier) judgeOpen() {
+	open := v.open.list()
+	if len(open) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), judgeTimeout)
+	defer cancel()
+	findKey := v.keyFinder(ctx)
+	for _, o := range open {
+		if err := v.judge(&o.session, findKey); err != nil {
+			o.end(err)
+		}
+	}
+}
+
+// judge returns why a session is not accepted any more, or nil. It repeats the
+// checks of recheck, and those that tell a session of another verifier.
+func (v *Verifier) judge(session *Session, findKey func(keyID string) error) error {
+	switch {
+	case session.Issuer != v.issuer:
+		return errOtherIssuer
+	case !slices.Contains(session.Audience, v.audience):
+		return errOtherAudience
+	case !time.Now().Before(session.ExpiresAt.Add(v.leeway)):
+		return errExpired
+	}
+	if err := findKey(session.KeyID); err != nil {
+		return err
+	}
+	return v.checkRevocation(session)
+}
+
+// keyFinder returns a function that reports why there is no key with an ID, or
+// nil. It asks once for each key: thousands of sessions have a few.
+func (v *Verifier) keyFinder(ctx context.Context) func(keyID string) error {
+	outcomes := map[string]error{}
+	return func(keyID string) error {
+		err, asked := outcomes[keyID]
+		if !asked {
+			err = v.keyError(ctx, keyID)
+			outcomes[keyID] = err
+		}
+		return err
+	}
+}
+
+func (v *Verifier) keyError(ctx context.Context, keyID string) error {
+	key, err := v.keys.Key(ctx, keyID)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return errUnknown
+	case err != nil:
+		return unavailable(err)
+	case key == nil:
+		return errNoKey
+	}
+	return nil
+}
+
+// judgeAtIntervals judges all open sessions, and does so again later if any are
+// left.
+func (v *Verifier) judgeAtIntervals() {
+	v.judgeOpen()
+	if v.open.remain() {
+		time.AfterFunc(judgeEvery, v.judgeAtIntervals)
+	}
+}
+
+// An openSession is a session whose context is not done.
+type openSession struct {
+	session Session
+	end     context.CancelCauseFunc
+}
+
+// openSessions are all of a verifier.
+type openSessions struct {
+	mu  sync.Mutex
+	all map[*openSession]struct{}
+	// judging is set while a timer is, or its function runs.
+	judging bool
+}
+
+// add adds s. Judge is called after a while, unless that is planned already.
+func (o *openSessions) add(s *openSession, judge func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.all == nil {
+		o.all = map[*openSession]struct{}{}
+	}
+	o.all[s] = struct{}{}
+	if !o.judging {
+		o.judging = true
+		time.AfterFunc(judgeEvery, judge)
+	}
+}
+
+func (o *openSessions) remove(s *openSession) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.all, s)
+}
+
+// list returns the sessions that are open now. Judging them takes time, and must
+// not keep others from being added.
+func (o *openSessions) list() []*openSession {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Keys(o.all))
+}
+
+// remain reports whether there are any left. If not, the next one to be added
+// plans its own judging.
+func (o *openSessions) remain() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.judging = len(o.all) > 0
+	return o.judging
+}
