@@ -21,10 +21,10 @@
 package grpcverify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -46,25 +46,28 @@ func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServ
 	}
 }
 
-// leeway is the default of verify.Config.
-const leeway = 30 * time.Second
-
 // StreamServerInterceptor returns an interceptor for streams. The session must
 // have all the given scopes.
 //
-// When the session expires, plus [verify.DefaultLeeway] for a clock that is
-// ahead, the stream's context is done, and the stream no longer sends or
-// receives messages.
+// A stream ends with its session: its context is that of
+// [verify.Verifier.SessionContext]. Once it is done, the stream neither sends nor
+// receives messages, a handler that waits for one gets an error immediately, and
+// the call fails with Unauthenticated, or with Unavailable if the session can no
+// longer be judged, whatever the handler returns. A handler that waits for
+// something else must watch the context.
 func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		session, err := authenticate(stream.Context(), v, scopes)
 		if err != nil {
 			return err
 		}
-		end := session.ExpiresAt.Add(leeway)
-		ctx, cancel := context.WithDeadline(verify.NewContext(stream.Context(), session), end)
+		ctx, cancel := v.SessionContext(stream.Context(), session)
 		defer cancel()
-		return handler(srv, &sessionStream{stream, ctx, end})
+		limited := &sessionStream{stream, verify.NewContext(ctx, session)}
+		err = handler(srv, limited)
+		// A handler that returns the context's error, or none, would make the end
+		// of the session look like something else.
+		return cmp.Or(limited.ended(), err)
 	}
 }
 
@@ -76,11 +79,8 @@ func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (ver
 		return verify.Session{}, status.Error(codes.Unauthenticated, "one bearer token is required")
 	}
 	session, err := v.Verify(ctx, token)
-	switch {
-	case errors.Is(err, verify.ErrKeysUnavailable):
-		return verify.Session{}, status.Error(codes.Unavailable, "tokens cannot be verified at the moment")
-	case err != nil:
-		return verify.Session{}, status.Error(codes.Unauthenticated, "the token is not valid here")
+	if err != nil {
+		return verify.Session{}, refusal(err, "the token is not valid here")
 	}
 	for _, scope := range scopes {
 		if !session.HasScope(scope) {
@@ -90,11 +90,19 @@ func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (ver
 	return session, nil
 }
 
-// A sessionStream is a stream that stops when its session expires.
+// refusal returns the status for an error of the verifier. The client learns
+// whether to try again, and no reason.
+func refusal(err error, message string) error {
+	if errors.Is(err, verify.ErrKeysUnavailable) {
+		return status.Error(codes.Unavailable, "tokens cannot be verified at the moment")
+	}
+	return status.Error(codes.Unauthenticated, message)
+}
+
+// A sessionStream is a stream that stops when its session ends.
 type sessionStream struct {
 	grpc.ServerStream
 	ctx context.Context //nolint:containedctx // grpc.ServerStream returns its context from a method
-	end time.Time
 }
 
 // Context returns the stream's context with the session in it.
@@ -108,18 +116,41 @@ func (s *sessionStream) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(m)
 }
 
-// RecvMsg receives into m, and refuses messages that arrive after the session
-// has ended.
+// RecvMsg receives into m. It waits no longer than the session lasts, and refuses
+// messages that arrive later. Only the end of the call stops gRPC from waiting, so
+// that goes on in a goroutine until the handler has returned.
 func (s *sessionStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
+	if err := s.ended(); err != nil {
 		return err
 	}
-	return s.ended()
+	received := make(chan func() error, 1)
+	go func() {
+		// What panics here, such as a codec, panics where it can be recovered.
+		defer func() {
+			if p := recover(); p != nil {
+				received <- func() error { panic(p) }
+			}
+		}()
+		err := s.ServerStream.RecvMsg(m)
+		received <- func() error { return err }
+	}()
+	select {
+	case outcome := <-received:
+		return cmp.Or(s.ended(), outcome())
+	case <-s.ctx.Done():
+		if err := s.ended(); err != nil {
+			return err
+		}
+		return (<-received)() // the client is gone, which ends the wait
+	}
 }
 
+// ended returns the status of a stream whose session has ended, or nil. A call
+// that ended for another reason has the status that gRPC gives it.
 func (s *sessionStream) ended() error {
-	if time.Now().Before(s.end) {
+	cause := context.Cause(s.ctx)
+	if cause == nil || errors.Is(cause, context.Cause(s.ServerStream.Context())) {
 		return nil
 	}
-	return status.Error(codes.Unauthenticated, "the session has ended")
+	return refusal(cause, "the session has ended")
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/grpcverify"
 	"github.com/customersession/customersession/verify/verifytest"
@@ -75,9 +76,13 @@ func newClient(t testing.TB, v *verify.Verifier, scopes ...string) grpc_testing.
 	return grpc_testing.NewTestServiceClient(conn)
 }
 
-func newVerifier(t testing.TB, issuer *verifytest.Issuer) *verify.Verifier {
+func newVerifier(t testing.TB, issuer *verifytest.Issuer, changes ...func(*verify.Config)) *verify.Verifier {
 	t.Helper()
-	v, err := verify.New(issuer.Config())
+	config := issuer.Config()
+	for _, change := range changes {
+		change(&config)
+	}
+	v, err := verify.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,39 +161,164 @@ func TestInterceptors(t *testing.T) {
 // A fakeStream is what gRPC gives an interceptor, without a connection.
 type fakeStream struct {
 	grpc.ServerStream
-	ctx context.Context //nolint:containedctx // a fake of an interface that hands it out by a method
+	ctx     context.Context //nolint:containedctx // a fake of an interface that hands it out by a method
+	receive func() error    // nil: there is always a message
 }
 
 func (f *fakeStream) Context() context.Context { return f.ctx }
 func (f *fakeStream) SendMsg(any) error        { return nil }
-func (f *fakeStream) RecvMsg(any) error        { return nil }
+func (f *fakeStream) RecvMsg(any) error {
+	if f.receive != nil {
+		return f.receive()
+	}
+	return nil
+}
 
-// A stream ends with its session.
+// intercept calls a handler for a stream of the given session, and returns the
+// status of the call.
+func intercept(t *testing.T, v *verify.Verifier, token string, stream *fakeStream, handler func(grpc.ServerStream) error) codes.Code {
+	t.Helper()
+	ctx := stream.ctx
+	if ctx == nil {
+		ctx = t.Context()
+	}
+	stream.ctx = metadata.NewIncomingContext(ctx, metadata.Pairs("authorization", "Bearer "+token))
+	return status.Code(grpcverify.StreamServerInterceptor(v)(nil, stream, nil, func(_ any, s grpc.ServerStream) error {
+		return handler(s)
+	}))
+}
+
+// A stream ends with its session, by the verifier's own leeway.
 func TestStreamEnds(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		issuer := verifytest.NewIssuer(t, verifytest.Config{})
-		v := newVerifier(t, issuer)
-		ctx := metadata.NewIncomingContext(t.Context(),
-			metadata.Pairs("authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{Lifetime: time.Minute})))
-		err := grpcverify.StreamServerInterceptor(v)(nil, &fakeStream{ctx: ctx}, nil, func(_ any, s grpc.ServerStream) error {
-			time.Sleep(time.Minute + 30*time.Second - 1)
-			if err := errors.Join(s.SendMsg(nil), s.RecvMsg(nil), s.Context().Err()); err != nil {
-				t.Errorf("just before the end: %v", err)
+	for _, leeway := range []time.Duration{time.Second, 30 * time.Second, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := verifytest.NewIssuer(t, verifytest.Config{})
+			v := newVerifier(t, issuer, func(c *verify.Config) { c.Leeway = leeway })
+			token := issuer.Token(verifytest.TokenSpec{Lifetime: time.Minute})
+			got := intercept(t, v, token, &fakeStream{}, func(s grpc.ServerStream) error {
+				time.Sleep(time.Minute + leeway - 1)
+				if err := errors.Join(s.SendMsg(nil), s.RecvMsg(nil), s.Context().Err()); err != nil {
+					t.Errorf("just before the end: %v", err)
+				}
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				if s.Context().Err() == nil {
+					t.Error("the context has not ended")
+				}
+				if err := s.RecvMsg(nil); status.Code(err) != codes.Unauthenticated {
+					t.Errorf("receiving after the end: got %v", err)
+				}
+				return s.SendMsg(nil)
+			})
+			if got != codes.Unauthenticated {
+				t.Errorf("sending after the end: got %v", got)
 			}
-			time.Sleep(time.Nanosecond)
-			synctest.Wait()
-			if s.Context().Err() == nil {
-				t.Error("the context has not ended")
-			}
-			if err := s.RecvMsg(nil); status.Code(err) != codes.Unauthenticated {
-				t.Errorf("receiving after the end: got %v", err)
-			}
-			return s.SendMsg(nil)
 		})
-		if status.Code(err) != codes.Unauthenticated {
-			t.Errorf("sending after the end: got %v", err)
+	}
+}
+
+// withdraw makes another key the issuer's only one.
+func withdraw(issuer *verifytest.Issuer) {
+	old := issuer.KeyID()
+	issuer.Activate(issuer.Publish(jwk.ES256))
+	issuer.Remove(old)
+}
+
+// Whatever a handler makes of the end, the client learns whether to try again.
+func TestStreamEndStatus(t *testing.T) {
+	t.Parallel()
+	down := func(issuer *verifytest.Issuer) { issuer.Fail(verifytest.Down) }
+	for name, test := range map[string]struct {
+		event func(*verifytest.Issuer)
+		want  codes.Code
+	}{
+		"expired":          {func(*verifytest.Issuer) {}, codes.Unauthenticated},
+		"key withdrawn":    {withdraw, codes.Unauthenticated},
+		"keys unavailable": {down, codes.Unavailable},
+	} {
+		for kind, outcome := range map[string]func(grpc.ServerStream) error{
+			"returns the error of the context": func(s grpc.ServerStream) error { return s.Context().Err() },
+			"returns no error":                 func(grpc.ServerStream) error { return nil },
+			"returns another error":            func(grpc.ServerStream) error { return status.Error(codes.Internal, "oops") },
+			"returns the error of receiving":   func(s grpc.ServerStream) error { return s.RecvMsg(nil) },
+		} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					issuer := verifytest.NewIssuer(t, verifytest.Config{})
+					token := issuer.Token(verifytest.TokenSpec{Lifetime: 3 * time.Hour})
+					got := intercept(t, newVerifier(t, issuer), token, &fakeStream{}, func(s grpc.ServerStream) error {
+						test.event(issuer)
+						<-s.Context().Done()
+						return outcome(s)
+					})
+					if got != test.want {
+						t.Errorf("got %v, want %v", got, test.want)
+					}
+				})
+			})
 		}
+	}
+}
+
+// A server that waits for a silent client does not wait longer than the session
+// lasts.
+func TestStreamEndsWhileReceiving(t *testing.T) {
+	t.Parallel()
+	issuer := verifytest.NewIssuer(t, verifytest.Config{})
+	v := newVerifier(t, issuer)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+	call, err := newClient(t, v).FullDuplexCall(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The answer shows that the handler waits for the next message.
+	if err := call.Send(&grpc_testing.StreamingOutputCallRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	withdraw(issuer)
+	if err := v.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call.Recv(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v, want Unauthenticated", err)
+	}
+}
+
+// A call that its client has given up keeps the status that gRPC gives it.
+func TestStreamGivenUp(t *testing.T) {
+	t.Parallel()
+	issuer := verifytest.NewIssuer(t, verifytest.Config{})
+	ctx, hangUp := context.WithCancel(t.Context())
+	fake := &fakeStream{ctx: ctx, receive: func() error {
+		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
+	}}
+	got := intercept(t, newVerifier(t, issuer), issuer.Token(verifytest.TokenSpec{}), fake, func(s grpc.ServerStream) error {
+		hangUp()
+		return s.RecvMsg(nil)
+	})
+	if got != codes.Canceled {
+		t.Errorf("got %v, want Canceled", got)
+	}
+}
+
+// What panics while a message is read can be recovered, as without us.
+func TestStreamPanics(t *testing.T) {
+	t.Parallel()
+	issuer := verifytest.NewIssuer(t, verifytest.Config{})
+	fake := &fakeStream{receive: func() error { panic("a codec") }}
+	intercept(t, newVerifier(t, issuer), issuer.Token(verifytest.TokenSpec{}), fake, func(s grpc.ServerStream) (err error) {
+		defer func() {
+			if p := recover(); p != "a codec" {
+				t.Errorf("the handler recovers %v", p)
+			}
+		}()
+		return s.RecvMsg(nil)
 	})
 }
 
