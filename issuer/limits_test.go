@@ -86,6 +86,30 @@ func TestNoLimitByDefault(t *testing.T) {
 	}
 }
 
+// The log names clients in one form, and repeats nothing else of the header.
+func TestForwardedForInTheLog(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, limited(func(c *issuer.Config) {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	}))
+	asked := map[string]string{} // by request ID
+	for sent, want := range map[string]string{
+		"192.0.2.1:4711":         "192.0.2.1",
+		"[2001:db8::1]:443":      "2001:db8::1",
+		"::ffff:192.0.2.1":       "192.0.2.1",
+		"fe80::1%" + f.secret:    "fe80::1",
+		f.secret:                 "127.0.0.1",
+		f.secret + ", 192.0.2.1": "192.0.2.1",
+	} {
+		a := f.do(t, http.MethodGet, "/.well-known/jwks.json", "", "X-Forwarded-For", sent)
+		asked[a.header.Get("X-Request-Id")] = want
+	}
+	f.shutdown() // which also looks for the secret
+	for id, want := range asked {
+		checkLine(t, f.requestLine(t, id), map[string]any{"client": want})
+	}
+}
+
 // Who sends X-Forwarded-For can claim to be anybody, unless it is a proxy that
 // the operator named.
 func TestForwardedFor(t *testing.T) {
@@ -105,6 +129,10 @@ func TestForwardedFor(t *testing.T) {
 		{"two clients behind two proxies", []netip.Prefix{loopback, inner}, "192.0.2.1, 10.0.0.1", "192.0.2.2, 10.0.0.1", false},
 		{"one IPv6 network", []netip.Prefix{loopback}, "2001:db8::1", "2001:db8::2", true},
 		{"two IPv6 networks", []netip.Prefix{loopback}, "2001:db8::1", "2001:db8:0:1::1", false},
+		{"two clients with ports", []netip.Prefix{loopback}, "192.0.2.1:1", "192.0.2.2:1", false},
+		{"one client with two ports", []netip.Prefix{loopback}, "192.0.2.1:1", "192.0.2.1:2", true},
+		{"one client, also as IPv6", []netip.Prefix{loopback}, "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"two IPv6 networks with ports", []netip.Prefix{loopback}, "[2001:db8::1]:443", "[2001:db8:0:1::1]:443", false},
 		{"no address", []netip.Prefix{loopback}, "nonsense", "other nonsense", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

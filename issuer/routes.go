@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/keys"
 )
 
@@ -42,22 +42,15 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	return e
 }
 
-// clientAddress returns the address of the client: the peer, or the address
-// that trusted proxies report.
+// clientAddress returns the address of a request's client in its one form, or an
+// empty string: what else a client or proxy may write reaches no log.
 func clientAddress(trusted []netip.Prefix) echo.IPExtractor {
-	if len(trusted) == 0 {
-		return echo.ExtractIPDirect()
+	return func(r *http.Request) string {
+		if addr := ratelimit.ClientAddr(r, trusted); addr.IsValid() {
+			return addr.String()
+		}
+		return ""
 	}
-	options := []echo.TrustOption{
-		echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false),
-	}
-	for _, prefix := range trusted {
-		options = append(options, echo.TrustIPRange(&net.IPNet{
-			IP:   prefix.Addr().AsSlice(),
-			Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen()),
-		}))
-	}
-	return echo.ExtractIPFromXFFHeader(options...)
 }
 
 // collapseSlashes routes "//v1/…" like "/v1/…". Clients send it when their base
