@@ -77,7 +77,8 @@ func bearerToken(header http.Header) (string, error) {
 	return token, err
 }
 
-// portalSession returns the session of the token in the request.
+// portalSession returns the session of the token in the request. A session that
+// asks too often does not count against its address, which others may share.
 func (s *Server) portalSession(c *call) (verify.Session, error) {
 	token, err := bearerToken(c.Request().Header)
 	if err != nil {
@@ -87,6 +88,14 @@ func (s *Server) portalSession(c *call) (verify.Session, error) {
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
+	if wait, ok := s.sessionLimit.Allow(session.ID); !ok {
+		s.metrics.limited.WithLabelValues("session").Inc()
+		return verify.Session{}, &tooManyError{wait}
+	}
+	if wait, ok := s.addressLimit.Allow(clientKey(c)); !ok {
+		s.metrics.limited.WithLabelValues("session_address").Inc()
+		return verify.Session{}, &tooManyError{wait}
+	}
 	return session, nil
 }
 
@@ -94,14 +103,19 @@ func (s *Server) portalSession(c *call) (verify.Session, error) {
 // address. It returns err, or a *tooManyError.
 func (s *Server) refuseAnonymous(c *call, err error) error {
 	s.metrics.refused.WithLabelValues(credentialsReason(err)).Inc()
-	addr, parseErr := netip.ParseAddr(c.RealIP())
-	if parseErr != nil {
-		// Peers without an address share one bucket.
-		addr = netip.Addr{}
-	}
-	if wait, ok := s.anonymousLimit.Allow(ratelimit.ClientKey(addr)); !ok {
+	if wait, ok := s.anonymousLimit.Allow(clientKey(c)); !ok {
 		s.metrics.limited.WithLabelValues("address").Inc()
 		return &tooManyError{wait}
 	}
 	return err
+}
+
+// clientKey returns the key under which a client's address is limited. Clients
+// without an address share one.
+func clientKey(c *call) netip.Prefix {
+	addr, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return ratelimit.ClientKey(addr)
 }

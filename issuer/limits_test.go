@@ -1,12 +1,18 @@
 package issuer_test
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/customersession/customersession/issuer"
+	"github.com/customersession/customersession/issuer/internal/customers"
 )
 
 // rare is a rate at which no second request passes while a test runs.
@@ -49,6 +55,96 @@ func TestKeyLimit(t *testing.T) {
 	}
 	if a := f.portal(t, "introspect", token); a.status != http.StatusOK {
 		t.Errorf("the holder of a token is limited, too: %d", a.status)
+	}
+}
+
+// The holder of a good token cannot make the server look a customer up as often
+// as they like: neither with one session, nor with all that they have.
+func TestSessionLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, limited(func(c *issuer.Config) { c.SessionRate, c.SessionBurst = rare, 2 }))
+	token, other := f.createAny(t).text(t, "token"), f.createAny(t).text(t, "token")
+	for _, call := range []string{"user", "introspect"} {
+		if a := f.portal(t, call, token); a.status != http.StatusOK {
+			t.Fatalf("%s: got %d %s, want 200", call, a.status, a.body)
+		}
+	}
+	checkTooMany(t, f.portal(t, "user", token))
+	checkTooMany(t, f.portal(t, "introspect", token))
+	if a := f.portal(t, "user", other); a.status != http.StatusOK {
+		t.Errorf("another session of the same customer: got %d, want 200", a.status)
+	}
+	if a := f.ask(t, f.secret, "token="+token); a.status != http.StatusOK {
+		t.Errorf("a service that asks about the token: got %d, want 200", a.status)
+	}
+	f.createAny(t)
+	metrics := f.metricsAfter(t)
+	if !strings.Contains(metrics, `customersession_rate_limited_total{by="session"} 2`) {
+		t.Error("the metrics do not say that a session was limited twice")
+	}
+}
+
+func TestSessionAddressLimit(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, limited(func(c *issuer.Config) {
+		c.SessionRate, c.SessionBurst, c.AddressRate, c.AddressBurst = rare, 2, rare, 3
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	}))
+	ask := func(token, address string) *answer {
+		return f.do(t, http.MethodGet, portalPath+"user", "", "Authorization", "Bearer "+token, "X-Forwarded-For", address)
+	}
+	var tokens [3]string
+	for i := range tokens {
+		tokens[i] = f.createAny(t).text(t, "token")
+	}
+	var passed int
+	// What the limit of a session refuses is not held against its address.
+	for range 50 {
+		if ask(tokens[0], "192.0.2.1").status == http.StatusOK {
+			passed++
+		}
+	}
+	if a := ask(tokens[1], "192.0.2.1"); passed != 2 || a.status != http.StatusOK {
+		t.Errorf("%d requests of one session passed, and the next session got %d; want 2 and 200", passed, a.status)
+	}
+	checkTooMany(t, ask(tokens[2], "192.0.2.1"))
+	if a := ask(tokens[2], "192.0.2.2"); a.status != http.StatusOK {
+		t.Errorf("from another address: got %d, want 200", a.status)
+	}
+}
+
+// A busy holder of a token reaches the directory as often as the default limit
+// allows, and others go on.
+func TestSessionLimitProtectsTheDirectory(t *testing.T) {
+	t.Parallel()
+	directory, asked := newDirectory(t), atomic.Int64{}
+	f := newFixture(t, limited(func(c *issuer.Config) { c.SessionRate, c.SessionBurst = 5, 20 }),
+		func(o *fixtureOptions) {
+			o.directory = directoryFunc(func(ctx context.Context, q customers.Query) (*customers.Customer, error) {
+				if q.ID.String() == customerID {
+					asked.Add(1)
+				}
+				return directory.Find(ctx, q)
+			})
+		})
+	token := f.createAny(t).text(t, "token")
+	start, handler, statuses := time.Now(), f.server.Handler(), map[int]int{}
+	for i := range 10_000 {
+		r := httptest.NewRequest(http.MethodGet, portalPath+"user", http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		statuses[w.Code]++
+		if i%1000 == 0 {
+			f.create(t, `{"customer_id":"`+otherCustomerID+`"}`)
+		}
+	}
+	allowed := 20 + int(5*time.Since(start).Seconds()) + 1
+	if statuses[http.StatusOK] > allowed || statuses[http.StatusOK]+statuses[http.StatusTooManyRequests] != 10_000 {
+		t.Errorf("got %v, want at most %d times 200, and 429", statuses, allowed)
+	}
+	if n := int(asked.Load()) - 1; n > allowed {
+		t.Errorf("the directory was asked %d times for the user, want at most %d", n, allowed)
 	}
 }
 

@@ -63,6 +63,8 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 			Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
 			Keys: func() *keys.Ring { return keySets.Current().ring }, Organizations: registry.Current, Customers: directory,
 			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
+			SessionRate: settings.SessionRate, SessionBurst: settings.SessionBurst,
+			AddressRate: settings.AddressRate, AddressBurst: settings.AddressBurst,
 			AnonymousRate: settings.AnonymousRate, AnonymousBurst: settings.AnonymousBurst,
 			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
 		}, metrics)

@@ -34,6 +34,8 @@ const (
 
 	// maxAddresses bounds the memory of the limit for each client address.
 	maxAddresses = 65_536
+	// maxHolders bounds that of the limits for holders of tokens.
+	maxHolders = 16_384
 )
 
 // Config holds the parts of a [Server]. Issuer, Keys, Organizations and
@@ -58,10 +60,12 @@ type Config struct {
 	Customers     customers.Directory
 
 	// KeyRate and KeyBurst limit the requests of one API key: so many a second
-	// on average, so many at once. AnonymousRate and AnonymousBurst limit those
-	// without valid credentials from one client address. Default: no limit.
-	KeyRate, AnonymousRate   float64
-	KeyBurst, AnonymousBurst int
+	// on average, so many at once. SessionRate and SessionBurst limit those with
+	// the token of one session, AddressRate and AddressBurst all of these from one
+	// client address, AnonymousRate and AnonymousBurst those without valid
+	// credentials from one client address. Default: no limit.
+	KeyRate, SessionRate, AddressRate, AnonymousRate     float64
+	KeyBurst, SessionBurst, AddressBurst, AnonymousBurst int
 	// TrustedProxies are the networks whose X-Forwarded-For is trusted. Default:
 	// none, and the peer is the client.
 	TrustedProxies []netip.Prefix
@@ -89,6 +93,8 @@ type Server struct {
 	signFailure atomic.Pointer[error]
 
 	keyLimit       *ratelimit.Limiter[apiKeyID]
+	sessionLimit   *ratelimit.Limiter[string] // by session ID
+	addressLimit   *ratelimit.Limiter[netip.Prefix]
 	anonymousLimit *ratelimit.Limiter[netip.Prefix]
 
 	logger   *slog.Logger
@@ -126,6 +132,8 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		closeDirectory: func() {},
 		verifier:       verifier,
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
+		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
+		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),
 		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
 		logger:         config.Logger,
 		tracer:         config.Tracer,

@@ -25,6 +25,10 @@
 {{- /* Helm's numbers are floating, and the program wants whole ones for bursts. */}}
 {{- include "customersession.setting" (list "KEY_RATE" $v.limits.keyRate) }}
 {{- include "customersession.setting" (list "KEY_BURST" (int64 $v.limits.keyBurst)) }}
+{{- include "customersession.setting" (list "SESSION_RATE" $v.limits.sessionRate) }}
+{{- include "customersession.setting" (list "SESSION_BURST" (int64 $v.limits.sessionBurst)) }}
+{{- include "customersession.setting" (list "ADDRESS_RATE" $v.limits.addressRate) }}
+{{- include "customersession.setting" (list "ADDRESS_BURST" (int64 $v.limits.addressBurst)) }}
 {{- include "customersession.setting" (list "ANONYMOUS_RATE" $v.limits.anonymousRate) }}
 {{- include "customersession.setting" (list "ANONYMOUS_BURST" (int64 $v.limits.anonymousBurst)) }}
 {{- include "customersession.setting" (list "TRUSTED_PROXIES" (join "," $v.trustedProxies)) }}
