@@ -71,9 +71,10 @@ type MiddlewareConfig struct {
 	// Scopes lists the scopes that the session must have.
 	Scopes []string
 	// Cookie accepts the cookie of [Verifier.SignIn] where there is no
-	// Authorization header. Requests that change something must then come from
-	// a page of the same origin (see [http.CrossOriginProtection]), because a
-	// browser sends cookies with requests of any page.
+	// Authorization header. Requests that change something and WebSocket
+	// handshakes must then come from a page of the same origin (see
+	// [http.CrossOriginProtection]), because a browser sends cookies with
+	// requests of any page.
 	Cookie bool
 	// OnError answers a denied request, with a page for example. The headers
 	// of the default answer are already set. Whatever OnError does, the

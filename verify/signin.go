@@ -113,8 +113,25 @@ func cookieToken(r *http.Request) (string, error) {
 		return "", ErrNoToken
 	case len(cookies) > 1:
 		return "", ErrInvalidRequest
-	case new(http.CrossOriginProtection).Check(r) != nil:
+	case fromElsewhere(r):
 		return "", ErrCrossOrigin
 	}
 	return cookies[0].Value, nil
+}
+
+// fromElsewhere reports whether a page of another site sent a request that acts.
+// A WebSocket handshake does, although it is a GET: any page can open one with
+// our cookie, and may then read and write (RFC 6455, Section 10.2).
+func fromElsewhere(r *http.Request) bool {
+	if isHandshake(r.Header) {
+		r = r.WithContext(r.Context()) // a copy
+		r.Method = http.MethodPost
+	}
+	return new(http.CrossOriginProtection).Check(r) != nil
+}
+
+// isHandshake reports whether a request opens a WebSocket. Gateways that ask for
+// authorization may leave Upgrade out, and pages cannot set Sec-WebSocket-Key.
+func isHandshake(header http.Header) bool {
+	return header.Get("Upgrade") != "" || header.Get("Sec-Websocket-Key") != ""
 }

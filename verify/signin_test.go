@@ -172,6 +172,13 @@ func TestCookieIsUsedOnlyWhereItWasAskedFor(t *testing.T) {
 		{"POST of a sibling host", with, http.MethodPost, []string{"Cookie", cookie, "Sec-Fetch-Site", "same-site"}, 403},
 		{"POST of another origin, old browser", with, http.MethodPost, []string{"Cookie", cookie, "Origin", "https://evil.example"}, 403},
 		{"GET by a link on another site", with, http.MethodGet, []string{"Cookie", cookie, "Sec-Fetch-Site", "cross-site"}, 200},
+		{"WebSocket of the same origin", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Sec-WebSocket-Key", "k", "Origin", "https://portal.example.com"}, 200},
+		{"WebSocket of another origin", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Sec-WebSocket-Key", "k", "Origin", "https://evil.example"}, 403},
+		{"WebSocket of another site", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Sec-Fetch-Site", "cross-site"}, 403},
+		{"WebSocket of another origin, by a gateway", with, http.MethodGet, []string{"Cookie", cookie, "Sec-WebSocket-Key", "k", "Origin", "https://evil.example"}, 403},
+		{"WebSocket of a sandboxed page", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Origin", "null"}, 403},
+		{"WebSocket of a program", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket"}, 200},
+		{"WebSocket with a header from elsewhere", with, http.MethodGet, []string{"Authorization", "Bearer " + token, "Upgrade", "websocket", "Origin", "https://evil.example"}, 200},
 		{"POST with a header from elsewhere", with, http.MethodPost, []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site"}, 200},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -130,6 +130,8 @@ func TestHandlerCookie(t *testing.T) {
 		{"the gateway says nothing, of ours", "GET", []string{"Sec-Fetch-Site", same}, 204},
 		{"asked by the method, and a lie", "POST", []string{said, "GET", "Sec-Fetch-Site", cross}, 403},
 		{"two words for it", "GET", []string{said, "GET", said, "POST", "Sec-Fetch-Site", cross}, 403},
+		{"a WebSocket of another site", "GET", []string{said, "GET", "Sec-Websocket-Key", "k", "Origin", "https://evil.example.com"}, 403},
+		{"a WebSocket of ours", "GET", []string{said, "GET", "Sec-Websocket-Key", "k", "Origin", "http://portal.example.com"}, 204},
 		{"a bad token goes before the cookie", "GET", []string{said, "GET", "Authorization", "Bearer a.b.c"}, 401},
 		{"a bearer token needs no origin", "GET", []string{said, "POST", "Sec-Fetch-Site", cross, "Authorization", "Bearer " + good}, 204},
 	} {
