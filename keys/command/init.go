@@ -23,7 +23,7 @@ issuer no consumer exists yet, and --bootstrap lets the first key sign immediate
 An existing manifest is never overwritten. That is an error, or with --if-missing
 a success, for a job that runs again.`,
 		Example: `  customersession keys init --file keys.json --bootstrap
-  customersession keys init --kubernetes-secret sessions/customersession-keys --bootstrap --if-missing`,
+  customersession keys init --kubernetes-secret sessions/customersession-keys --if-missing`,
 	}
 	i := &initializer{writer: newWriter(cmd, getenv), policy: keys.DefaultPolicy()}
 	cmd.Flags().BoolVar(&i.bootstrap, "bootstrap", false, "let the first key sign immediately; safe only when no consumer has fetched keys of this issuer before")
