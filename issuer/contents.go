@@ -108,10 +108,11 @@ func apiKeysByName(organization *organizations.Organization) map[string]*organiz
 
 func countCustomers(f *customers.File) []count { return []count{{someCustomers, f.Len()}} }
 
-// warnOfStrangers returns a function that warns of customers that no API key can
-// ask for: their organization is not in the organizations file. It is no error,
-// because the two files do not change at the same instant.
-func warnOfStrangers(registry *reload.File[*organizations.Registry]) func(*customers.File) []string {
+// warnOfCustomers returns a function that warns of too many customers for a file,
+// and of those that no API key can ask for: their organization is not in the
+// organizations file. It is no error, because the two files do not change at the
+// same instant.
+func warnOfCustomers(registry *reload.File[*organizations.Registry]) func(*customers.File) []string {
 	return func(f *customers.File) []string {
 		known := organizationsByID(registry.Current())
 		var warnings []string
@@ -121,6 +122,9 @@ func warnOfStrangers(registry *reload.File[*organizations.Registry]) func(*custo
 		}
 		if more := len(warnings) - maxStrangers; more > 0 {
 			warnings = append(warnings[:maxStrangers], fmt.Sprintf("organizations that are not in the organizations file: %d more", more))
+		}
+		if n := f.Len(); n > customers.MaxFile {
+			warnings = append(warnings, fmt.Sprintf("%d customers are more than the %d that a file is made for; use PostgreSQL", n, customers.MaxFile))
 		}
 		return warnings
 	}

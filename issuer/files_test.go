@@ -351,6 +351,6 @@ func TestLargeCustomersFile(t *testing.T) {
 	}
 	write(t, o.settings.CustomersFile, lines.String())
 	o.start(t, nil)
-	o.await(t, `"level":"WARN","msg":"customers file is large; use PostgreSQL for so many customers"`)
+	o.await(t, `more than the 100000 that a file is made for; use PostgreSQL"`)
 	o.createAny(t)
 }

@@ -168,9 +168,9 @@ func openDirectory(
 	switch settings.Customers {
 	case "file":
 		file, err := openFile(files, customersFile, reload.Config[*customers.File]{
-			Path: settings.CustomersFile, Load: loadCustomers(files.logger),
+			Path: settings.CustomersFile, Load: customers.LoadFile,
 			Compare: compareCustomers, KeepMost: true,
-		}, contents[*customers.File]{count: countCustomers, warn: warnOfStrangers(registry)})
+		}, contents[*customers.File]{count: countCustomers, warn: warnOfCustomers(registry)})
 		return liveFile{file}, closeDirectory, err
 	case "http":
 		token, err := readSecret(settings.CustomersTokenFile)
@@ -215,19 +215,6 @@ func openPostgres(ctx context.Context, settings Settings, logger *slog.Logger) (
 		return nil, err
 	}
 	return postgres, nil
-}
-
-// loadCustomers returns a function that loads a file of customers, and warns of
-// one with more customers than files are made for.
-func loadCustomers(logger *slog.Logger) func(io.Reader) (*customers.File, error) {
-	return func(r io.Reader) (*customers.File, error) {
-		file, err := customers.LoadFile(r)
-		if err == nil && file.Len() > customers.MaxFile {
-			logger.Warn("customers file is large; use PostgreSQL for so many customers",
-				"customers", file.Len(), "recommended_at_most", customers.MaxFile)
-		}
-		return file, err
-	}
 }
 
 // liveFile is the directory of the version of the file that is in use.
