@@ -34,6 +34,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/secret":        {},
 		"issuer/internal/jsontext":      {jwk, "github.com/google/uuid"},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
+		"issuer/internal/connections":   {module + "/issuer/internal/ratelimit", "golang.org/x/time/rate"},
 		"issuer/internal/release":       {},
 		"issuer/internal/weburl":        {"github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		// The exporter over HTTP brings gRPC along, which it does not use: its

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/reload"
 	"github.com/customersession/customersession/keys/jwk"
 )
@@ -89,6 +90,25 @@ func (m *metrics) lookup(result string, took time.Duration) {
 // reload counts what happened to a file.
 func (m *metrics) reload(file string, e reload.Event) {
 	m.reloads.WithLabelValues(file, e.Kind.String()).Inc()
+}
+
+// followConnections shows the connections of the public listener.
+func (m *metrics) followConnections(listener *connections.Listener) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "customersession_connections", Help: "Open connections on the public listener.",
+	}, func() float64 {
+		open, _ := listener.Count()
+		return float64(open)
+	}))
+	for _, limit := range []string{connections.Total, connections.PerClient, connections.Descriptors} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "customersession_connections_closed_total", Help: "Connections closed to make room for others.",
+			ConstLabels: prometheus.Labels{"limit": limit},
+		}, func() float64 {
+			_, closed := listener.Count()
+			return float64(closed[limit])
+		}))
+	}
 }
 
 // followFile shows how a file stands. Its counts begin at zero, so that the

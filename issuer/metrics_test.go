@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -18,7 +19,10 @@ func TestMetricsReference(t *testing.T) {
 	t.Parallel()
 	o := newFiles(t, newManifest(t, jwk.ES256))
 	o.settings.AnonymousRate, o.settings.AnonymousBurst = rare, 1
-	p := o.open(t, nil)
+	p, public, operations := o.open(t, nil), listen(t), listen(t)
+	o.base = "http://" + operations.Addr().String()
+	o.run(t, p.Run, issuer.RunConfig{Public: public, Operations: operations})
+	o.do(t, http.MethodGet, "/livez", "") // then it runs
 	for _, secret := range []string{o.secret, "wrong", "wrong again"} {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, createPath, strings.NewReader(`{"customer_id":"`+customerID+`"}`))
 		request.Header.Set("Authorization", "Bearer "+secret)

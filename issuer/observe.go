@@ -41,6 +41,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := next(c); err != nil {
 			refusal := s.refusals.refuse(err)
 			c.failure = refusal.text(err)
+			// net/http reads the rest of the body before it sends the answer.
+			_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(refusedTimeout))
 			if !c.Response().Committed {
 				refusal.write(c.Response())
 			}

@@ -62,6 +62,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 			Issuer: settings.Issuer, Audience: settings.Audience,
 			Lifetime: settings.SessionLifetime, MaxLifetime: settings.MaxSessionLifetime,
 			Keys: func() *keys.Ring { return keySets.Current().ring }, Organizations: registry.Current, Customers: directory,
+			Connections: settings.Connections, ConnectionsPerAddress: settings.ConnectionsPerAddress,
 			KeyRate: settings.KeyRate, KeyBurst: settings.KeyBurst,
 			SessionRate: settings.SessionRate, SessionBurst: settings.SessionBurst,
 			AddressRate: settings.AddressRate, AddressBurst: settings.AddressBurst,

@@ -391,7 +391,12 @@ func TestServeIdlesSmall(t *testing.T) {
 }
 
 // residentKiB is how much memory of a process is in RAM (proc(5)).
-func residentKiB(t testing.TB, p *process) (kib int) {
+func residentKiB(t testing.TB, p *process) int {
+	t.Helper()
+	return statusKiB(t, p, "VmRSS")
+}
+
+func statusKiB(t testing.TB, p *process, name string) (kib int) {
 	t.Helper()
 	path := fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)
 	status, err := os.Open(needs.Path(t, path, "run this on Linux"))
@@ -400,10 +405,10 @@ func residentKiB(t testing.TB, p *process) (kib int) {
 	}
 	defer status.Close()
 	for lines := bufio.NewScanner(status); lines.Scan(); {
-		if _, err := fmt.Sscanf(lines.Text(), "VmRSS: %d kB", &kib); err == nil {
+		if _, err := fmt.Sscanf(lines.Text(), name+": %d kB", &kib); err == nil {
 			return kib
 		}
 	}
-	t.Fatal("no VmRSS")
+	t.Fatal("no " + name)
 	return 0
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/customersession/customersession/issuer/internal/connections"
 )
 
 // Limits that keep slow clients from holding connections. Every answer is
@@ -18,8 +21,17 @@ const (
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 20 * time.Second
 	idleTimeout   = 2 * time.Minute
-	maxHeader     = 32 << 10
 	drainTimeout  = 20 * time.Second
+	// refusedTimeout is for the rest of a body that nobody wants to read.
+	refusedTimeout = time.Second
+)
+
+// Limits of memory: a connection costs up to 60 KiB while its header comes in.
+const (
+	maxHeader             = 16 << 10 // net/http adds 4 KiB
+	maxConnections        = 2048
+	maxConnectionsClient  = 256
+	operationsConnections = 64
 )
 
 // RunConfig configures [Server.Run].
@@ -55,11 +67,16 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 		config.ReadTimeout = readTimeout
 	}
 	group, failed := errgroup.WithContext(ctx)
+	limited := connections.New(config.Public, s.connections)
+	s.metrics.followConnections(limited)
+	group.Go(func() error { return s.reportConnections(failed, limited) })
 	public := s.newHTTPServer(s.closeWhileDraining(config.Handler), config.ReadTimeout)
-	group.Go(serve(public, config.Public))
+	group.Go(serve(public, limited))
 	operations := s.newHTTPServer(s.operations(), readTimeout)
 	if config.Operations != nil {
-		group.Go(serve(operations, config.Operations))
+		group.Go(serve(operations, connections.New(config.Operations, connections.Limits{
+			Total: operationsConnections, PerClient: operationsConnections, Patience: headerTimeout,
+		})))
 	}
 	if len(s.files.all) > 0 {
 		s.logContents(ctx)
@@ -95,12 +112,37 @@ func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.S
 	}
 }
 
-func serve(server *http.Server, listener net.Listener) func() error {
+func serve(server *http.Server, listener *connections.Listener) func() error {
+	server.ConnState = listener.Track
 	return func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
+	}
+}
+
+// reportConnections logs, once a minute, how many connections were closed to make
+// room for others.
+func (s *Server) reportConnections(ctx context.Context, listener *connections.Listener) error {
+	ticker := time.NewTicker(time.Minute)
+	defer ticker.Stop()
+	_, before := listener.Count()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+		open, closed := listener.Count()
+		if !maps.Equal(before, closed) {
+			attrs := []slog.Attr{slog.Int("open", open)}
+			for limit, count := range closed {
+				attrs = append(attrs, slog.Int(limit, count-before[limit]))
+			}
+			s.logger.LogAttrs(ctx, slog.LevelWarn, "connections closed to make room for others", attrs...)
+		}
+		before = closed
 	}
 }
 

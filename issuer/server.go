@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/loopback"
 	"github.com/customersession/customersession/issuer/internal/organizations"
@@ -69,6 +70,12 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For is trusted. Default:
 	// none, and the peer is the client.
 	TrustedProxies []netip.Prefix
+	// Connections and ConnectionsPerAddress are how many connections may be open
+	// on the public listener, in all and from one client address. At a limit, a
+	// new connection takes the place of the one that has waited longest for a
+	// request. Connections of TrustedProxies count in all only. Default: 2048
+	// and 256.
+	Connections, ConnectionsPerAddress int
 
 	// Logger gets a line for each request and an event for each session.
 	// Default: none.
@@ -96,6 +103,8 @@ type Server struct {
 	sessionLimit   *ratelimit.Limiter[string] // by session ID
 	addressLimit   *ratelimit.Limiter[netip.Prefix]
 	anonymousLimit *ratelimit.Limiter[netip.Prefix]
+
+	connections connections.Limits
 
 	logger   *slog.Logger
 	tracer   *tracing.Tracer // nil: off
@@ -135,10 +144,14 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
 		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),
 		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
-		logger:         config.Logger,
-		tracer:         config.Tracer,
-		metrics:        metrics,
-		refusals:       newRefusals(),
+		connections: connections.Limits{
+			Total: config.Connections, PerClient: config.ConnectionsPerAddress,
+			Proxies: config.TrustedProxies, Patience: headerTimeout,
+		},
+		logger:   config.Logger,
+		tracer:   config.Tracer,
+		metrics:  metrics,
+		refusals: newRefusals(),
 	}
 	s.router = s.routes(config.TrustedProxies)
 	return s, nil
@@ -153,6 +166,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxLifetime == 0 {
 		c.MaxLifetime = longestLifetime
+	}
+	if c.Connections == 0 {
+		c.Connections = maxConnections
+	}
+	if c.ConnectionsPerAddress == 0 {
+		c.ConnectionsPerAddress = maxConnectionsClient
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

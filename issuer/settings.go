@@ -46,16 +46,18 @@ type Settings struct {
 	SessionLifetime    time.Duration `envconfig:"SESSION_LIFETIME" default:"1h" desc:"How long a session lasts when the request does not say"`
 	MaxSessionLifetime time.Duration `envconfig:"MAX_SESSION_LIFETIME" default:"24h" desc:"Longest session that may be asked for, at most 24h"`
 
-	KeyRate        float64    `envconfig:"KEY_RATE" default:"100" desc:"Requests a second for each API key; 0 for no limit"`
-	KeyBurst       int        `envconfig:"KEY_BURST" default:"200" desc:"Requests at once for each API key"`
-	SessionRate    float64    `envconfig:"SESSION_RATE" default:"5" desc:"Requests a second with the token of one session; 0 for no limit"`
-	SessionBurst   int        `envconfig:"SESSION_BURST" default:"20" desc:"Such requests at once"`
-	AddressRate    float64    `envconfig:"ADDRESS_RATE" default:"200" desc:"Requests a second with the tokens of all sessions for each client address, which may be a portal's server; 0 for no limit"`
-	AddressBurst   int        `envconfig:"ADDRESS_BURST" default:"400" desc:"Such requests at once"`
-	AnonymousRate  float64    `envconfig:"ANONYMOUS_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
-	AnonymousBurst int        `envconfig:"ANONYMOUS_BURST" default:"20" desc:"Such requests at once"`
-	TrustedProxies prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
-	LogLevel       slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	KeyRate               float64    `envconfig:"KEY_RATE" default:"100" desc:"Requests a second for each API key; 0 for no limit"`
+	KeyBurst              int        `envconfig:"KEY_BURST" default:"200" desc:"Requests at once for each API key"`
+	SessionRate           float64    `envconfig:"SESSION_RATE" default:"5" desc:"Requests a second with the token of one session; 0 for no limit"`
+	SessionBurst          int        `envconfig:"SESSION_BURST" default:"20" desc:"Such requests at once"`
+	AddressRate           float64    `envconfig:"ADDRESS_RATE" default:"200" desc:"Requests a second with the tokens of all sessions for each client address, which may be a portal's server; 0 for no limit"`
+	AddressBurst          int        `envconfig:"ADDRESS_BURST" default:"400" desc:"Such requests at once"`
+	AnonymousRate         float64    `envconfig:"ANONYMOUS_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
+	AnonymousBurst        int        `envconfig:"ANONYMOUS_BURST" default:"20" desc:"Such requests at once"`
+	Connections           int        `envconfig:"CONNECTIONS" default:"2048" desc:"Open connections, each up to 60 KiB; beyond that, the longest idle one makes room"`
+	ConnectionsPerAddress int        `envconfig:"CONNECTIONS_PER_ADDRESS" default:"256" desc:"Such connections from one client address, but for trusted proxies"`
+	TrustedProxies        prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
+	LogLevel              slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
 	TracesHeadersFile string `envconfig:"TRACES_HEADERS_FILE" desc:"File with headers for the collector of OTEL_EXPORTER_OTLP_ENDPOINT, one Name: value a line, such as credentials; needs https; read at start"`
 
@@ -188,6 +190,8 @@ func (s *Settings) problems() []error {
 	problem(s.SessionRate < 0 || s.SessionRate > 0 && s.SessionBurst < 1, "SESSION_RATE is negative, or SESSION_BURST less than 1")
 	problem(s.AddressRate < 0 || s.AddressRate > 0 && s.AddressBurst < 1, "ADDRESS_RATE is negative, or ADDRESS_BURST less than 1")
 	problem(s.AnonymousRate < 0 || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is negative, or ANONYMOUS_BURST less than 1")
+	problem(s.Connections < 1, "CONNECTIONS is less than 1")
+	problem(s.ConnectionsPerAddress < 1, "CONNECTIONS_PER_ADDRESS is less than 1")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
 	return append(problems, s.directoryProblems()...)

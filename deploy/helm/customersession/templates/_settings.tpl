@@ -22,7 +22,7 @@
 {{- include "customersession.customerSettings" . }}
 {{- include "customersession.setting" (list "SESSION_LIFETIME" $v.sessions.lifetime) }}
 {{- include "customersession.setting" (list "MAX_SESSION_LIFETIME" $v.sessions.maxLifetime) }}
-{{- /* Helm's numbers are floating, and the program wants whole ones for bursts. */}}
+{{- /* Helm's numbers are floating, and the program wants whole ones for counts. */}}
 {{- include "customersession.setting" (list "KEY_RATE" $v.limits.keyRate) }}
 {{- include "customersession.setting" (list "KEY_BURST" (int64 $v.limits.keyBurst)) }}
 {{- include "customersession.setting" (list "SESSION_RATE" $v.limits.sessionRate) }}
@@ -31,6 +31,8 @@
 {{- include "customersession.setting" (list "ADDRESS_BURST" (int64 $v.limits.addressBurst)) }}
 {{- include "customersession.setting" (list "ANONYMOUS_RATE" $v.limits.anonymousRate) }}
 {{- include "customersession.setting" (list "ANONYMOUS_BURST" (int64 $v.limits.anonymousBurst)) }}
+{{- include "customersession.setting" (list "CONNECTIONS" (int64 $v.limits.connections)) }}
+{{- include "customersession.setting" (list "CONNECTIONS_PER_ADDRESS" (int64 $v.limits.connectionsPerAddress)) }}
 {{- include "customersession.setting" (list "TRUSTED_PROXIES" (join "," $v.trustedProxies)) }}
 {{- include "customersession.setting" (list "LOG_LEVEL" $v.logLevel) }}
 {{- with $v.traces }}

@@ -1,0 +1,228 @@
+// Package connections bounds how many connections a server holds, in all and
+// from one client, so that clients that open connections and leave them cannot
+// keep others out or use up the memory.
+package connections
+
+import (
+	"container/list"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/customersession/customersession/issuer/internal/ratelimit"
+)
+
+// Limits are the limits of a [Listener].
+type Limits struct {
+	// Total and PerClient are how many connections may be open, in all and from
+	// one client, as [ratelimit.ClientKey] tells clients apart.
+	Total, PerClient int
+	// Proxies are networks whose connections count in all only, since each is
+	// for many clients.
+	Proxies []netip.Prefix
+	// Patience is how long a request may be worked on before its connection may
+	// be closed for the sake of another.
+	Patience time.Duration
+}
+
+// A Listener accepts connections within its limits. At a limit, it makes room
+// for a new connection: it closes the one that has gone longest without a
+// complete request, or else one whose request takes longer than the patience.
+// Without either it closes the new one. Set [Listener.Track] as the ConnState of
+// the server. It is safe for concurrent use.
+type Listener struct {
+	net.Listener
+
+	limits Limits
+
+	mu      sync.Mutex
+	open    int
+	clients map[netip.Prefix]int
+	// waiting and working hold the connections without a complete request and
+	// those with one, the longest in that state first.
+	waiting, working list.List
+	closed           map[string]int // by limit
+}
+
+// New returns a listener that accepts the connections of inner.
+func New(inner net.Listener, limits Limits) *Listener {
+	return &Listener{Listener: inner, limits: limits, clients: map[netip.Prefix]int{}, closed: map[string]int{}}
+}
+
+// Names of the limits, for metrics.
+const (
+	Total       = "total"
+	PerClient   = "client"
+	Descriptors = "descriptors" // of the process
+)
+
+// Count returns how many connections are open, and how many were closed at each
+// limit.
+func (l *Listener) Count() (open int, closed map[string]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	closed = map[string]int{}
+	for _, limit := range []string{Total, PerClient, Descriptors} {
+		closed[limit] = l.closed[limit]
+	}
+	return l.open, closed
+}
+
+// A conn is an open connection.
+type conn struct {
+	net.Conn
+
+	listener *Listener
+	client   netip.Prefix // zero for one that counts in all only
+	since    time.Time    // when it came into its list
+	in       *list.List   // nil when closed
+	place    *list.Element
+}
+
+// Accept implements [net.Listener].
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		inner, err := l.Listener.Accept()
+		if err != nil {
+			// Out of descriptors, there is no room for the new connection, but
+			// there may be for the next.
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+				l.mu.Lock()
+				l.makeRoom(Descriptors, anyone)
+				l.mu.Unlock()
+			}
+			return nil, err
+		}
+		if c := l.admit(inner); c != nil {
+			return c, nil
+		}
+		_ = inner.Close()
+	}
+}
+
+// admit returns the connection to serve, or nil if there is no room for it.
+func (l *Listener) admit(inner net.Conn) net.Conn {
+	c := &conn{Conn: inner, listener: l, client: l.client(inner)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sameClient := func(other *conn) bool { return other.client == c.client }
+	if c.client.IsValid() && l.clients[c.client] >= l.limits.PerClient && !l.makeRoom(PerClient, sameClient) {
+		return nil
+	}
+	if l.open >= l.limits.Total && !l.makeRoom(Total, anyone) {
+		return nil
+	}
+	l.open++
+	if c.client.IsValid() {
+		l.clients[c.client]++
+	}
+	c.enter(&l.waiting)
+	return c
+}
+
+// client returns the client that a connection counts for, or the zero Prefix.
+func (l *Listener) client(c net.Conn) netip.Prefix {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap()
+	for _, proxy := range l.limits.Proxies {
+		if proxy.Contains(addr) {
+			return netip.Prefix{}
+		}
+	}
+	return ratelimit.ClientKey(addr)
+}
+
+func anyone(*conn) bool { return true }
+
+// makeRoom closes the connection that is first to go among some, and reports
+// whether there was one. Either way a connection is closed at that limit. The
+// caller holds mu.
+func (l *Listener) makeRoom(limit string, among func(*conn) bool) bool {
+	l.closed[limit]++
+	for e := l.waiting.Front(); e != nil; e = e.Next() {
+		if c := connAt(e); among(c) {
+			c.leave()
+			return true
+		}
+	}
+	for e := l.working.Front(); e != nil; e = e.Next() {
+		c := connAt(e)
+		if time.Since(c.since) < l.limits.Patience {
+			break
+		}
+		if among(c) {
+			c.leave()
+			return true
+		}
+	}
+	return false
+}
+
+func connAt(e *list.Element) *conn {
+	return e.Value.(*conn) //nolint:forcetypeassert // nothing else is in the lists
+}
+
+// Track follows the state of a connection, for [http.Server].
+func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
+	c, ok := tracked.(*conn)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case c.in == nil:
+	case state == http.StateActive:
+		c.enter(&l.working)
+	case state == http.StateIdle:
+		c.enter(&l.waiting)
+	}
+}
+
+// enter puts c at the end of a list. The caller holds mu.
+func (c *conn) enter(in *list.List) {
+	if c.in != nil {
+		c.in.Remove(c.place)
+	}
+	c.in, c.since = in, time.Now()
+	c.place = in.PushBack(c)
+}
+
+// leave closes c, and counts it no longer. The caller holds mu.
+func (c *conn) leave() {
+	_ = c.Conn.Close()
+	if c.in == nil {
+		return
+	}
+	c.in.Remove(c.place)
+	c.in = nil
+	l := c.listener
+	l.open--
+	if l.clients[c.client]--; l.clients[c.client] <= 0 {
+		delete(l.clients, c.client)
+	}
+}
+
+// CloseWrite lets [http.Server] end an answer before it closes the connection, so
+// that the client can read it in spite of what it still sends.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close implements [net.Conn].
+func (c *conn) Close() error {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	c.leave()
+	return nil
+}

@@ -1,0 +1,208 @@
+package connections_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/customersession/customersession/issuer/internal/connections"
+)
+
+// A fake is a listener whose connections come from a test.
+type fake struct {
+	coming chan net.Conn
+	errs   chan error
+}
+
+func (f *fake) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.coming:
+		return c, nil
+	case err := <-f.errs:
+		return nil, err
+	}
+}
+
+func (*fake) Close() error   { return nil }
+func (*fake) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A peer is a connection from an address.
+type peer struct {
+	net.Conn
+	from   net.Addr
+	closed atomic.Bool
+}
+
+func (p *peer) RemoteAddr() net.Addr { return p.from }
+
+func (p *peer) Close() error {
+	p.closed.Store(true)
+	return nil
+}
+
+// A rig is a limited listener and what it accepted.
+type rig struct {
+	t     *testing.T
+	fake  *fake
+	limit *connections.Listener
+}
+
+func newRig(t *testing.T, total, perClient int) *rig {
+	t.Helper()
+	f := &fake{make(chan net.Conn, 1), make(chan error, 1)}
+	return &rig{t, f, connections.New(f, connections.Limits{
+		Total: total, PerClient: perClient, Patience: 5 * time.Second,
+		Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+	})}
+}
+
+// arrive opens a connection from an address, and a moment passes. The second
+// result is what the server gets, nil if the connection was closed.
+func (r *rig) arrive(address string) (*peer, net.Conn) {
+	r.t.Helper()
+	p := &peer{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 4711))}
+	r.fake.coming <- p
+	var served net.Conn
+	go func() {
+		if c, err := r.limit.Accept(); err == nil {
+			served = c
+		}
+	}()
+	time.Sleep(time.Millisecond)
+	synctest.Wait()
+	if served == nil {
+		// Accept waits for the next connection.
+		r.fake.errs <- io.EOF
+		synctest.Wait()
+	}
+	return p, served
+}
+
+func (r *rig) want(open bool, peers ...*peer) {
+	r.t.Helper()
+	for i, p := range peers {
+		if p.closed.Load() == open {
+			r.t.Errorf("connection %d from %v: open is %v, want %v", i, p.from, !open, open)
+		}
+	}
+}
+
+// At the limit, the connection that has waited longest goes; one with a request
+// in progress stays.
+func TestTotal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 3)
+		busy, busyConn := r.arrive("192.0.2.1")
+		r.limit.Track(busyConn, http.StateActive)
+		idle, idleConn := r.arrive("192.0.2.2")
+		r.limit.Track(idleConn, http.StateActive)
+		fresh, _ := r.arrive("192.0.2.3")
+		r.limit.Track(idleConn, http.StateIdle) // since later than fresh
+		next, _ := r.arrive("192.0.2.4")
+		r.want(false, fresh)
+		r.want(true, busy, idle, next)
+		last, _ := r.arrive("192.0.2.5")
+		r.want(false, idle)
+		r.want(true, busy, next, last)
+		open, closed := r.limit.Count()
+		if open != 3 || closed[connections.Total] != 2 || closed[connections.PerClient] != 0 {
+			t.Errorf("got %d open, closed %v", open, closed)
+		}
+	})
+}
+
+// When all connections have a request, a new one is closed, unless a request
+// takes too long.
+func TestAllWorking(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, 2)
+		first, c := r.arrive("192.0.2.1")
+		r.limit.Track(c, http.StateActive)
+		second, c := r.arrive("192.0.2.2")
+		r.limit.Track(c, http.StateActive)
+		third, _ := r.arrive("192.0.2.3")
+		r.want(true, first, second)
+		r.want(false, third)
+		time.Sleep(5 * time.Second)
+		fourth, _ := r.arrive("192.0.2.4")
+		r.want(false, first)
+		r.want(true, second, fourth)
+	})
+}
+
+// A client at its limit makes room among its own connections.
+func TestPerClient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 100, 2)
+		other, _ := r.arrive("198.51.100.1")
+		first, _ := r.arrive("2001:db8::1")
+		second, _ := r.arrive("2001:db8::2") // the same network
+		third, _ := r.arrive("2001:db8::3")
+		r.want(false, first)
+		r.want(true, other, second, third)
+		if open, closed := r.limit.Count(); open != 3 || closed[connections.PerClient] != 1 {
+			t.Errorf("got %d open, closed %v", open, closed)
+		}
+		mapped, _ := r.arrive("::ffff:198.51.100.1")
+		again, _ := r.arrive("198.51.100.1")
+		r.want(false, other)
+		r.want(true, mapped, again)
+	})
+}
+
+// A proxy brings many clients.
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 100, 2)
+		for range 50 {
+			p, _ := r.arrive("::ffff:10.1.2.3")
+			r.want(true, p)
+		}
+	})
+}
+
+// A place is free again when its connection is closed, whoever closes it.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, 1)
+		for range 5 {
+			p, c := r.arrive("192.0.2.1")
+			_ = c.Close()
+			_ = c.Close()
+			r.limit.Track(c, http.StateClosed)
+			r.want(false, p)
+		}
+		if open, closed := r.limit.Count(); open != 0 || closed[connections.PerClient] != 0 {
+			t.Errorf("got %d open, closed %v", open, closed)
+		}
+	})
+}
+
+// Out of descriptors, the next connection has a place.
+func TestDescriptors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 100, 100)
+		first, _ := r.arrive("192.0.2.1")
+		second, _ := r.arrive("192.0.2.1")
+		r.fake.errs <- fmt.Errorf("accept: %w", syscall.EMFILE)
+		if _, err := r.limit.Accept(); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("got %v, want what happened", err)
+		}
+		r.want(false, first)
+		r.want(true, second)
+	})
+}
