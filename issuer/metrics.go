@@ -111,6 +111,13 @@ func (m *metrics) followConnections(listener *connections.Listener) {
 	}
 }
 
+// followLog shows how many lines of the log were dropped.
+func (m *metrics) followLog(dropped func() int) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "customersession_log_lines_dropped_total", Help: "Lines of the log dropped because its reader was stuck.",
+	}, func() float64 { return float64(dropped()) }))
+}
+
 // followFile shows how a file stands. Its counts begin at zero, so that the
 // first refusal is an increase.
 func (m *metrics) followFile(f followedFile) {

@@ -21,7 +21,7 @@ func TestMetricsReference(t *testing.T) {
 	o.settings.AnonymousRate, o.settings.AnonymousBurst = rare, 1
 	p, public, operations := o.open(t, nil), listen(t), listen(t)
 	o.base = "http://" + operations.Addr().String()
-	o.run(t, p.Run, issuer.RunConfig{Public: public, Operations: operations})
+	o.run(t, p.Run, issuer.RunConfig{Public: public, Operations: operations, LogDropped: func() int { return 0 }})
 	o.do(t, http.MethodGet, "/livez", "") // then it runs
 	for _, secret := range []string{o.secret, "wrong", "wrong again"} {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, createPath, strings.NewReader(`{"customer_id":"`+customerID+`"}`))

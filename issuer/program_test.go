@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"regexp"
 	"sync"
@@ -35,12 +36,21 @@ func start(t testing.TB, env []string, args ...string) *process {
 
 func startProgram(t testing.TB, path string, env []string, args ...string) *process {
 	t.Helper()
+	return startWith(t, path, env, nil, args...)
+}
+
+// startWith is startProgram with another standard error, unless that is nil.
+func startWith(t testing.TB, path string, env []string, stderr *os.File, args ...string) *process {
+	t.Helper()
 	p := &process{
 		cmd:    exec.Command(path, args...),
 		stdout: newTranscript(), stderr: newTranscript(), exited: make(chan struct{}),
 	}
 	p.cmd.Env = append([]string{}, env...) // nothing else of the environment
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	if stderr != nil {
+		p.cmd.Stderr = stderr
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

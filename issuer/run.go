@@ -49,6 +49,9 @@ type RunConfig struct {
 	DrainTimeout time.Duration
 	// ReadTimeout is for a request with its body. Default: 10 seconds.
 	ReadTimeout time.Duration
+	// LogDropped returns how many lines of the log were dropped. Default: not
+	// known.
+	LogDropped func() int
 }
 
 // Run serves and follows the files until ctx is done. Then it stops in order:
@@ -69,6 +72,9 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	group, failed := errgroup.WithContext(ctx)
 	limited := connections.New(config.Public, s.connections)
 	s.metrics.followConnections(limited)
+	if config.LogDropped != nil {
+		s.metrics.followLog(config.LogDropped)
+	}
 	group.Go(func() error { return s.reportConnections(failed, limited) })
 	public := s.newHTTPServer(s.closeWhileDraining(config.Handler), config.ReadTimeout)
 	group.Go(serve(public, limited))

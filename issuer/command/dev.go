@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,8 @@ that opens in a browser. It needs no settings and leaves nothing behind.`,
 }
 
 func runDev(cmd *cobra.Command, public, operations net.Listener, logger *slog.Logger) error {
+	// Whoever reads the welcome or the log may stop reading.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx := cmd.Context()
 	d, err := demo.New(public, logger)
 	if err != nil {

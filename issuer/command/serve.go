@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -84,10 +85,11 @@ func checkServer(cmd *cobra.Command, settings issuer.Settings) (err error) {
 const heapFloor = 16 << 20
 
 func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (err error) {
-	// From the start to the end, as otherwise it would end the process.
+	// From the start to the end, as otherwise they would end the process.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	signal.Ignore(syscall.SIGPIPE)
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
 	log := logwriter.New(cmd.ErrOrStderr())
@@ -103,21 +105,39 @@ func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (e
 		return misused(cmd, "cannot start:\n%w", err)
 	}
 	go reloadAt(ctx, hangups, server)
-	var listen net.ListenConfig
-	public, err := listen.Listen(ctx, "tcp", settings.Addr)
+	public, operations, err := listen(ctx, settings)
 	if err != nil {
-		return fmt.Errorf("CUSTOMERSESSION_ADDR: %w", err)
-	}
-	operations, err := listen.Listen(ctx, "tcp", settings.OperationsAddr)
-	if err != nil {
-		return fmt.Errorf("CUSTOMERSESSION_OPERATIONS_ADDR: %w", err)
+		return err
 	}
 	logger.Info("listening", "addr", public.Addr().String(), "operations_addr", operations.Addr().String(),
 		"issuer", settings.Issuer, "version", build.String())
-	return server.Run(ctx, issuer.RunConfig{
+	err = server.Run(ctx, issuer.RunConfig{
 		Public: public, Operations: operations,
-		DrainDelay: settings.DrainDelay, DrainTimeout: settings.DrainTimeout,
+		DrainDelay: settings.DrainDelay, DrainTimeout: settings.DrainTimeout, LogDropped: log.Dropped,
 	})
+	logStopped(logger, err)
+	return err
+}
+
+// logStopped writes the last line of a log that "listening" began.
+func logStopped(logger *slog.Logger, err error) {
+	if err != nil {
+		logger.Error("stopped", "error", err.Error())
+		return
+	}
+	logger.Info("stopped")
+}
+
+// listen opens both listeners.
+func listen(ctx context.Context, settings issuer.Settings) (public, operations net.Listener, err error) {
+	var config net.ListenConfig
+	if public, err = config.Listen(ctx, "tcp", settings.Addr); err != nil {
+		return nil, nil, fmt.Errorf("CUSTOMERSESSION_ADDR: %w", err)
+	}
+	if operations, err = config.Listen(ctx, "tcp", settings.OperationsAddr); err != nil {
+		return nil, nil, fmt.Errorf("CUSTOMERSESSION_OPERATIONS_ADDR: %w", err)
+	}
+	return public, operations, nil
 }
 
 // reloadAt reloads the files at each signal until ctx is done.

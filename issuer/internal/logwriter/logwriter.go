@@ -22,7 +22,8 @@ type Writer struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	pending []byte
-	dropped int
+	dropped int // since the last line about it
+	total   int // dropped since New
 	closed  bool
 }
 
@@ -40,11 +41,19 @@ func (w *Writer) Write(line []byte) (int, error) {
 	defer w.mu.Unlock()
 	if w.closed || len(w.pending)+len(line) > maxPending {
 		w.dropped++
+		w.total++
 		return len(line), nil
 	}
 	w.pending = append(w.pending, line...)
 	w.changed.Signal()
 	return len(line), nil
+}
+
+// Dropped returns how many lines were dropped since New.
+func (w *Writer) Dropped() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.total
 }
 
 // Close writes the lines that wait, for at most patience.
