@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,7 +48,11 @@ func NewCommand(version string) *cobra.Command {
 		Long:    commandLong,
 		Example: "  customersession authz --issuer https://sessions.example.com --scope customer_portal:write",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger := slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: o.level}))
+			// The end of a terminal or of the log's reader is not ours.
+			signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+			log := newLogWriter(cmd.ErrOrStderr())
+			defer log.Close(time.Second)
+			logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: o.level}))
 			server, err := o.newServer(logger)
 			if err != nil {
 				return cmd.FlagErrorFunc()(cmd, err)
@@ -113,5 +119,11 @@ func (o *options) serve(ctx context.Context, server *Server, logger *slog.Logger
 		operations = run.Operations.Addr().String()
 	}
 	logger.Info("listening", "addr", run.Public.Addr().String(), "operations_addr", operations, "issuer", o.trust.Issuer)
-	return server.Run(ctx, run)
+	err = server.Run(ctx, run)
+	if err != nil {
+		logger.Error("stopped", "error", err.Error())
+		return err
+	}
+	logger.Info("stopped")
+	return nil
 }
