@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/customersession/customersession/verify"
 )
 
@@ -22,8 +24,11 @@ const (
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
-	// maxHeader is more than gateways pass on, which is about 32 KiB.
-	maxHeader = 64 << 10
+	// maxHeader is what nginx passes on; net/http adds 4 KiB.
+	maxHeader = 32 << 10
+	// maxConnections bounds the memory of each listener. An answer takes less
+	// than a millisecond, so a gateway that needs more waits a moment.
+	maxConnections = 1024
 
 	// drainTimeout is how long requests in flight may take to finish.
 	drainTimeout = 10 * time.Second
@@ -91,7 +96,8 @@ func New(config Config) (*Server, error) {
 
 // RunConfig configures [Server.Run].
 type RunConfig struct {
-	// Public is the listener for gateways. Run closes it.
+	// Public is the listener for gateways. Run closes it, and has at most 1,024
+	// connections open at a time.
 	Public net.Listener
 	// Operations is the listener for probes and metrics. Run closes it. Default:
 	// none.
@@ -154,7 +160,7 @@ func (s *Server) serve(listener net.Listener, handler http.Handler, failed conte
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			failed(fmt.Errorf("serving %s: %w", listener.Addr(), err))
 		}
 	}()

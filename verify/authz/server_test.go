@@ -3,10 +3,13 @@ package authz_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -147,6 +150,71 @@ func TestRun(t *testing.T) {
 	if got := get(ask, token); got != "error" {
 		t.Errorf("after the end: got %s, want an error", got)
 	}
+}
+
+// Connections are bounded, and those above the bound wait.
+func TestRunBoundsConnections(t *testing.T) {
+	t.Parallel()
+	run := authz.RunConfig{Public: listen(t)}
+	addr := run.Public.Addr().String()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	server := newServer(t, verifytest.NewIssuer(t, verifytest.Config{}), authz.Config{})
+	go func() { ended <- server.Run(ctx, run) }()
+	open := make([]net.Conn, authz.MaxConnections)
+	for i := range open {
+		open[i] = dial(t, addr)
+		if got := askOn(t, open[i], time.Minute); got != "HTTP/1.1 401" {
+			t.Fatalf("connection %d: got %q", i+1, got)
+		}
+	}
+	late := dial(t, addr)
+	if got := askOn(t, late, 100*time.Millisecond); got != "" {
+		t.Errorf("one too many: got %q", got)
+	}
+	if err := open[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := readStatus(t, late, time.Minute); got != "HTTP/1.1 401" {
+		t.Errorf("when there is room: got %q", got)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// askOn sends a request and returns the beginning of the answer, empty if there
+// is none in time.
+func askOn(t *testing.T, conn net.Conn, patience time.Duration) string {
+	t.Helper()
+	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	return readStatus(t, conn, patience)
+}
+
+func readStatus(t *testing.T, conn net.Conn, patience time.Duration) string {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	status := make([]byte, len("HTTP/1.1 401"))
+	n, err := io.ReadFull(conn, status)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	return string(status[:n])
 }
 
 // With one listener gone, the other one does not go on alone.
