@@ -20,7 +20,7 @@ const (
 )
 
 // contents describe a version of a file: how much of each sort is in it, and, if
-// not nil, what is hardly meant.
+// not nil, what looks like a mistake.
 type contents[T any] struct {
 	count func(T) []count
 	warn  func(T) []string
@@ -34,7 +34,7 @@ type followedFile struct {
 	status func() reload.Status
 	reload func()
 	// counts returns how much of each sort is in the version in use, and warnings
-	// what is hardly meant in it.
+	// what looks like a mistake in it.
 	counts   func() []count
 	warnings func() []string
 }
@@ -98,7 +98,7 @@ func (f *followedFiles) report(name string, e reload.Event) {
 	f.logWarnings(ctx)
 }
 
-// warnings returns a sentence for each thing that is hardly meant in the files
+// warnings returns a sentence for each thing that looks like a mistake in the files
 // in use. The sentences hold no secret.
 func (f *followedFiles) warnings() []string {
 	var warnings []string
