@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/customersession/customersession/issuer"
+	"github.com/customersession/customersession/issuer/internal/fileaccess"
 	"github.com/customersession/customersession/issuer/internal/logwriter"
 	"github.com/customersession/customersession/issuer/internal/release"
 	"github.com/customersession/customersession/keys"
@@ -157,6 +159,10 @@ func reloadAt(ctx context.Context, hangups <-chan os.Signal, server *issuer.Serv
 func openDevice(settings issuer.Settings) (open keys.OpenSigner, closeDevice func() error, err error) {
 	if settings.PKCS11Module == "" {
 		return nil, func() error { return nil }, nil
+	}
+	// A library without a path is found where the system has its libraries.
+	if err := fileaccess.CheckWrite(settings.PKCS11Module); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("CUSTOMERSESSION_PKCS11_MODULE: %w", err)
 	}
 	device, err := pkcs11.New(pkcs11.Config{Module: settings.PKCS11Module, PINFile: settings.PKCS11PINFile})
 	if err != nil {
