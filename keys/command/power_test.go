@@ -52,7 +52,8 @@ func powerCases() []powerCase {
 
 // TestPowerLoss kills every command that writes at each of its system calls
 // that touch the disk: the file is then the old version or the new one, whole,
-// the old one is beside the new one, and the next command works in spite of what was left behind.
+// the old one is beside the new one, and the next command works in spite of
+// what was left behind.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	strace := needs.Program(t, "strace", "install strace")
