@@ -10,7 +10,7 @@ import (
 
 func newAddCommand(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{Use: "add", Short: "Publish one more next key"}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	var device device
 	device.flags(cmd, "`URI` of a key in a device")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -34,7 +34,7 @@ FILE holds a public key in PEM, a JWK or a JWK Set; - reads standard input.`,
 			return nil
 		},
 	}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	lasts := cmd.Flags().Duration("for", 0, "how long to publish the keys: the other issuer's longest session and its verifiers' cache (required)")
 	id := cmd.Flags().String("kid", "", "`key ID` in the tokens, where the file has none, as in PEM")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {

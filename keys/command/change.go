@@ -21,17 +21,28 @@ const writeTimeout = 30 * time.Second
 type writer struct {
 	*place
 
-	dryRun       bool
-	asJSON       bool
-	clockChecked bool
+	dryRun bool
+	asJSON bool
 }
 
 func newWriter(cmd *cobra.Command, getenv func(string) string) *writer {
 	w := &writer{place: newPlace(cmd, getenv)}
 	cmd.Flags().BoolVar(&w.dryRun, "dry-run", false, "show what would change, and change nothing")
 	cmd.Flags().BoolVar(&w.asJSON, "json", false, "print one JSON object")
-	cmd.Flags().BoolVar(&w.clockChecked, "clock-checked", false, "go on when signing ended long ago by this clock, which you compared with another one")
 	return w
+}
+
+// A changer writes manifests that follow another one.
+type changer struct {
+	*writer
+
+	clockChecked bool
+}
+
+func newChanger(cmd *cobra.Command, getenv func(string) string) *changer {
+	c := &changer{writer: newWriter(cmd, getenv)}
+	cmd.Flags().BoolVar(&c.clockChecked, "clock-checked", false, "go on when signing ended long ago by this clock, which you compared with another one")
+	return c
 }
 
 // A step returns the manifest that follows m at now, or m itself when there is
@@ -40,43 +51,43 @@ type step func(m *keys.Manifest, now time.Time) (*keys.Manifest, error)
 
 // change makes a step, writes the new manifest and reports what changed. Notes
 // adds to the report what the reader should know beyond that.
-func (w *writer) change(ctx context.Context, next step, notes func(old, next *keys.Manifest, now time.Time) []string) error {
-	store, err := w.store()
+func (c *changer) change(ctx context.Context, next step, notes func(old, next *keys.Manifest, now time.Time) []string) error {
+	store, err := c.store()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, writeTimeout, errors.New("it took too long"))
 	defer cancel()
-	old, made, now, err := w.try(ctx, store, next)
+	old, made, now, err := c.try(ctx, store, next)
 	for attempt := 1; attempt < attempts && errors.Is(err, keys.ErrConflict); attempt++ {
-		old, made, now, err = w.try(ctx, store, next)
+		old, made, now, err = c.try(ctx, store, next)
 	}
 	if err != nil {
 		return err
 	}
-	r := newReport(store.String(), old, made, now, w.dryRun)
+	r := newReport(store.String(), old, made, now, c.dryRun)
 	if notes != nil {
 		r.Notes = notes(old, made, now)
 	}
-	return w.print(r)
+	return c.print(r)
 }
 
 // try makes a step once. The error wraps [keys.ErrConflict] if another writer was
 // faster.
-func (w *writer) try(ctx context.Context, store manifestStore, next step) (old, made *keys.Manifest, now time.Time, err error) {
+func (c *changer) try(ctx context.Context, store manifestStore, next step) (old, made *keys.Manifest, now time.Time, err error) {
 	old, revision, err := store.Read(ctx)
 	if err != nil {
 		return nil, nil, now, err
 	}
-	if w.dryRun {
+	if c.dryRun {
 		old = old.Draft()
 	}
 	now = time.Now()
-	if err := checkClock(old, now, w.clockChecked || w.dryRun); err != nil {
+	if err := checkClock(old, now, c.clockChecked || c.dryRun); err != nil {
 		return nil, nil, now, err
 	}
 	made, err = next(old, now)
-	if err == nil && made != old && !w.dryRun {
+	if err == nil && made != old && !c.dryRun {
 		err = store.Write(ctx, made, revision)
 	}
 	return old, made, now, err

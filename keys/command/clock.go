@@ -12,10 +12,8 @@ import (
 // step pass that would drop a key whose lease should have been renewed: by the
 // manifest alone, a clock that jumped ahead looks like a job that did not run.
 func checkClock(m *keys.Manifest, now time.Time, checked bool) error {
-	if early := m.CreatedAt.Sub(now); early > m.Policy.Skew {
-		return fmt.Errorf("version %d was made at %s, which is %s from now: the clock is wrong here (%s), or was wrong there; "+
-			"see the runbook about clock trouble, and change nothing before that",
-			m.Version, formatTime(m.CreatedAt), span(early), formatTime(now))
+	if err := fromFuture(m, now); err != nil {
+		return err
 	}
 	ended, lost := lapsed(m, now)
 	if lost == nil || checked {
@@ -25,6 +23,17 @@ func checkClock(m *keys.Manifest, now time.Time, checked bool) error {
 		"Either keys rotate did not run for that long, or this clock is wrong. "+
 		"Compare date -u with another machine; if it is right, repeat the command with --clock-checked",
 		formatTime(now), span(now.Sub(ended)), formatTime(ended), short(m, lost.ID()))
+}
+
+// fromFuture returns an error if the manifest was made later than now.
+func fromFuture(m *keys.Manifest, now time.Time) error {
+	early := m.CreatedAt.Sub(now)
+	if early <= m.Policy.Skew {
+		return nil
+	}
+	return fmt.Errorf("version %d was made at %s, which is %s from now: the clock is wrong here (%s), or was wrong there; "+
+		"see the runbook about clock trouble, and change nothing before that",
+		m.Version, formatTime(m.CreatedAt), span(early), formatTime(now))
 }
 
 // lapsed returns when signing ended for want of a newer manifest, and a key that

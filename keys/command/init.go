@@ -91,7 +91,11 @@ func (i *initializer) run() error {
 
 // keep reports that there is a manifest, which stays.
 func (i *initializer) keep(store manifestStore, m *keys.Manifest) error {
-	r := newReport(store.String(), m, m, time.Now(), i.dryRun)
-	r.Notes = append(r.Notes, "there is a manifest already, so none was made")
+	now := time.Now()
+	if err := fromFuture(m, now); err != nil {
+		return err
+	}
+	r := newReport(store.String(), m, m, now, i.dryRun)
+	r.why = "there is a manifest already"
 	return i.print(r)
 }

@@ -49,7 +49,7 @@ func newPolicyCommand(getenv func(string) string) *cobra.Command {
 		Example: `  customersession keys policy --file keys.json
   customersession keys policy --file keys.json --algorithm EdDSA`,
 	}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	// The flags come before the manifest: what they give is kept here, and then
 	// merged into the policy of the manifest.
 	var given keys.Policy

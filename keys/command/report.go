@@ -21,6 +21,8 @@ type report struct {
 	Changes  []change  `json:"changes"`
 	Warnings []finding `json:"warnings"`
 	Notes    []string  `json:"notes"`
+
+	why string // nothing changed, if not because nothing is due
 }
 
 // A change is what happened to one key.
@@ -148,7 +150,7 @@ func (r *report) String() string {
 	var b strings.Builder
 	switch {
 	case !r.Changed:
-		fmt.Fprintf(&b, "%s: nothing is due; version %d stays\n", r.Manifest, r.To)
+		fmt.Fprintf(&b, "%s: %s; version %d stays\n", r.Manifest, cmp.Or(r.why, "nothing is due"), r.To)
 	case r.DryRun:
 		fmt.Fprintf(&b, "%s: version %d would follow %d; nothing was written\n", r.Manifest, r.To, r.From)
 	case r.From == 0:

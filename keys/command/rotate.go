@@ -24,7 +24,7 @@ renewed, the clock may be wrong: it refuses without --clock-checked.`,
 		Example: `  customersession keys rotate --file keys.json
   customersession keys rotate --kubernetes-secret sessions/customersession-keys`,
 	}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return w.change(cmd.Context(), keys.Rotate, nil)
 	}
@@ -45,7 +45,7 @@ the first next key.`,
 		},
 		Annotations: map[string]string{takesKeyIDs: ""},
 	}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return w.change(cmd.Context(), func(m *keys.Manifest, now time.Time) (*keys.Manifest, error) {
 			ids, err := resolveAll(m, args)
@@ -61,7 +61,7 @@ the first next key.`,
 
 func newRollbackCommand(getenv func(string) string) *cobra.Command {
 	cmd := &cobra.Command{Use: "rollback", Short: "Let the previous key sign again"}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return w.change(cmd.Context(), keys.Rollback, whoSigns)
 	}
@@ -78,7 +78,7 @@ the sessions that a revoked key signed. Use --dry-run first to see what that cos
   customersession keys revoke --file keys.json --all-in-file`,
 		Annotations: map[string]string{takesKeyIDs: ""},
 	}
-	w := newWriter(cmd, getenv)
+	w := newChanger(cmd, getenv)
 	inFile := cmd.Flags().Bool("all-in-file", false, "revoke every key whose private key is in the manifest, when that was stolen")
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if (len(args) == 0) != *inFile {
