@@ -69,6 +69,9 @@ func (c *changer) change(ctx context.Context, next step, notes func(old, next *k
 	if notes != nil {
 		r.Notes = notes(old, made, now)
 	}
+	if refused := checkClock(old, now, c.clockChecked); refused != nil {
+		r.Notes = append(r.Notes, "without --dry-run, it is refused: "+refused.Error())
+	}
 	return c.print(r)
 }
 
