@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -174,10 +175,10 @@ func TestClockOfTheServer(t *testing.T) {
 	}{
 		{"the same", true, 0, ""},
 		{"a little ahead", true, 20 * time.Second, ""},
-		{"ahead", true, 40 * time.Second, "s behind the API server's"},
-		{"behind", true, -40 * time.Second, "s ahead of the API server's"},
-		{"ten years behind", true, -10 * 365 * 24 * time.Hour, "ahead of the API server's"},
-		{"no Secret yet", false, time.Hour, "behind the API server's"},
+		{"ahead", true, 40 * time.Second, "the clock here is behind the API server's"},
+		{"behind", true, -40 * time.Second, "the clock here is ahead of the API server's"},
+		{"ten years behind", true, -10 * 365 * 24 * time.Hour, "the clock here is ahead of the API server's"},
+		{"no Secret yet", false, time.Hour, "the clock here is behind the API server's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -204,8 +205,25 @@ func TestClockOfTheServer(t *testing.T) {
 				t.Fatalf("written: %v, error: %v, want written: %v", written.Load(), err, want)
 			}
 			if err != nil {
-				wantError(t, err, "the clock here is", c.error, "nothing was written")
+				wantError(t, err, c.error, "nothing was written")
+				wantBothTimes(t, err, c.ahead)
 			}
 		})
+	}
+}
+
+// wantBothTimes checks that the error has the time here, and that of a server
+// whose clock is ahead.
+func wantBothTimes(t *testing.T, err error, ahead time.Duration) {
+	t.Helper()
+	found := regexp.MustCompile(`here it is (\S+), there (\S+);`).FindStringSubmatch(err.Error())
+	if found == nil {
+		t.Fatalf("got %v, want both times", err)
+	}
+	for i, want := range []time.Time{time.Now(), time.Now().Add(ahead)} {
+		got, err := time.Parse(time.RFC3339, found[i+1])
+		if err != nil || got.Sub(want).Abs() > 10*time.Second {
+			t.Errorf("got the time %s, %v, want about %s", got, err, want)
+		}
 	}
 }

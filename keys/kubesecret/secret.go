@@ -68,9 +68,10 @@ func (s *Secret) read(ctx context.Context) (*keys.Manifest, string, error) {
 // revision means that there was no manifest: Write then creates the Secret, or
 // adds the manifest to a Secret without one. The error wraps [keys.ErrConflict]
 // if the Secret has changed since, and also [fs.ErrExist] if the revision is
-// empty. It is an error if this clock and the API server's differ by more than
-// the policy's skew, and a second: the schedule in m would be wrong. If the write may have taken place all the same, the error says so. No
-// write is sent twice.
+// empty. If this clock and the API server's differ by more than the skew of the
+// policy, nothing is written: the schedule in m would be wrong. If the write may
+// have taken place in spite of an error, the error says so. No write is sent
+// twice.
 func (s *Secret) Write(ctx context.Context, m *keys.Manifest, revision string) error {
 	ctx, cancel := s.withTimeout(ctx)
 	defer cancel()
@@ -89,7 +90,7 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 		return err
 	}
 	o, err := s.get(ctx, c)
-	if wrong := sameClock(c.ahead, m.Policy.Skew); wrong != nil {
+	if wrong := checkClock(time.Now(), c.ahead, m.Policy.Skew); wrong != nil {
 		return wrong
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -107,9 +108,9 @@ func (s *Secret) write(ctx context.Context, m *keys.Manifest, revision string) e
 	return s.update(ctx, c, o, m)
 }
 
-// sameClock returns an error if this clock is that far ahead of the API server's,
-// or behind it.
-func sameClock(ahead, skew time.Duration) error {
+// checkClock returns an error if this clock, which shows now, is ahead of the API
+// server's by too much, or behind it.
+func checkClock(now time.Time, ahead, skew time.Duration) error {
 	if ahead.Abs() <= skew+time.Second {
 		return nil
 	}
@@ -117,8 +118,9 @@ func sameClock(ahead, skew time.Duration) error {
 	if ahead < 0 {
 		where = "behind"
 	}
-	return fmt.Errorf("the clock here is %s %s the API server's: correct the one that is wrong, and try again; nothing was written",
-		ahead.Abs().Round(time.Second), where)
+	return fmt.Errorf("the clock here is %s the API server's: here it is %s, there %s; nothing was written. "+
+		"Correct the clock that is wrong, and try again",
+		where, now.UTC().Format(time.RFC3339), now.Add(-ahead).UTC().Format(time.RFC3339))
 }
 
 // mayUpdate explains why the manifest may not be written to that Secret.
