@@ -145,8 +145,10 @@ type connectionError struct {
 	sent bool // whether part of the request was
 }
 
+// Error may repeat what a program on the way says before it is verified: the
+// names in its certificate, or the status of a proxy.
 func (e *connectionError) Error() string {
-	return "no connection to the API server: " + e.err.Error()
+	return "no connection to the API server: " + printable(e.err.Error())
 }
 
 func (e *connectionError) Unwrap() error { return e.err }

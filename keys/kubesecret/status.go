@@ -59,18 +59,23 @@ var long = regexp.MustCompile(`[A-Za-z0-9+/_=-]{32,}`)
 // quotable returns the part of an API server's message that may be repeated.
 // The message is about the request, and an admission webhook may quote that.
 func quotable(message string) string {
+	return printable(long.ReplaceAllString(message, "[…]"))
+}
+
+// printable returns the beginning of a text, without what a terminal obeys
+// rather than shows.
+func printable(text string) string {
 	const most = 400
-	message = strings.Map(func(r rune) rune {
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, message)
-	message = long.ReplaceAllString(message, "[…]")
-	if runes := []rune(message); len(runes) > most {
-		message = string(runes[:most]) + "…"
+	}, text)
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
 	}
-	return message
+	return text
 }
 
 // noSuchSecret distinguishes a missing Secret from a wrong address and from a
