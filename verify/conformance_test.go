@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/verifytest"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // newFor returns a verifier that trusts issuer.
@@ -53,6 +56,55 @@ func TestConformanceOfEachAlgorithm(t *testing.T) {
 			}.Run(t)
 		})
 	}
+}
+
+// Nothing that a hostile token says is repeated: not in an error, not in the log.
+func TestConformanceLeaksNothing(t *testing.T) {
+	t.Parallel()
+	issuer, log := verifytest.ConformanceIssuer(t), &logbook{}
+	config := issuer.Config()
+	config.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	v, err := verify.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	// What the verifier may say: what it expects, and words of its own.
+	ours := []string{
+		issuer.URL(), issuer.Audience(), wire.ClaimReturnURL, wire.ClaimClientID, wire.ClaimScope, "claims", "seconds",
+	}
+	for _, key := range issuer.Keys() {
+		ours = append(ours, key.ID(), string(key.Algorithm()))
+	}
+	checked := 0
+	for _, attack := range verifytest.Cases() {
+		if !attack.Applies(issuer) {
+			continue
+		}
+		token := attack.Token(issuer)
+		before := len(log.String())
+		_, err := v.Verify(t.Context(), token)
+		said := fmt.Sprint(err) + log.String()[before:]
+		for _, text := range textsOf(token) {
+			if checked++; strings.Contains(said, text) && !slices.Contains(ours, text) {
+				t.Errorf("%s: %q of the token is in %q", attack.ID, text, said)
+			}
+		}
+	}
+	if checked < 1000 {
+		t.Errorf("only %d texts were looked for", checked)
+	}
+}
+
+// textsOf returns what could be recognized of a token: its segments, and the
+// strings in them.
+func textsOf(token string) []string {
+	var texts []string
+	for segment := range strings.SplitSeq(token, ".") {
+		decoded, _ := base64.RawURLEncoding.DecodeString(segment) // as far as it goes
+		texts = append(append(texts, segment), strings.Split(string(decoded), `"`)...)
+	}
+	return slices.DeleteFunc(texts, func(text string) bool { return len(text) < 5 })
 }
 
 func TestConformanceOfMiddleware(t *testing.T) {
