@@ -41,7 +41,7 @@ func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ conte
 	judged, end := context.WithCancelCause(ctx)
 	open := &openSession{session: session, end: end}
 	// First of all: what changes from here on ends this session, too.
-	v.open.add(open, v.judgeAtIntervals) //nolint:contextcheck // the sessions of all callers are judged together
+	v.open.add(open, v.judgeAtIntervals)
 	context.AfterFunc(judged, func() { v.open.remove(open) })
 	if err := v.judge(&session, v.keyFinder(ctx)); err != nil {
 		end(err)

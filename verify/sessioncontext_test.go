@@ -29,6 +29,17 @@ func signIn(t *testing.T, issuer *verifytest.Issuer, config verify.Config, spec 
 	return v, session
 }
 
+// openMany returns contexts of one session.
+func openMany(t *testing.T, v *verify.Verifier, session verify.Session, n int) (contexts []context.Context) {
+	t.Helper()
+	for range n {
+		ctx, cancel := v.SessionContext(t.Context(), session)
+		t.Cleanup(cancel)
+		contexts = append(contexts, ctx)
+	}
+	return contexts
+}
+
 // checkOpen fails unless ctx is open.
 func checkOpen(t *testing.T, when string, ctx context.Context) { //nolint:revive // the message belongs to the test
 	t.Helper()
@@ -63,7 +74,7 @@ func TestSessionContextExpires(t *testing.T) {
 			defer cancel()
 			time.Sleep(time.Until(session.ExpiresAt.Add(leeway)) - 1)
 			checkOpen(t, "just before the end", ctx)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if !errors.Is(context.Cause(ctx), verify.ErrExpired) || ctx.Err() == nil {
 				t.Errorf("at the end: got %v, want %v", context.Cause(ctx), verify.ErrExpired)
@@ -199,12 +210,7 @@ func TestSessionContextKeySource(t *testing.T) {
 			source := &changingSource{issuer: verifytest.NewIssuer(t, verifytest.Config{})}
 			config := verify.Config{Issuer: source.issuer.URL(), Audience: source.issuer.Audience(), KeySource: source}
 			v, session := signIn(t, source.issuer, config, verifytest.TokenSpec{})
-			contexts := make([]context.Context, 100)
-			for i := range contexts {
-				ctx, cancel := v.SessionContext(t.Context(), session)
-				defer cancel()
-				contexts[i] = ctx
-			}
+			contexts := openMany(t, v, session, 100)
 			source.asked.Store(0)
 			time.Sleep(time.Minute)
 			if n := source.asked.Load(); n < 1 || n > 60 {
@@ -293,12 +299,7 @@ func TestSessionContextCrowd(t *testing.T) {
 		issuer := verifytest.NewIssuer(t, verifytest.Config{})
 		v, session := signIn(t, issuer, issuer.Config(), verifytest.TokenSpec{Lifetime: 10 * time.Hour})
 		before := runtime.NumGoroutine()
-		contexts := make([]context.Context, crowd)
-		for i := range contexts {
-			ctx, cancel := v.SessionContext(t.Context(), session)
-			defer cancel()
-			contexts[i] = ctx
-		}
+		contexts := openMany(t, v, session, crowd)
 		if n := v.OpenSessions(); n != crowd {
 			t.Fatalf("%d sessions are open, want %d", n, crowd)
 		}

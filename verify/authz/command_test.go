@@ -22,7 +22,8 @@ const runCommand = "authz-under-test"
 
 func TestMain(m *testing.M) {
 	if os.Args[0] != runCommand {
-		os.Exit(m.Run())
+		m.Run()
+		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
