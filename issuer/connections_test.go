@@ -32,6 +32,10 @@ func (m *mob) attack(ctx context.Context, connections int) error {
 		"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n",
 		"POST /v1/customer-sessions/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer csk_x\r\nContent-Length: 60000\r\n\r\n{",
 		"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\n" + manyLines(15<<10),
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n" + manyLines(4000),
+		"GET / HTTP/1.1\r\nHost: x\r\n" + manyLines(700) + "X-Padding: " + strings.Repeat("a", 15<<10),
 	}
 	for n := range connections {
 		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+n%64))}, Timeout: startLimit}
@@ -44,6 +48,15 @@ func (m *mob) attack(ctx context.Context, connections int) error {
 		_, _ = io.WriteString(conn, heads[n%len(heads)])
 	}
 	return nil
+}
+
+// manyLines is a header of so many bytes whose lines are as short as they can be.
+func manyLines(size int) string {
+	var b strings.Builder
+	for n := 0; b.Len() < size; n++ {
+		fmt.Fprintf(&b, "%x:\r\n", n)
+	}
+	return b.String()
 }
 
 func (m *mob) leave() {

@@ -26,10 +26,10 @@ const (
 	refusedTimeout = time.Second
 )
 
-// Limits of memory: a connection costs up to 60 KiB while its header comes in.
+// Limits of memory: a connection costs up to 150 KiB while a header comes in.
 const (
 	maxHeader             = 16 << 10 // net/http adds 4 KiB
-	maxConnections        = 2048
+	maxConnections        = 1024
 	maxConnectionsClient  = 256
 	operationsConnections = 64
 )

@@ -73,7 +73,7 @@ type Config struct {
 	// Connections and ConnectionsPerAddress are how many connections may be open
 	// on the public listener, in all and from one client address. At a limit, a
 	// new connection takes the place of the one that has waited longest for a
-	// request. Connections of TrustedProxies count in all only. Default: 2048
+	// request. Connections of TrustedProxies count in all only. Default: 1024
 	// and 256.
 	Connections, ConnectionsPerAddress int
 

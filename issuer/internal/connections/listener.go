@@ -76,6 +76,7 @@ func (l *Listener) Count() (open int, closed map[string]int) {
 type conn struct {
 	net.Conn
 
+	head     head
 	listener *Listener
 	client   netip.Prefix // zero for one that counts in all only
 	since    time.Time    // when it came into its list
@@ -175,6 +176,7 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
+	c.head.track(state)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -184,6 +186,17 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 	case state == http.StateIdle:
 		c.enter(&l.waiting)
 	}
+}
+
+// Read implements [net.Conn]. It ends a connection whose request has too many
+// lines in its header.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.head.tooLong(b[:n]) {
+		_ = c.Close()
+		return 0, errHeader
+	}
+	return n, err
 }
 
 // enter puts c at the end of a list. The caller holds mu.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,7 +40,16 @@ func (*fake) Addr() net.Addr { return &net.TCPAddr{} }
 type peer struct {
 	net.Conn
 	from   net.Addr
+	sends  chan string
 	closed atomic.Bool
+}
+
+func (p *peer) Read(b []byte) (int, error) {
+	text, open := <-p.sends
+	if !open {
+		return 0, io.EOF
+	}
+	return copy(b, text), nil
 }
 
 func (p *peer) RemoteAddr() net.Addr { return p.from }
@@ -68,7 +79,7 @@ func newRig(t *testing.T, total, perClient int) *rig {
 // result is what the server gets, nil if the connection was closed.
 func (r *rig) arrive(address string) (*peer, net.Conn) {
 	r.t.Helper()
-	p := &peer{from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 4711))}
+	p := &peer{sends: make(chan string, 1), from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 4711))}
 	r.fake.coming <- p
 	var served net.Conn
 	go func() {
@@ -206,3 +217,69 @@ func TestDescriptors(t *testing.T) {
 		r.want(true, second)
 	})
 }
+
+// The head of a request has a limited number of lines, however they come in. What
+// comes after it is not counted.
+func TestLinesOfAHead(t *testing.T) {
+	t.Parallel()
+	lines := func(n int) string { return strings.Repeat("a:\r\n", n) }
+	const first, last = "GET / HTTP/1.1\r\n", "\r\n"
+	for name, test := range map[string]struct {
+		sent string
+		open bool
+	}{
+		"usual":                     {first + lines(20) + last, true},
+		"many":                      {first + lines(127) + last, true},
+		"too many":                  {first + lines(128) + last, false},
+		"too many, not at an end":   {first + lines(200) + "a", false},
+		"too many, line feeds only": {first + strings.Repeat("a:\n", 128) + "\n", false},
+		"one long line":             {first + "a:" + strings.Repeat("b", 10_000), true},
+		"a body with many lines":    {first + lines(20) + last + strings.Repeat("\n", 1000), true},
+	} {
+		for _, size := range []int{1, 2, 3, 1000, 1 << 20} {
+			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					p, c := newRig(t, 1, 1).arrive("192.0.2.1")
+					go func() {
+						defer close(p.sends)
+						for part := range slices.Chunk([]byte(test.sent), size) {
+							p.sends <- string(part)
+						}
+					}()
+					_, err := io.Copy(io.Discard, onlyReader{c})
+					if open := err == nil && !p.closed.Load(); open != test.open {
+						t.Errorf("open is %v, want %v (%v)", open, test.open, err)
+					}
+					for range p.sends {
+					}
+				})
+			})
+		}
+	}
+}
+
+// A kept connection may send a head for each of its requests.
+func TestLinesOfEachHead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, 1)
+		p, c := r.arrive("192.0.2.1")
+		head := "GET / HTTP/1.1\r\n" + strings.Repeat("a:\r\n", 100) + "\r\n"
+		for range 3 {
+			p.sends <- head
+			if _, err := c.Read(make([]byte, len(head))); err != nil {
+				t.Fatal(err)
+			}
+			r.limit.Track(c, http.StateActive)
+			r.limit.Track(c, http.StateIdle)
+		}
+		p.sends <- "GET / HTTP/1.1\r\n" + strings.Repeat("a:\r\n", 200)
+		if _, err := c.Read(make([]byte, 4096)); err == nil || !p.closed.Load() {
+			t.Errorf("got %v, want the connection closed", err)
+		}
+	})
+}
+
+// An onlyReader has no methods that io.Copy would prefer.
+type onlyReader struct{ io.Reader }
