@@ -167,6 +167,9 @@ func (k *kube) request(address, method, path string, body any) ([]byte, error) {
 	}
 	request.Header.Set("Authorization", "Bearer admin-token")
 	request.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/json-patch+json")
+	}
 	response, err := k.http.Do(request)
 	if err != nil {
 		return nil, err

@@ -5,12 +5,15 @@ package kubesecret_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -155,6 +158,30 @@ func TestTheRestStays(t *testing.T) {
 		t.Errorf("got labels %v and annotations %v, want %v and %v",
 			got.Metadata.Labels, got.Metadata.Annotations, labels, annotations)
 	}
+}
+
+// TestPreviousComesBack takes a write back with the patch of the runbook.
+func TestPreviousComesBack(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../deploy/runbooks/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`--type json \\\n# +--patch '(.*)'`).FindSubmatch(page)
+	if found == nil {
+		t.Fatal("the runbooks have no patch")
+	}
+	k := startedKube(t)
+	namespace := k.namespace(t)
+	s := k.open(t, namespace, "admin")
+	m := newManifest(t)
+	mustWrite(t, s, m, "")
+	mustWrite(t, s, newer(t, m), wantRead(t, s, m))
+	wantRead(t, mustNew(t, kubesecret.Config{
+		Namespace: namespace, Name: "keys", Key: "keys.json.previous", Kubeconfig: k.kubeconfig(t, k.server.url(), "reader"),
+	}), m)
+	k.do(t, http.MethodPatch, secrets(namespace)+"/keys", json.RawMessage(found[1]))
+	wantRead(t, s, m)
 }
 
 func TestOtherDataKey(t *testing.T) {
