@@ -45,7 +45,8 @@ func (s *Store) String() string { return s.path }
 // Read returns the manifest, and the revision that names what was read: a hash
 // of the content. The error wraps [fs.ErrNotExist] when there is no file; it
 // holds nothing of a private key. A file with a private key is refused when
-// anyone but its owner may read or write it.
+// anyone but its owner may read or write it, and any file that everyone may
+// write.
 func (s *Store) Read(context.Context) (*keys.Manifest, string, error) {
 	file, err := os.Open(s.path)
 	if err != nil {
@@ -64,9 +65,13 @@ func (s *Store) Read(context.Context) (*keys.Manifest, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", s.path, err)
 	}
-	if hasPrivate(m) && othersMay(info) {
+	switch mode := info.Mode().Perm(); {
+	case hasPrivate(m) && othersMay(info):
 		return nil, "", fmt.Errorf("%s holds private keys, but has mode %04o: others may read or change it; "+
-			"run chmod 600 on it, and if others could read it, treat its keys as stolen", s.path, info.Mode().Perm())
+			"run chmod 600 on it, and if others could read it, treat its keys as stolen", s.path, mode)
+	case everyoneMayWrite(info):
+		return nil, "", fmt.Errorf("%s has mode %04o: everyone may put keys of their own into it; "+
+			"run chmod o-w on it, and see whether its keys are still yours", s.path, mode)
 	}
 	return m, revision(data), nil
 }

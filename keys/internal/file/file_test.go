@@ -139,6 +139,13 @@ func TestFileOfOthers(t *testing.T) {
 	if _, _, err := store.Read(t.Context()); err != nil {
 		t.Errorf("public copy: got %v, want none", err)
 	}
+	// A public key that a stranger adds is published like one of ours.
+	if err := os.Chmod(path, 0o646); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+		t.Errorf("public copy that everyone may change: got %v, want it refused", err)
+	}
 }
 
 func TestFileBehindLink(t *testing.T) {

@@ -15,3 +15,6 @@ func giveTo(string, *os.File) error { return nil }
 
 // othersMay is false, as the mode has no permissions.
 func othersMay(os.FileInfo) bool { return false }
+
+// everyoneMayWrite is false for the same reason.
+func everyoneMayWrite(os.FileInfo) bool { return false }

@@ -61,3 +61,7 @@ func giveTo(path string, f *os.File) error {
 
 // othersMay reports whether anyone but the owner may read or write the file.
 func othersMay(info os.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
+
+// everyoneMayWrite reports whether users outside the group of the file may write
+// it.
+func everyoneMayWrite(info os.FileInfo) bool { return info.Mode().Perm()&0o002 != 0 }
