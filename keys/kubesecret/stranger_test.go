@@ -96,7 +96,7 @@ func refusingProxy(t *testing.T, status string) string {
 			if err != nil {
 				return
 			}
-			_, _ = http.ReadRequest(bufio.NewReader(connection)) //nolint:bodyclose // there is none
+			_, _ = http.ReadRequest(bufio.NewReader(connection))
 			_, _ = io.WriteString(connection, "HTTP/1.1 403 "+status+"\r\nContent-Length: 0\r\n\r\n")
 			_ = connection.Close()
 		}
