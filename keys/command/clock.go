@@ -36,30 +36,44 @@ func fromFuture(m *keys.Manifest, now time.Time) error {
 		m.Version, formatTime(m.CreatedAt), span(early), formatTime(now))
 }
 
-// lapsed returns when signing ended for want of a newer manifest, and a key that
-// signed until then and is to be dropped by now. The key is nil if there is
-// none.
+// lapsed returns when signing ended for want of a newer manifest, and the key
+// that signed until then, if it is to be dropped by now. The key is nil if there
+// is none, or if another one began to sign while it was still published: a run
+// in between may have found nothing due.
 func lapsed(m *keys.Manifest, now time.Time) (ended time.Time, lost *keys.Key) {
-	ended = m.SignsUntil(firstSigns(m))
-	for _, k := range m.Keys {
-		if k.SignUntil.Equal(ended) && k.RevokedAt.IsZero() && !now.Before(k.RemoveAt) {
-			return ended, k
+	for from := m.CreatedAt; ; {
+		ended = m.SignsUntil(firstSigns(m, from))
+		lost = lastUntil(m, ended)
+		if lost == nil || now.Before(lost.RemoveAt) {
+			return ended, nil
+		}
+		from = firstSigns(m, ended)
+		if from.Equal(ended) || !from.Before(lost.RemoveAt) {
+			return ended, lost
 		}
 	}
-	return ended, nil
 }
 
-// firstSigns returns the first instant from the making of m on at which a key
-// may sign.
-func firstSigns(m *keys.Manifest) time.Time {
-	first := m.CreatedAt
-	if m.CurrentAt(first) != nil {
-		return first
+// lastUntil returns the key whose lease ends then, or nil.
+func lastUntil(m *keys.Manifest, ended time.Time) *keys.Key {
+	for _, k := range m.Keys {
+		if k.SignUntil.Equal(ended) && k.RevokedAt.IsZero() {
+			return k
+		}
+	}
+	return nil
+}
+
+// firstSigns returns the first instant from t on at which a key may sign, or t
+// if there is none.
+func firstSigns(m *keys.Manifest, t time.Time) time.Time {
+	if m.CurrentAt(t) != nil {
+		return t
 	}
 	for _, k := range inOrder(m) {
-		if k.ActivateAt.After(first) && m.CurrentAt(k.ActivateAt) != nil {
+		if k.ActivateAt.After(t) && m.CurrentAt(k.ActivateAt) != nil {
 			return k.ActivateAt
 		}
 	}
-	return first
+	return t
 }
