@@ -22,7 +22,7 @@ func startApache(t *testing.T, g *gateway, seconds string) {
 	needs.Path(t, apacheModules+"/mod_oauth2.so", "install libapache2-mod-oauth2")
 	folder := t.TempDir()
 	var modules strings.Builder
-	for name := range strings.FieldsSeq("mpm_event authn_core authz_core setenvif proxy proxy_http headers oauth2") {
+	for name := range strings.FieldsSeq("mpm_event authn_core authz_core setenvif proxy proxy_http headers macro oauth2") {
 		fmt.Fprintf(&modules, "LoadModule %s_module %s/mod_%s.so\n", name, apacheModules, name)
 	}
 	writePageFiles(t, folder, map[string]string{

@@ -45,6 +45,8 @@ type gateway struct {
 	ready  string
 	url    string
 	client *http.Client
+	// socket is where it listens, if that is not an address.
+	socket string
 }
 
 // newGateway makes what is around a gateway.

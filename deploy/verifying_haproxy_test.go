@@ -26,6 +26,7 @@ import (
 // A pageProxy is HAProxy with the configuration of the page.
 type pageProxy struct {
 	client *http.Client
+	socket string
 	update func() error
 }
 
@@ -80,7 +81,7 @@ func startProxyFor(t *testing.T, issuer *verifytest.Issuer, service string) *pag
 	}
 	t.Cleanup(func() { _ = command.Wait() })
 	writePageFiles(t, folder, map[string]string{"pid": strconv.Itoa(command.Process.Pid)})
-	return &pageProxy{update: update, client: &http.Client{Transport: &http.Transport{
+	return &pageProxy{update: update, socket: socket, client: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
