@@ -354,3 +354,36 @@ func TestLargeCustomersFile(t *testing.T) {
 	o.await(t, `more than the 100000 that a file is made for; use PostgreSQL"`)
 	o.createAny(t)
 }
+
+// An editor may begin any file with a byte order mark, which nobody sees.
+func TestFilesWithByteOrderMark(t *testing.T) {
+	t.Parallel()
+	o := newFiles(t, newManifest(t, jwk.ES256))
+	for _, path := range []string{o.settings.KeysFile, o.settings.OrganizationsFile, o.settings.CustomersFile} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, "\ufeff"+string(text))
+	}
+	o.settings.TracesEndpoint, o.settings.TracesHeadersFile = "https://collector.example.com", filepath.Join(t.TempDir(), "headers")
+	write(t, o.settings.TracesHeadersFile, "\ufeffAuthorization: Bearer x")
+	wantMarks(t, o, 4)
+	// The directories that need a secret.
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, "\ufeffpostgres://localhost")
+	o = newFiles(t, newManifest(t, jwk.ES256))
+	o.settings.Customers, o.settings.CustomersDSNFile = "postgres", secret
+	wantMarks(t, o, 1)
+	o.settings.Customers, o.settings.CustomersTokenFile, o.settings.CustomersURL = "http", secret, "https://api.example.com"
+	wantMarks(t, o, 1)
+}
+
+// wantMarks wants the server not to start, and to name so many marks.
+func wantMarks(t *testing.T, o *opened, marks int) {
+	t.Helper()
+	_, err := issuer.Open(t.Context(), o.settings, nil, slog.New(slog.DiscardHandler))
+	if err == nil || strings.Count(err.Error(), "byte order mark") != marks {
+		t.Errorf("got %v, want %d byte order marks named", err, marks)
+	}
+}

@@ -243,6 +243,9 @@ func readSecret(path string) (secret.Text, error) {
 	if err != nil {
 		return "", err
 	}
+	if bytes.HasPrefix(content, []byte("\ufeff")) {
+		return "", fmt.Errorf("%s begins with a byte order mark, which some editors write; save it as UTF-8 without one", path)
+	}
 	text := bytes.TrimSpace(content)
 	if len(text) == 0 {
 		return "", fmt.Errorf("%s is empty", path)

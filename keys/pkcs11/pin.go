@@ -83,6 +83,8 @@ func readPIN(path string) ([]byte, error) {
 	}
 	pin := bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	switch {
+	case bytes.HasPrefix(pin, []byte("\ufeff")):
+		return nil, fmt.Errorf("%s begins with a byte order mark, which some editors write; save it as UTF-8 without one", path)
 	case len(pin) == 0:
 		return nil, fmt.Errorf("%s is empty", path)
 	case len(pin) > maxPIN:

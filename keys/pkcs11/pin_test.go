@@ -26,6 +26,7 @@ func TestPINFile(t *testing.T) {
 		{"for the group", rightPIN, 0o440, ""},
 		{"writable for the group", rightPIN, 0o660, "run chmod go-w"},
 		{"writable for all", rightPIN, 0o602, "run chmod go-w"},
+		{"with a byte order mark", "\ufeff" + rightPIN, 0o600, "begins with a byte order mark"},
 		{"empty", "", 0o600, "is empty"},
 		{"an empty line", "\n", 0o600, "is empty"},
 		{"two lines", rightPIN + "\n\n", 0o600, "CKR_PIN_INCORRECT"},

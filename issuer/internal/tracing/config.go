@@ -119,6 +119,9 @@ func readHeaders(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(text, []byte("\ufeff")) {
+		return nil, fmt.Errorf("%s begins with a byte order mark, which some editors write; save it as UTF-8 without one", path)
+	}
 	text = append(bytes.TrimSpace(text), "\n\n"...) // the end of headers
 	parsed, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(text))).ReadMIMEHeader()
 	headers := map[string]string{}
