@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
@@ -25,9 +26,18 @@ func main() {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	err := run(context.Background(), os.Args[1:])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "customersession:", err)
+		fmt.Fprintln(os.Stderr, "customersession:", strings.Map(printable, err.Error()))
 	}
 	os.Exit(exitCode(err))
+}
+
+// printable replaces what a terminal might obey: an error may have the words of a
+// stranger in it, such as a name in a certificate.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) || r == '\n' || r == '\t' {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // exitCode: 0 done, 1 failed, 2 misused.

@@ -118,3 +118,13 @@ func TestCommandExitCodes(t *testing.T) {
 		})
 	}
 }
+
+// An error never has what a terminal obeys.
+func TestErrorsArePrintable(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "keys", "status", "--file", "/nowhere/\x1b[2J\u009b\u202e\r.json")
+	p.wait(t)
+	if text := p.stderr.String(); strings.ContainsAny(text, "\x1b\r\u009b\u202e") || !strings.Contains(text, "/nowhere/\uFFFD[2J") {
+		t.Errorf("got %q", text)
+	}
+}
