@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -186,10 +187,10 @@ func (s *Settings) problems() []error {
 	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > longestLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
 	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
-	problem(s.KeyRate < 0 || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is negative, or KEY_BURST less than 1")
-	problem(s.SessionRate < 0 || s.SessionRate > 0 && s.SessionBurst < 1, "SESSION_RATE is negative, or SESSION_BURST less than 1")
-	problem(s.AddressRate < 0 || s.AddressRate > 0 && s.AddressBurst < 1, "ADDRESS_RATE is negative, or ADDRESS_BURST less than 1")
-	problem(s.AnonymousRate < 0 || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is negative, or ANONYMOUS_BURST less than 1")
+	problem(!isRate(s.KeyRate) || s.KeyRate > 0 && s.KeyBurst < 1, "KEY_RATE is not a number from 0 up, or KEY_BURST less than 1")
+	problem(!isRate(s.SessionRate) || s.SessionRate > 0 && s.SessionBurst < 1, "SESSION_RATE is not a number from 0 up, or SESSION_BURST less than 1")
+	problem(!isRate(s.AddressRate) || s.AddressRate > 0 && s.AddressBurst < 1, "ADDRESS_RATE is not a number from 0 up, or ADDRESS_BURST less than 1")
+	problem(!isRate(s.AnonymousRate) || s.AnonymousRate > 0 && s.AnonymousBurst < 1, "ANONYMOUS_RATE is not a number from 0 up, or ANONYMOUS_BURST less than 1")
 	problem(s.Connections < 1, "CONNECTIONS is less than 1")
 	problem(s.ConnectionsPerAddress < 1, "CONNECTIONS_PER_ADDRESS is less than 1")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
@@ -240,6 +241,9 @@ func (s *Settings) directoryProblems() []error {
 	}
 	return problems
 }
+
+// isRate reports whether f is a number from 0 up, and finite.
+func isRate(f float64) bool { return f >= 0 && f <= math.MaxFloat64 }
 
 func isAddr(text string) bool {
 	_, port, err := net.SplitHostPort(text)
