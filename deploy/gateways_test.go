@@ -57,7 +57,7 @@ func newGateway(t *testing.T, issuer *verifytest.Issuer) *gateway {
 	}))
 	t.Cleanup(service.Close)
 	g := &gateway{
-		ready: accepted, service: service.Listener.Addr().String(), url: "http://" + freeGatewayAddress(t) + "/account?lang=de",
+		ready: accepted, service: service.Listener.Addr().String(), url: "http://" + freePort(t) + "/account?lang=de",
 		client: &http.Client{Timeout: runbookLimit, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
 	g.rotating = rotating{issuer: issuer, verdict: g.judge}
@@ -68,17 +68,6 @@ func newGateway(t *testing.T, issuer *verifytest.Issuer) *gateway {
 func (g *gateway) address() string {
 	host, _, _ := strings.Cut(strings.TrimPrefix(g.url, "http://"), "/")
 	return host
-}
-
-// freeGatewayAddress is one of loopback that nobody listens on for now.
-func freeGatewayAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // startAuthz runs authz for the gateway until the test ends, or stop is called.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,12 +140,16 @@ func rehearse(do func(*rehearsal, *testscript.TestScript, bool, []string) error)
 	}
 }
 
+// lastPort is the port that a test was given last, so that no other one is.
+var lastPort atomic.Uint32
+
 // freeAddress returns a loopback address that nobody listens at, and whose port
 // is not one that connections are given: it must be free again and again.
 func freeAddress() (string, error) {
+	lastPort.CompareAndSwap(0, rand.Uint32N(10_000))
 	var problem error
 	for range 100 {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+lastPort.Add(1)%10_000))
 		if err == nil {
 			return listener.Addr().String(), listener.Close()
 		}

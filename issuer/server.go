@@ -72,8 +72,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Connections and ConnectionsPerAddress are how many connections may be open
 	// on the public listener, in all and from one client address. At a limit, a
-	// new connection takes the place of the one that has waited longest for a
-	// request. Connections of TrustedProxies count in all only. Default: 1024
+	// new connection takes the place of one that waits for a request, first of
+	// the client with the most. Connections of TrustedProxies count in all only. Default: 1024
 	// and 256.
 	Connections, ConnectionsPerAddress int
 

@@ -2,7 +2,6 @@ package connections
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
 	"sync/atomic"
 )
@@ -11,13 +10,12 @@ import (
 // bytes only, and keeps 140 bytes for each line, however short.
 const maxLines = 128
 
-var errHeader = errors.New("connections: the header of the request has too many lines")
-
 // A head counts the lines of the head of a request while it comes in.
 type head struct {
-	over  atomic.Bool // the head has come in
-	lines int
-	empty bool // the line that is coming in is empty so far
+	over    atomic.Bool // the head has come in
+	lines   int
+	empty   bool // the line that is coming in is empty so far
+	tooLong bool
 }
 
 // track follows the state of the connection.
@@ -31,15 +29,14 @@ func (h *head) track(state http.ConnState) {
 	}
 }
 
-// tooLong counts the lines of what has come in, up to the empty line at the end
-// of the head, and reports whether there are too many.
-func (h *head) tooLong(came []byte) bool {
+// count counts the lines of what has come in, up to the empty line at the end of
+// the head.
+func (h *head) count(came []byte) {
 	if h.over.Load() {
-		return false
+		return
 	}
 	for line := range bytes.Lines(came) {
-		end := bytes.TrimRight(line, "\r\n")
-		h.empty = h.empty && len(end) == 0
+		h.empty = h.empty && len(bytes.TrimRight(line, "\r\n")) == 0
 		if line[len(line)-1] != '\n' {
 			break // the rest of it is still to come
 		}
@@ -50,5 +47,5 @@ func (h *head) tooLong(came []byte) bool {
 		h.lines++
 		h.empty = true
 	}
-	return h.lines > maxLines
+	h.tooLong = h.lines > maxLines
 }

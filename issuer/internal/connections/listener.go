@@ -32,7 +32,9 @@ type Limits struct {
 // A Listener accepts connections within its limits. At a limit, it makes room
 // for a new connection: it closes the one that has gone longest without a
 // complete request, or else one whose request takes longer than the patience.
-// Without either it closes the new one. Set [Listener.Track] as the ConnState of
+// Without either it closes the new one. In all, the client with the most
+// connections makes room first, so that whoever has a single one keeps it while
+// others come with hundreds. Set [Listener.Track] as the ConnState of
 // the server. It is safe for concurrent use.
 type Listener struct {
 	net.Listener
@@ -93,7 +95,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			// there may be for the next.
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				l.mu.Lock()
-				l.makeRoom(Descriptors, anyone)
+				l.makeRoom(Descriptors)
 				l.mu.Unlock()
 			}
 			return nil, err
@@ -110,11 +112,13 @@ func (l *Listener) admit(inner net.Conn) net.Conn {
 	c := &conn{Conn: inner, listener: l, client: l.client(inner)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sameClient := func(other *conn) bool { return other.client == c.client }
-	if c.client.IsValid() && l.clients[c.client] >= l.limits.PerClient && !l.makeRoom(PerClient, sameClient) {
-		return nil
+	if c.client.IsValid() && l.clients[c.client] >= l.limits.PerClient {
+		l.closed[PerClient]++
+		if !l.closeOne(of(c.client)) {
+			return nil
+		}
 	}
-	if l.open >= l.limits.Total && !l.makeRoom(Total, anyone) {
+	if l.open >= l.limits.Total && !l.makeRoom(Total) {
 		return nil
 	}
 	l.open++
@@ -140,13 +144,28 @@ func (l *Listener) client(c net.Conn) netip.Prefix {
 	return ratelimit.ClientKey(addr)
 }
 
+// makeRoom closes a connection at a limit that all clients share, and reports
+// whether there was one to close. Otherwise, the new one is. The caller holds mu.
+func (l *Listener) makeRoom(limit string) bool {
+	l.closed[limit]++
+	most, count := netip.Prefix{}, 1
+	for client, n := range l.clients {
+		if n > count {
+			most, count = client, n
+		}
+	}
+	return most.IsValid() && l.closeOne(of(most)) || l.closeOne(anyone)
+}
+
 func anyone(*conn) bool { return true }
 
-// makeRoom closes the connection that is first to go among some, and reports
-// whether there was one. Either way a connection is closed at that limit. The
-// caller holds mu.
-func (l *Listener) makeRoom(limit string, among func(*conn) bool) bool {
-	l.closed[limit]++
+func of(client netip.Prefix) func(*conn) bool {
+	return func(c *conn) bool { return c.client == client }
+}
+
+// closeOne closes the connection that is first to go among some, and reports
+// whether there was one. The caller holds mu.
+func (l *Listener) closeOne(among func(*conn) bool) bool {
 	for e := l.waiting.Front(); e != nil; e = e.Next() {
 		if c := connAt(e); among(c) {
 			c.leave()
@@ -188,15 +207,19 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 	}
 }
 
-// Read implements [net.Conn]. It ends a connection whose request has too many
-// lines in its header.
+// Read implements [net.Conn]. Once the header of a request has too many lines,
+// there is only one more, without an end: [http.Server] answers that with 431.
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if c.head.tooLong(b[:n]) {
-		_ = c.Close()
-		return 0, errHeader
+	if !c.head.tooLong {
+		n, err := c.Conn.Read(b)
+		if c.head.count(b[:n]); !c.head.tooLong {
+			return n, err
+		}
 	}
-	return n, err
+	for i := range b {
+		b[i] = 'x'
+	}
+	return len(b), nil
 }
 
 // enter puts c at the end of a list. The caller holds mu.
