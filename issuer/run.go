@@ -92,7 +92,7 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	}
 	// Also when one part failed: the others must not go on alone.
 	<-failed.Done()
-	err := s.drain(ctx, config, public, operations)
+	err := s.drain(ctx, config, limited, public, operations)
 	return errors.Join(group.Wait(), err)
 }
 
@@ -153,8 +153,9 @@ func (s *Server) reportConnections(ctx context.Context, listener *connections.Li
 }
 
 // drain stops the public server before the one for operators, which reports that
-// the server is not ready.
-func (s *Server) drain(ctx context.Context, config RunConfig, public, operations *http.Server) error {
+// the server is not ready. Clients of a listener that another process goes on with
+// notice nothing: no connection that was accepted goes without its answer.
+func (s *Server) drain(ctx context.Context, config RunConfig, accepted *connections.Listener, public, operations *http.Server) error {
 	s.draining.Store(true)
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", config.DrainDelay.String()))
 	if config.DrainDelay > 0 && ctx.Err() != nil {
@@ -162,6 +163,7 @@ func (s *Server) drain(ctx context.Context, config RunConfig, public, operations
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), config.DrainTimeout)
 	defer cancel()
+	_ = accepted.Stop(limit) // what did not stop, Shutdown reports
 	err := public.Shutdown(limit)
 	if err != nil {
 		err = errors.Join(errors.New("requests were still in flight after the drain timeout"), public.Close())

@@ -5,6 +5,7 @@ package connections
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -48,11 +49,16 @@ type Listener struct {
 	// those with one, the longest in that state first.
 	waiting, working list.List
 	closed           map[string]int // by limit
+	// owed is how many connections are new or have a request: they are owed an
+	// answer.
+	owed               int
+	accepting, stopped bool
+	quiet              chan struct{} // has a value when nothing is owed after Stop
 }
 
 // New returns a listener that accepts the connections of inner.
 func New(inner net.Listener, limits Limits) *Listener {
-	return &Listener{Listener: inner, limits: limits, clients: map[netip.Prefix]int{}, closed: map[string]int{}}
+	return &Listener{Listener: inner, limits: limits, clients: map[netip.Prefix]int{}, closed: map[string]int{}, quiet: make(chan struct{}, 1)}
 }
 
 // Names of the limits, for metrics.
@@ -84,10 +90,16 @@ type conn struct {
 	since    time.Time    // when it came into its list
 	in       *list.List   // nil when closed
 	place    *list.Element
+	owed     bool // counts in the listener's owed
 }
 
-// Accept implements [net.Listener].
+// Accept implements [net.Listener]. After [Listener.Stop] it returns
+// [http.ErrServerClosed].
 func (l *Listener) Accept() (net.Conn, error) {
+	if !l.enterAccept() {
+		return nil, http.ErrServerClosed
+	}
+	defer l.leaveAccept()
 	for {
 		inner, err := l.Listener.Accept()
 		if err != nil {
@@ -98,12 +110,63 @@ func (l *Listener) Accept() (net.Conn, error) {
 				l.makeRoom(Descriptors)
 				l.mu.Unlock()
 			}
+			if l.isStopped() {
+				err = http.ErrServerClosed
+			}
 			return nil, err
 		}
 		if c := l.admit(inner); c != nil {
 			return c, nil
 		}
 		_ = inner.Close()
+	}
+}
+
+// Stop stops accepting, and waits until every connection that was accepted has its
+// answer, or ctx is done. [http.Server.Shutdown] alone closes a connection whose
+// first request it has not read yet, or just has, without an answer.
+func (l *Listener) Stop(ctx context.Context) error {
+	l.mu.Lock()
+	l.stopped = true
+	l.report()
+	l.mu.Unlock()
+	err := l.Close()
+	select {
+	case <-l.quiet:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, ctx.Err())
+	}
+}
+
+func (l *Listener) isStopped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped
+}
+
+func (l *Listener) enterAccept() (ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accepting = !l.stopped
+	return l.accepting
+}
+
+func (l *Listener) leaveAccept() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.accepting = false
+	l.report()
+}
+
+// report lets Stop return once nothing is owed. The caller holds mu.
+func (l *Listener) report() {
+	if !l.stopped || l.accepting || l.owed > 0 {
+		return
+	}
+	select {
+	case l.quiet <- struct{}{}:
+	default: // it was reported before
 	}
 }
 
@@ -126,6 +189,7 @@ func (l *Listener) admit(inner net.Conn) net.Conn {
 		l.clients[c.client]++
 	}
 	c.enter(&l.waiting)
+	c.owe(true)
 	return c
 }
 
@@ -202,8 +266,10 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 	case c.in == nil:
 	case state == http.StateActive:
 		c.enter(&l.working)
+		c.owe(true)
 	case state == http.StateIdle:
 		c.enter(&l.waiting)
+		c.owe(false)
 	}
 }
 
@@ -231,6 +297,20 @@ func (c *conn) enter(in *list.List) {
 	c.place = in.PushBack(c)
 }
 
+// owe notes whether an answer is owed. The caller holds mu.
+func (c *conn) owe(answer bool) {
+	if c.owed == answer {
+		return
+	}
+	c.owed = answer
+	if answer {
+		c.listener.owed++
+		return
+	}
+	c.listener.owed--
+	c.listener.report()
+}
+
 // leave closes c, and counts it no longer. The caller holds mu.
 func (c *conn) leave() {
 	_ = c.Conn.Close()
@@ -239,6 +319,7 @@ func (c *conn) leave() {
 	}
 	c.in.Remove(c.place)
 	c.in = nil
+	c.owe(false)
 	l := c.listener
 	l.open--
 	if l.clients[c.client]--; l.clients[c.client] <= 0 {
