@@ -42,14 +42,24 @@ func startProgram(t testing.TB, path string, env []string, args ...string) *proc
 // startWith is startProgram with another standard error, unless that is nil.
 func startWith(t testing.TB, path string, env []string, stderr *os.File, args ...string) *process {
 	t.Helper()
-	p := &process{
-		cmd:    exec.Command(path, args...),
-		stdout: newTranscript(), stderr: newTranscript(), exited: make(chan struct{}),
-	}
-	p.cmd.Env = append([]string{}, env...) // nothing else of the environment
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	cmd := exec.Command(path, args...)
+	cmd.Env = append([]string{}, env...) // nothing else of the environment
 	if stderr != nil {
-		p.cmd.Stderr = stderr
+		cmd.Stderr = stderr
+	}
+	return startCommand(t, cmd)
+}
+
+// startCommand starts cmd, whose output the process keeps unless it goes
+// elsewhere.
+func startCommand(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, stdout: newTranscript(), stderr: newTranscript(), exited: make(chan struct{})}
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = p.stdout
+	}
+	if p.cmd.Stderr == nil {
+		p.cmd.Stderr = p.stderr
 	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -30,6 +29,9 @@ does not start: it names all of them, and the exit code is 2.
 The server reads its files again when they change. A version that takes away more
 than half of the customers, organizations or API keys is refused until SIGHUP,
 which makes the server read all files at once.
+
+If systemd passes sockets named public and operations, the server takes them in
+place of CUSTOMERSESSION_ADDR and CUSTOMERSESSION_OPERATIONS_ADDR.
 
 With --check, it does not serve: it reads the settings and files, opens the keys,
 asks the database or the server that has the customers, and prints what it found.
@@ -107,7 +109,7 @@ func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (e
 		return misused(cmd, "cannot start:\n%w", err)
 	}
 	go reloadAt(ctx, hangups, server)
-	public, operations, err := listen(ctx, settings)
+	public, operations, err := listen(cmd, settings)
 	if err != nil {
 		return err
 	}
@@ -128,18 +130,6 @@ func logStopped(logger *slog.Logger, err error) {
 		return
 	}
 	logger.Info("stopped")
-}
-
-// listen opens both listeners.
-func listen(ctx context.Context, settings issuer.Settings) (public, operations net.Listener, err error) {
-	var config net.ListenConfig
-	if public, err = config.Listen(ctx, "tcp", settings.Addr); err != nil {
-		return nil, nil, fmt.Errorf("CUSTOMERSESSION_ADDR: %w", err)
-	}
-	if operations, err = config.Listen(ctx, "tcp", settings.OperationsAddr); err != nil {
-		return nil, nil, fmt.Errorf("CUSTOMERSESSION_OPERATIONS_ADDR: %w", err)
-	}
-	return public, operations, nil
 }
 
 // reloadAt reloads the files at each signal until ctx is done.
