@@ -14,7 +14,8 @@ import (
 // needs the first one has freed.
 func BenchmarkCrowd(b *testing.B) {
 	const connections = 1000
-	p := serve(b, install(b, "https://sessions.example.com"), "CUSTOMERSESSION_KEY_RATE=0", "CUSTOMERSESSION_CONNECTIONS_PER_ADDRESS=2000")
+	p := serve(b, install(b, "https://sessions.example.com"), "CUSTOMERSESSION_KEY_RATE=0",
+		"CUSTOMERSESSION_CONNECTIONS=4000", "CUSTOMERSESSION_CONNECTIONS_PER_ADDRESS=4000")
 	body := `{"customer_id":"` + customerID + `"}`
 	request := fmt.Appendf(nil, "POST /v1/customer-sessions/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", p.secret, len(body), body)

@@ -17,6 +17,7 @@ const host = "https://shop.example.com"
 // accepted are URLs and how a browser writes them.
 func accepted() map[string]string {
 	return map[string]string{
+		"https://A?\\": "https://a/?\\",
 		// Host and port.
 		host:                                       host + "/",
 		"HTTPS://Shop.EXAMPLE.com/A":               host + "/A",
@@ -224,9 +225,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Parse(%q) is %q, which is parsed as %q, %v", text, normal, again, err)
 		}
 		for _, c := range []byte(normal) {
-			if c <= ' ' || c >= 0x7f || strings.IndexByte(`"<>\`, c) >= 0 && !strings.Contains(normal, "#") {
+			if c <= ' ' || c >= 0x7f || strings.IndexByte(`"<>`, c) >= 0 && !strings.Contains(normal, "#") {
 				t.Errorf("Parse(%q) is %q, with %q in it", text, normal, c)
 			}
+		}
+		// In a query, browsers leave a backslash as it is.
+		if path, _, _ := strings.Cut(normal, "?"); strings.Contains(path, `\`) && !strings.Contains(path, "#") {
+			t.Errorf("Parse(%q) is %q, with a backslash in the path", text, normal)
 		}
 		if !strings.HasPrefix(normal, "https://"+u.Host()) && !strings.HasPrefix(normal, "http://"+u.Host()) {
 			t.Errorf("Parse(%q) is %q with the host %q", text, normal, u.Host())
