@@ -1,7 +1,5 @@
 package customers
 
-import "strings"
-
 // knownMembers are the members of a customer.
 func knownMembers() []string {
 	return []string{
@@ -22,15 +20,34 @@ func (r *reader) unknown(name []byte, known []string, loc ...string) {
 	if !r.names {
 		return
 	}
-	letters := lettersOf(string(name))
 	for _, right := range known {
-		if letters == lettersOf(right) {
+		if spelledAlike(name, right) {
 			r.fail("extra_forbidden", "Input should be named "+right, append(loc, string(name))...)
 		}
 	}
 }
 
-// lettersOf is what the spellings of one name have in common.
-func lettersOf(name string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
+// spelledAlike reports whether a name is a known one but for capital letters,
+// underscores, hyphens and spaces. A file may have several unknown members on each
+// of its lines, so it allocates nothing.
+func spelledAlike(name []byte, known string) bool {
+	at := 0
+	for _, c := range name {
+		if isSeparator(c) {
+			continue
+		}
+		for at < len(known) && isSeparator(known[at]) {
+			at++
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if at == len(known) || known[at] != c {
+			return false
+		}
+		at++
+	}
+	return at == len(known)
 }
+
+func isSeparator(c byte) bool { return c == '_' || c == '-' || c == ' ' }
