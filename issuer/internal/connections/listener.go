@@ -34,9 +34,9 @@ type Limits struct {
 // for a new connection: it closes the one that has gone longest without a
 // complete request, or else one whose request takes longer than the patience.
 // Without either it closes the new one. In all, the client with the most
-// connections makes room first, so that whoever has a single one keeps it while
-// others come with hundreds. Set [Listener.Track] as the ConnState of
-// the server. It is safe for concurrent use.
+// connections makes room first, so that a client with a single one keeps it while
+// others open hundreds. Set [Listener.Track] as the ConnState of the server. It is
+// safe for concurrent use.
 type Listener struct {
 	net.Listener
 
@@ -137,6 +137,15 @@ func (l *Listener) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(err, ctx.Err())
 	}
+}
+
+// Close implements [net.Listener]. Closing it again is no error: the server does,
+// after Stop did.
+func (l *Listener) Close() error {
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 func (l *Listener) isStopped() bool {
@@ -328,7 +337,7 @@ func (c *conn) leave() {
 }
 
 // CloseWrite lets [http.Server] end an answer before it closes the connection, so
-// that the client can read it in spite of what it still sends.
+// that a client that is still sending can read it.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

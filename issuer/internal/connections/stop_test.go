@@ -3,10 +3,13 @@ package connections_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/customersession/customersession/issuer/internal/connections"
 )
 
 // A connection that was accepted gets its answer: Stop waits for new ones and for
@@ -86,4 +89,18 @@ func TestStopGivesUp(t *testing.T) {
 			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
+}
+
+// The server closes the listener, too, on its way out and when it shuts down. An
+// error would look like requests that were not finished.
+func TestCloseAfterStop(t *testing.T) {
+	t.Parallel()
+	inner, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := connections.New(inner, connections.Limits{Total: 1, PerClient: 1})
+	if err := errors.Join(listener.Stop(t.Context()), listener.Close()); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
 }
