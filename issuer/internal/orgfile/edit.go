@@ -30,21 +30,25 @@ func Read(path string) (*Document, error) {
 // edit files of the same folder at the same time wait for each other until ctx
 // is done. Without an error the new version is on the disk.
 func Edit(ctx context.Context, path string, edit func(*Document) error) error {
-	return editFile(ctx, path, func() (*Document, error) { return Read(path) }, edit)
+	return editFile(ctx, path, Read, edit)
 }
 
 // EditOrCreate is Edit, for a file that may be missing. A new one has mode 0600.
 func EditOrCreate(ctx context.Context, path string, edit func(*Document) error) error {
-	return editFile(ctx, path, func() (*Document, error) {
-		document, err := Read(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return Parse([]byte(empty))
-		}
-		return document, err
-	}, edit)
+	return editFile(ctx, path, readOrNew, edit)
 }
 
-func editFile(ctx context.Context, path string, read func() (*Document, error), edit func(*Document) error) error {
+// readOrNew is Read, for a file that may be missing.
+func readOrNew(path string) (*Document, error) {
+	document, err := Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Parse([]byte(empty))
+	}
+	return document, err
+}
+
+func editFile(ctx context.Context, path string, read func(path string) (*Document, error), edit func(*Document) error) error {
+	// What is read is what is replaced, also if the link changes meanwhile.
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -53,7 +57,7 @@ func editFile(ctx context.Context, path string, read func() (*Document, error), 
 		return err
 	}
 	defer unlock()
-	document, err := read()
+	document, err := read(path)
 	if err != nil {
 		return err
 	}
