@@ -78,6 +78,34 @@ func TestCheckWriteOfALink(t *testing.T) {
 	}
 }
 
+// The folders between two links count as well, also those of links to folders.
+func TestCheckWriteOfALinkToALink(t *testing.T) {
+	t.Parallel()
+	file, middle := place(t, 0o700, 0o700, 0o600), filepath.Dir(place(t, 0o700, 0o700, 0o600))
+	first, folder := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "folder")
+	err := errors.Join(
+		os.Symlink(file, filepath.Join(middle, "link")), os.Symlink(filepath.Join(middle, "link"), first),
+		os.Symlink(filepath.Dir(file), filepath.Join(middle, "folder")), os.Symlink(middle, folder),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{first, filepath.Join(folder, "folder", "file"), filepath.Join(folder, "folder") + "/../inner/./file"}
+	for _, path := range paths {
+		if err := fileaccess.CheckWrite(path); err != nil {
+			t.Errorf("%s: got %v, want no error", path, err)
+		}
+	}
+	if err := os.Chmod(middle, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if err := fileaccess.CheckWrite(path); err == nil || !strings.Contains(err.Error(), middle+" has mode 0777") {
+			t.Errorf("%s: got %v, want it about the folder between", path, err)
+		}
+	}
+}
+
 func TestCheckRead(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[fs.FileMode]string{0o600: "", 0o440: "", 0o644: "everyone may read it, as its mode is 0644", 0o604: "0604"} {
