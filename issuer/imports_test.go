@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/weburl":        {"github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		// The exporter over HTTP brings gRPC along, which it does not use: its
 		// options are generated for both.
-		"issuer/internal/tracing": {module + "/issuer/internal/loopback", "go.opentelemetry.io/", "github.com/go-logr/", "github.com/cespare/xxhash/v2", "github.com/google/uuid", "golang.org/x/", "google.golang.org/", "github.com/cenkalti/backoff/v5", "github.com/grpc-ecosystem/grpc-gateway/v2/"},
+		"issuer/internal/tracing": {module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "go.opentelemetry.io/", "github.com/go-logr/", "github.com/cespare/xxhash/v2", "github.com/google/uuid", "golang.org/x/", "google.golang.org/", "github.com/cenkalti/backoff/v5", "github.com/grpc-ecosystem/grpc-gateway/v2/"},
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			t.Parallel()

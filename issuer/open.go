@@ -1,13 +1,11 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
@@ -18,9 +16,6 @@ import (
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 )
-
-// maxSecretFile bounds a file that holds a token or a connection string.
-const maxSecretFile = 16 << 10
 
 // maxKeysFile is more than [keys.ParseManifest] accepts.
 const maxKeysFile = 2 << 20
@@ -228,27 +223,14 @@ func (l liveFile) Find(ctx context.Context, q customers.Query) (*customers.Custo
 	return l.file.Current().Find(ctx, q)
 }
 
-// readSecret reads a file that holds a secret and nothing else. An empty path
-// means no secret.
+// readSecret reads a file that holds a secret. An empty path means no secret.
 func readSecret(path string) (secret.Text, error) {
 	if path == "" {
 		return "", nil
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
+	text, err := secret.ReadFile(path)
+	if err == nil && text == "" {
+		err = fmt.Errorf("%s is empty", path)
 	}
-	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxSecretFile))
-	if err != nil {
-		return "", err
-	}
-	if bytes.HasPrefix(content, []byte("\ufeff")) {
-		return "", fmt.Errorf("%s begins with a byte order mark, which some editors write; save it as UTF-8 without one", path)
-	}
-	text := bytes.TrimSpace(content)
-	if len(text) == 0 {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret.Text(text), nil
+	return text, err
 }

@@ -2,16 +2,14 @@ package tracing
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/textproto"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/customersession/customersession/issuer/internal/loopback"
+	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
 // Endpoint returns the URL to which the standard OTEL_* variables send traces,
@@ -104,26 +102,15 @@ func isToken(text string) bool {
 	})
 }
 
-// maxHeaders bounds a file of headers.
-const maxHeaders = 16 << 10
-
 // readHeaders reads a file of headers, one "Name: value" a line. The error does
 // not repeat what is in the file.
 func readHeaders(path string) (map[string]string, error) {
-	file, err := os.Open(path)
+	text, err := secret.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxHeaders))
-	if err != nil {
-		return nil, err
-	}
-	if bytes.HasPrefix(text, []byte("\ufeff")) {
-		return nil, fmt.Errorf("%s begins with a byte order mark, which some editors write; save it as UTF-8 without one", path)
-	}
-	text = append(bytes.TrimSpace(text), "\n\n"...) // the end of headers
-	parsed, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(text))).ReadMIMEHeader()
+	lines := strings.NewReader(text.Reveal() + "\n\n") // the end of headers
+	parsed, err := textproto.NewReader(bufio.NewReader(lines)).ReadMIMEHeader()
 	headers := map[string]string{}
 	for name, values := range parsed {
 		if isToken(name) {
