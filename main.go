@@ -31,8 +31,8 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// printable replaces what a terminal might obey: an error may have the words of a
-// stranger in it, such as a name in a certificate.
+// printable replaces what a terminal might obey: an error may quote the peer of a
+// connection, such as a name in its certificate.
 func printable(r rune) rune {
 	if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 		return r

@@ -26,8 +26,9 @@ func secretFiles(settings Settings) []secretFile {
 	return slices.DeleteFunc(all, func(file secretFile) bool { return file.path == "" })
 }
 
-// checkSecrets refuses secret files that everyone may change: whoever does might
-// send the server to a database of his own. A missing file is not its concern.
+// checkSecrets refuses secret files that everyone may change: any user of the
+// machine could send the server to another database. Reading the file reports that
+// it is missing.
 func (f *followedFiles) checkSecrets() error {
 	var problems []error
 	for _, secret := range f.secrets {
@@ -38,8 +39,8 @@ func (f *followedFiles) checkSecrets() error {
 	return errors.Join(problems...)
 }
 
-// readable returns why a file is not as secret as it should be, at most one
-// reason. It is no error, because Kubernetes mounts Secrets so by default.
+// readable returns a warning if everyone may read a file. That is not an error,
+// because Kubernetes mounts Secrets so by default.
 func readable(path string) []string {
 	if err := fileaccess.CheckRead(path); err != nil {
 		return []string{err.Error()}

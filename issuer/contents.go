@@ -43,8 +43,8 @@ func compareKeys(old, next *keySet) []reload.Change {
 	return []reload.Change{reload.Compare(someKeys, byID(old.manifest), byID(next.manifest), sameSchedule)}
 }
 
-// sameSchedule reports whether two versions of a key differ in nothing but, at
-// most, their halves. Those of one ID belong together.
+// sameSchedule reports whether two versions of a key are the same, apart from the
+// key pair: the ID already stands for that.
 func sameSchedule(old, next *keys.Key) bool {
 	a, b := *old, *next
 	a.Public, a.Private, b.Public, b.Private = nil, nil, nil, nil
@@ -69,8 +69,8 @@ func compareOrganizations(old, next *organizations.Registry) []reload.Change {
 }
 
 // compareAPIKeys compares the API keys of each organization. A key that leaked is
-// often replaced in one step, so an organization that gets as many new keys as it
-// gives up has lost none.
+// often replaced in one step, so an organization that gains as many keys as it
+// loses has lost none.
 func compareAPIKeys(old, next map[uuid.UUID]*organizations.Organization) reload.Change {
 	sum := reload.Change{Of: someAPIKeys}
 	ids := maps.Clone(old)
@@ -110,18 +110,18 @@ func countCustomers(f *customers.File) []count { return []count{{someCustomers, 
 
 // warnOfCustomers returns a function that warns of too many customers for a file,
 // and of those that no API key can ask for: their organization is not in the
-// organizations file. It is no error, because the two files do not change at the
-// same instant.
+// organizations file. That is not an error, because the two files do not change at
+// the same instant.
 func warnOfCustomers(registry *reload.File[*organizations.Registry]) func(*customers.File) []string {
 	return func(f *customers.File) []string {
 		known := organizationsByID(registry.Current())
 		var warnings []string
-		for _, s := range strangers(f, known) {
+		for _, o := range unknownOrganizations(f, known) {
 			warnings = append(warnings, fmt.Sprintf("line %d, column %d: organization %s is not in the organizations file; its customers, %d here, get no sessions",
-				s.Line, s.Column, s.id, s.Customers))
+				o.Line, o.Column, o.id, o.Customers))
 		}
-		if more := len(warnings) - maxStrangers; more > 0 {
-			warnings = append(warnings[:maxStrangers], fmt.Sprintf("organizations that are not in the organizations file: %d more", more))
+		if more := len(warnings) - maxUnknown; more > 0 {
+			warnings = append(warnings[:maxUnknown], fmt.Sprintf("organizations that are not in the organizations file: %d more", more))
 		}
 		if n := f.Len(); n > customers.MaxFile {
 			warnings = append(warnings, fmt.Sprintf("%d customers are more than the %d that a file is made for; use PostgreSQL", n, customers.MaxFile))
@@ -130,25 +130,25 @@ func warnOfCustomers(registry *reload.File[*organizations.Registry]) func(*custo
 	}
 }
 
-// maxStrangers is how many unknown organizations are named.
-const maxStrangers = 10
+// maxUnknown is how many unknown organizations are named.
+const maxUnknown = 10
 
-// A stranger is an organization of customers that is unknown.
-type stranger struct {
+// An unknownOrganization has customers, but is not in the organizations file.
+type unknownOrganization struct {
 	id uuid.UUID
 	customers.Place
 }
 
-// strangers returns the organizations that are not known, in the order of the
-// file.
-func strangers(f *customers.File, known map[uuid.UUID]*organizations.Organization) []stranger {
-	var all []stranger
+// unknownOrganizations returns those of the customers that are not known, in the
+// order of the file.
+func unknownOrganizations(f *customers.File, known map[uuid.UUID]*organizations.Organization) []unknownOrganization {
+	var all []unknownOrganization
 	for id, place := range f.Organizations() {
 		if known[id] == nil {
-			all = append(all, stranger{id, place})
+			all = append(all, unknownOrganization{id, place})
 		}
 	}
-	slices.SortFunc(all, func(a, b stranger) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortFunc(all, func(a, b unknownOrganization) int { return cmp.Compare(a.Line, b.Line) })
 	return all
 }
 

@@ -22,7 +22,7 @@ const (
 	writeTimeout  = 20 * time.Second
 	idleTimeout   = 2 * time.Minute
 	drainTimeout  = 20 * time.Second
-	// refusedTimeout is for the rest of a body that nobody wants to read.
+	// refusedTimeout is for the rest of the body of a refused request.
 	refusedTimeout = time.Second
 )
 
@@ -153,8 +153,8 @@ func (s *Server) reportConnections(ctx context.Context, listener *connections.Li
 }
 
 // drain stops the public server before the one for operators, which reports that
-// the server is not ready. Clients of a listener that another process goes on with
-// notice nothing: no connection that was accepted goes without its answer.
+// the server is not ready. Every connection that was accepted gets its answer, so
+// clients notice nothing if another process takes over the listener.
 func (s *Server) drain(ctx context.Context, config RunConfig, accepted *connections.Listener, public, operations *http.Server) error {
 	s.draining.Store(true)
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", config.DrainDelay.String()))

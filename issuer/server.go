@@ -73,8 +73,8 @@ type Config struct {
 	// Connections and ConnectionsPerAddress are how many connections may be open
 	// on the public listener, in all and from one client address. At a limit, a
 	// new connection takes the place of one that waits for a request, first of
-	// the client with the most. Connections of TrustedProxies count in all only. Default: 1024
-	// and 256.
+	// the client with the most. Connections of TrustedProxies count in all
+	// only. Default: 1024 and 256.
 	Connections, ConnectionsPerAddress int
 
 	// Logger gets a line for each request and an event for each session.

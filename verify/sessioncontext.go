@@ -40,7 +40,7 @@ func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ conte
 	session.Audience, session.Scopes = slices.Clone(session.Audience), slices.Clone(session.Scopes)
 	judged, end := context.WithCancelCause(ctx)
 	open := &openSession{session: session, end: end}
-	// First of all: what changes from here on ends this session, too.
+	// Before the first judgement: a change after it must end this session, too.
 	v.open.add(open, v.judgeAtIntervals)
 	context.AfterFunc(judged, func() { v.open.remove(open) })
 	if err := v.judge(&session, v.keyFinder(ctx)); err != nil {
@@ -72,7 +72,7 @@ func (v *Verifier) judgeOpen() {
 }
 
 // judge returns why a session is not accepted any more, or nil. It repeats the
-// checks of recheck, and those that tell a session of another verifier.
+// checks of recheck, and refuses sessions of another verifier.
 func (v *Verifier) judge(session *Session, findKey func(keyID string) error) error {
 	switch {
 	case session.Issuer != v.issuer:

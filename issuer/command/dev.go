@@ -44,7 +44,7 @@ that opens in a browser. It needs no settings and leaves nothing behind.`,
 }
 
 func runDev(cmd *cobra.Command, public, operations net.Listener, logger *slog.Logger) error {
-	// Whoever reads the welcome or the log may stop reading.
+	// The reader of the welcome or the log may go away, such as head.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx := cmd.Context()
 	d, err := demo.New(public, logger)

@@ -89,7 +89,7 @@ func checkServer(cmd *cobra.Command, settings issuer.Settings) (err error) {
 const heapFloor = 16 << 20
 
 func serve(cmd *cobra.Command, settings issuer.Settings, build release.Build) (err error) {
-	// From the start to the end, as otherwise they would end the process.
+	// From start to end: without a handler, SIGHUP ends the process.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

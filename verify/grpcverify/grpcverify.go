@@ -117,8 +117,8 @@ func (s *sessionStream) SendMsg(m any) error {
 }
 
 // RecvMsg receives into m. It waits no longer than the session lasts, and refuses
-// messages that arrive later. Only the end of the call stops gRPC from waiting, so
-// that goes on in a goroutine until the handler has returned.
+// messages that arrive later. gRPC itself stops waiting only at the end of the
+// call, so a goroutine waits, until the handler has returned.
 func (s *sessionStream) RecvMsg(m any) error {
 	if err := s.ended(); err != nil {
 		return err

@@ -38,8 +38,8 @@ type PostgresConfig struct {
 	// Default: 2 seconds.
 	Timeout time.Duration
 	// Insecure allows a connection to another host without TLS, or with a
-	// certificate that is not verified. Whoever is on the path can then read
-	// and change customers.
+	// certificate that is not verified. Anyone on the path can then read and
+	// change customers.
 	Insecure bool
 }
 

@@ -63,8 +63,8 @@ func (e *stateError) meaning() string {
 // Data Exception.
 func (e *stateError) badValue() bool { return !e.connecting && strings.HasPrefix(e.code, "22") }
 
-// lasting reports whether the same answer is to be expected until somebody changes
-// a setting or the database: no access, no such thing, a wrong query.
+// lasting reports whether the answer stays the same until a setting or the database
+// changes: no access, no such thing, a wrong query.
 func (e *stateError) lasting() bool {
 	switch e.code[:min(2, len(e.code))] {
 	case "22", "28", "3D", "3F", "42":

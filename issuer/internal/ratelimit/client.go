@@ -75,9 +75,10 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 }
 
 // ClientKey returns the key under which a client's address is limited: the
-// address itself for IPv4, also when it is written as IPv6, and the /64 network for IPv6, because a single subscriber is given
-// at least that many addresses (RFC 6177, Section 2). Zones are dropped. All
-// invalid addresses share the zero Prefix.
+// address itself for IPv4, also when it is written as IPv6, and the /64 network
+// for IPv6, because a single subscriber is given at least that many addresses
+// (RFC 6177, Section 2). Zones are dropped. All invalid addresses share the zero
+// Prefix.
 func ClientKey(addr netip.Addr) netip.Prefix {
 	addr = canonical(addr)
 	bits := 64

@@ -37,8 +37,8 @@ type Config[T any] struct {
 	Compare func(old, next T) []Change
 
 	// KeepMost refuses a version that takes away more than half of anything
-	// that Compare counts: an emptied or a truncated file is hardly ever meant.
-	// [File.Reload] says that it is. Open takes what there is.
+	// that Compare counts: an empty or truncated file is rarely intended.
+	// [File.Reload] confirms one that is. Open takes what there is.
 	KeepMost bool
 
 	// OnReload is called with each event, one at a time. May be nil.

@@ -15,9 +15,9 @@
 // # How a change is noticed
 //
 // [File.Run] looks at the file every second: which file the path leads to, its
-// mode, its size and its modification time. That works for every way of replacing a file
-// and on every file system: a new file renamed over the old one, a symbolic link
-// that leads elsewhere, the ..data link of a Kubernetes volume.
+// mode, its size and its modification time. That works for every way of replacing
+// a file and on every file system: a new file renamed over the old one, a symbolic
+// link that leads elsewhere, the ..data link of a Kubernetes volume.
 //
 // A file that looks changed is read and its content compared. A file that was
 // only touched is not loaded again, and neither is one whose Kubernetes volume
@@ -27,7 +27,7 @@
 // # Losses
 //
 // With [Config.KeepMost], a version that takes away more than half of what there
-// was is refused, until [File.Reload] says that it is meant.
+// was is refused until [File.Reload] confirms it.
 //
 // # Files written in place
 //

@@ -24,7 +24,7 @@ const (
 	flushTimeout = 5 * time.Second
 
 	// maxAsked is how many requests a second are traced because their callers
-	// ask for it. Without a limit, any stranger could fill the queue and keep
+	// ask for it. Without a limit, any client could fill the queue and keep
 	// out what others want to see (W3C Trace Context, "Security
 	// Considerations", denial of service).
 	maxAsked = 100

@@ -21,7 +21,7 @@ var (
 var (
 	errTooLong   = errors.New("longer than 2 GiB")
 	errSyntax    = errors.New("not valid JSON")
-	errMark      = fmt.Errorf("%w: it begins with a byte order mark (EF BB BF), which some editors write; save it as UTF-8 without one", ErrNotObject)
+	errBOM       = fmt.Errorf("%w: it begins with a byte order mark (EF BB BF), which some editors write; save it as UTF-8 without one", ErrNotObject)
 	errEnd       = fmt.Errorf("%w: the text ends too early", errSyntax)
 	errValue     = fmt.Errorf("%w: a value is expected", errSyntax)
 	errMember    = fmt.Errorf("%w: a name in double quotes is expected", errSyntax)
@@ -101,7 +101,7 @@ func (s *scanner) document(visit func([]byte, Value) error) error {
 	}
 	if s.token() != '{' {
 		if bytes.HasPrefix(s.data[s.pos:], []byte("\ufeff")) {
-			return errMark
+			return errBOM
 		}
 		return ErrNotObject
 	}
