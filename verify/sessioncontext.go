@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -95,24 +94,11 @@ func (v *Verifier) keyFinder(ctx context.Context) func(keyID string) error {
 	return func(keyID string) error {
 		err, asked := outcomes[keyID]
 		if !asked {
-			err = v.keyError(ctx, keyID)
+			_, err = v.lookUp(ctx, keyID)
 			outcomes[keyID] = err
 		}
 		return err
 	}
-}
-
-func (v *Verifier) keyError(ctx context.Context, keyID string) error {
-	key, err := v.keys.Key(ctx, keyID)
-	switch {
-	case errors.Is(err, ErrUnknownKey):
-		return errUnknown
-	case err != nil:
-		return unavailable(err)
-	case key == nil:
-		return errNoKey
-	}
-	return nil
 }
 
 // judgeAtIntervals judges all open sessions, and does so again later if any are

@@ -184,7 +184,19 @@ func (v *Verifier) findKey(ctx context.Context, h header) (*jwk.Key, error) {
 	if v.methods[h.algorithm] == nil {
 		return nil, errAlgorithm
 	}
-	key, err := v.keys.Key(ctx, h.keyID)
+	key, err := v.lookUp(ctx, h.keyID)
+	switch {
+	case err != nil:
+		return nil, err
+	case key.Algorithm() != h.algorithm:
+		return nil, errKeyAlg
+	}
+	return key, nil
+}
+
+// lookUp returns the key with an ID, or an error of this package.
+func (v *Verifier) lookUp(ctx context.Context, keyID string) (*jwk.Key, error) {
+	key, err := v.keys.Key(ctx, keyID)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return nil, errUnknown
@@ -192,8 +204,6 @@ func (v *Verifier) findKey(ctx context.Context, h header) (*jwk.Key, error) {
 		return nil, unavailable(err)
 	case key == nil:
 		return nil, errNoKey
-	case key.Algorithm() != h.algorithm:
-		return nil, errKeyAlg
 	}
 	return key, nil
 }
