@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 //
 //   - [ErrExpired] at Session.ExpiresAt and Config.Leeway;
 //   - [ErrUnknownKey] when the issuer has withdrawn the key, at the next fetch
-//     or [Verifier.Refresh];
+//     or [Verifier.Refresh]; [ErrSignature] when another key has its ID;
 //   - [ErrRevoked] and what a Config.KeySource says, within two seconds;
 //   - [ErrKeysUnavailable] when the keys are MaxStale past their freshness: the
 //     session may be good, but this can no longer be judged.
@@ -38,11 +40,13 @@ func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ conte
 	// The caller may change its own lists.
 	session.Audience, session.Scopes = slices.Clone(session.Audience), slices.Clone(session.Scopes)
 	judged, end := context.WithCancelCause(ctx)
-	open := &openSession{session: session, end: end}
-	// Before the first judgement: a change after it must end this session, too.
+	open, findKey := &openSession{session: session, end: end}, v.keyFinder(ctx)
+	if session.Issuer == v.issuer {
+		open.key, _ = findKey(session.KeyID) // the judgement says why there is none
+	}
 	v.open.add(open, v.judgeAtIntervals)
 	context.AfterFunc(judged, func() { v.open.remove(open) })
-	if err := v.judge(&session, v.keyFinder(ctx)); err != nil {
+	if err := v.judge(open, findKey); err != nil {
 		end(err)
 	}
 	limited, stop := context.WithDeadlineCause(judged, session.ExpiresAt.Add(v.leeway), errExpired)
@@ -64,7 +68,7 @@ func (v *Verifier) judgeOpen() {
 	defer cancel()
 	findKey := v.keyFinder(ctx)
 	for _, o := range open {
-		if err := v.judge(&o.session, findKey); err != nil {
+		if err := v.judge(o, findKey); err != nil {
 			o.end(err)
 		}
 	}
@@ -72,7 +76,8 @@ func (v *Verifier) judgeOpen() {
 
 // judge returns why a session is not accepted any more, or nil. It repeats the
 // checks of recheck, and refuses sessions of another verifier.
-func (v *Verifier) judge(session *Session, findKey func(keyID string) error) error {
+func (v *Verifier) judge(o *openSession, findKey func(keyID string) (*jwk.Key, error)) error {
+	session := &o.session
 	switch {
 	case session.Issuer != v.issuer:
 		return errOtherIssuer
@@ -81,23 +86,32 @@ func (v *Verifier) judge(session *Session, findKey func(keyID string) error) err
 	case !time.Now().Before(session.ExpiresAt.Add(v.leeway)):
 		return errExpired
 	}
-	if err := findKey(session.KeyID); err != nil {
+	key, err := findKey(session.KeyID)
+	if err != nil {
 		return err
+	}
+	if o.key == nil || !key.Equal(o.key) {
+		// Another key under the same ID did not sign its token.
+		return errSignature
 	}
 	return v.checkRevocation(session)
 }
 
-// keyFinder returns a function that reports why there is no key with an ID, or
-// nil. It asks once for each key: thousands of sessions have a few.
-func (v *Verifier) keyFinder(ctx context.Context) func(keyID string) error {
-	outcomes := map[string]error{}
-	return func(keyID string) error {
-		err, asked := outcomes[keyID]
+// keyFinder returns a function that finds the key with an ID. It asks once for
+// each: thousands of sessions have a few.
+func (v *Verifier) keyFinder(ctx context.Context) func(keyID string) (*jwk.Key, error) {
+	type outcome struct {
+		key *jwk.Key
+		err error
+	}
+	outcomes := map[string]outcome{}
+	return func(keyID string) (*jwk.Key, error) {
+		found, asked := outcomes[keyID]
 		if !asked {
-			_, err = v.lookUp(ctx, keyID)
-			outcomes[keyID] = err
+			found.key, found.err = v.lookUp(ctx, keyID)
+			outcomes[keyID] = found
 		}
-		return err
+		return found.key, found.err
 	}
 }
 
@@ -113,6 +127,7 @@ func (v *Verifier) judgeAtIntervals() {
 // An openSession is a session whose context is not done.
 type openSession struct {
 	session Session
+	key     *jwk.Key // that signed its token
 	end     context.CancelCauseFunc
 }
 

@@ -225,6 +225,29 @@ func TestSessionContextKeySource(t *testing.T) {
 	}
 }
 
+// Another key under the same ID did not sign the session's token.
+func TestSessionContextKeyReplaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, other, ring := newSigner(t, jwk.ES256), newSigner(t, jwk.ES256), &keyring{}
+		ring.key.Store(s.key)
+		v, _ := newCached(t, func(c *verify.Config) { c.KeySource = ring })
+		session, err := v.Verify(t.Context(), s.token(t, s.header(), payload()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := v.SessionContext(t.Context(), session)
+		defer cancel()
+		time.Sleep(time.Minute)
+		if err := ctx.Err(); err != nil {
+			t.Fatal(err)
+		}
+		ring.key.Store(other.key.WithID(s.key.ID()))
+		time.Sleep(2 * time.Second)
+		checkDone(t, v, ctx, verify.ErrSignature)
+	})
+}
+
 func TestSessionContextOfAnotherVerifier(t *testing.T) {
 	t.Parallel()
 	issuer := verifytest.NewIssuer(t, verifytest.Config{})
