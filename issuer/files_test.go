@@ -143,7 +143,7 @@ func TestRefusedFiles(t *testing.T) {
 				from, to := strings.Index(good, ",{\n  \"name\": \"write\""), strings.Index(good, "]},")
 				return good[:from] + ",\n" + good[to:]
 			},
-			[]string{"organizations: line ", "column 1: not valid JSON: there is a trailing comma before this bracket; take it away"},
+			[]string{"organizations: line ", "column 1: not valid JSON: there is a trailing comma before this bracket; remove it"},
 		},
 		{
 			"customers", "customers", "customers", " stays in use",

@@ -19,7 +19,7 @@ func checkClock(m *keys.Manifest, now time.Time, checked bool) error {
 	if lost == nil || checked {
 		return nil
 	}
-	return fmt.Errorf("by the clock here it is %s, and signing ended %s ago, at %s, for want of a renewal: key %s would be dropped. "+
+	return fmt.Errorf("by the clock here it is %s, and signing ended %s ago, at %s, because no lease was renewed: key %s would be dropped. "+
 		"Either keys rotate did not run for that long, or this clock is wrong. "+
 		"Compare date -u with another machine; if it is right, repeat the command with --clock-checked",
 		formatTime(now), span(now.Sub(ended)), formatTime(ended), short(m, lost.ID()))

@@ -136,7 +136,7 @@ func wrong(m *keys.Manifest, now time.Time) []string {
 		add("it was made in the future, %s from now: the clock is wrong here, or was wrong there. Set it right before anything else", span(ahead))
 	}
 	if ended, lost := lapsed(m, now); lost != nil {
-		add("signing ended %s ago, at %s, for want of a renewal. If that cannot be, the clock is wrong here: set it right before anything else. "+
+		add("signing ended %s ago, at %s, because no lease was renewed. If that cannot be, the clock is wrong here: set it right before anything else. "+
 			"If it can, run keys rotate --clock-checked", span(now.Sub(ended)), formatTime(ended))
 	}
 	if m.CurrentAt(now) == nil {

@@ -27,7 +27,7 @@ var (
 	errMember    = fmt.Errorf("%w: a name in double quotes is expected", errSyntax)
 	errColon     = fmt.Errorf("%w: a colon is expected", errSyntax)
 	errNext      = fmt.Errorf("%w: a comma or the closing bracket is expected", errSyntax)
-	errLastComma = fmt.Errorf("%w: there is a trailing comma before this bracket; take it away", errSyntax)
+	errLastComma = fmt.Errorf("%w: there is a trailing comma before this bracket; remove it", errSyntax)
 	errControl   = fmt.Errorf("%w: raw control character in a string", errSyntax)
 	errEscape    = fmt.Errorf("%w: unknown escape in a string", errSyntax)
 	errNumber    = fmt.Errorf("%w: a digit is expected", errSyntax)

@@ -10,8 +10,8 @@ import (
 func TestUnmarshalSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, text, want string }{
-		{"trailing comma in a list", "{\"a\":[\n  1,\n  2,\n]}", "line 4, column 1: not valid JSON: there is a trailing comma before this bracket; take it away"},
-		{"trailing comma in an object", "{\n  \"a\": 1,\n}", "line 3, column 1: not valid JSON: there is a trailing comma before this bracket; take it away"},
+		{"trailing comma in a list", "{\"a\":[\n  1,\n  2,\n]}", "line 4, column 1: not valid JSON: there is a trailing comma before this bracket; remove it"},
+		{"trailing comma in an object", "{\n  \"a\": 1,\n}", "line 3, column 1: not valid JSON: there is a trailing comma before this bracket; remove it"},
 		{"no comma", "{\n  \"a\": 1\n  \"b\": 2\n}", "line 3, column 3: not valid JSON: a comma or the closing bracket is expected"},
 		{"two commas", "{\"a\":[1,,2]}", "line 1, column 9: not valid JSON: a value is expected"},
 		{"no value", "{\"a\":}", "line 1, column 6: not valid JSON: a value is expected"},
