@@ -14,7 +14,8 @@ const maxLines = 128
 type head struct {
 	over    atomic.Bool // the head has come in
 	lines   int
-	empty   bool // the line that is coming in is empty so far
+	begun   bool // a line of it was not empty
+	filled  bool // the line that is coming in is not empty
 	tooLong bool
 }
 
@@ -24,28 +25,30 @@ func (h *head) track(state http.ConnState) {
 		h.over.Store(true)
 	}
 	if state == http.StateIdle {
-		h.lines, h.empty = 0, false
+		h.lines, h.begun, h.filled = 0, false, false
 		h.over.Store(false)
 	}
 }
 
 // count counts the lines of what has come in, up to the empty line at the end of
-// the head.
+// the head. Empty lines before its first line are no end: after a POST, net/http
+// skips two of them.
 func (h *head) count(came []byte) {
 	if h.over.Load() {
 		return
 	}
 	for line := range bytes.Lines(came) {
-		h.empty = h.empty && len(bytes.TrimRight(line, "\r\n")) == 0
+		h.filled = h.filled || len(bytes.TrimRight(line, "\r\n")) > 0
+		h.begun = h.begun || h.filled
 		if line[len(line)-1] != '\n' {
 			break // the rest of it is still to come
 		}
-		if h.empty && h.lines > 0 {
+		if h.begun && !h.filled {
 			h.over.Store(true)
 			break
 		}
 		h.lines++
-		h.empty = true
+		h.filled = false
 	}
 	h.tooLong = h.lines > maxLines
 }

@@ -306,3 +306,35 @@ func TestLinesOfEachHead(t *testing.T) {
 		}
 	})
 }
+
+// Empty lines before a head are not its end. net/http skips them after a POST, whose
+// sender may have added them to the body.
+func TestLinesAfterEmptyOnes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, empty := range []string{"\r\n\r\n", "\n\n\n\n", "\n\r\n"} {
+			r := newRig(t, 1, 1)
+			p, c := r.arrive("192.0.2.1")
+			r.limit.Track(c, http.StateActive)
+			r.limit.Track(c, http.StateIdle)
+			got := make([]byte, 4096)
+			for _, test := range []struct {
+				lines int
+				open  bool
+			}{{100, true}, {200, false}} {
+				p.sends <- empty
+				if _, err := c.Read(got); err != nil {
+					t.Fatal(err)
+				}
+				p.sends <- "GET / HTTP/1.1\r\n" + strings.Repeat("a:\r\n", test.lines) + "\r\n"
+				if n, err := c.Read(got); err != nil || strings.Contains(string(got[:n]), "a:") != test.open {
+					t.Errorf("after %q, %d lines: got %q, %v", empty, test.lines, got[:n], err)
+				}
+				r.limit.Track(c, http.StateActive)
+				r.limit.Track(c, http.StateIdle)
+			}
+			close(p.sends)
+			_ = c.Close()
+		}
+	})
+}
