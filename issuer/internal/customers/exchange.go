@@ -15,8 +15,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxAnswer is the length in bytes of the longest accepted answer.
-const maxAnswer = 256 << 10
+// maxAnswer and maxAnswerHeader are the lengths in bytes of the longest accepted
+// answer and of the longest header of one.
+const (
+	maxAnswer       = 256 << 10
+	maxAnswerHeader = 16 << 10
+)
 
 // errRefusedID is a status with which servers refuse a request line that they
 // cannot or do not want to read.

@@ -273,6 +273,14 @@ func TestHTTPTrouble(t *testing.T) {
 		}, customers.ErrUnavailable, 1},
 		{"just too long", write(customer(ada, home) + strings.Repeat(" ", 256<<10)), customers.ErrUnavailable, 1},
 		{"long", write(customer(ada, home) + strings.Repeat(" ", 255<<10)), nil, 1},
+		{"header of 12 KiB", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 12<<10))
+			good(w, r)
+		}, nil, 1},
+		{"header of 17 KiB", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X", strings.Repeat("x", 17<<10))
+			good(w, r)
+		}, customers.ErrUnavailable, 3},
 		{"other organization", write(customer(ada, abroad)), customers.ErrNotFound, 1},
 		{"other customer", write(customer(eve, home)), customers.ErrUnavailable, 1},
 	}
