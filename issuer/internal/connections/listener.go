@@ -34,9 +34,10 @@ type Limits struct {
 // for a new connection: it closes the one that has gone longest without a
 // complete request, or else one whose request takes longer than the patience.
 // Without either it closes the new one. In all, the client with the most
-// connections makes room first, so that a client with a single one keeps it while
-// others open hundreds. Set [Listener.Track] as the ConnState of the server. It is
-// safe for concurrent use.
+// connections makes room first, if need be without patience, and never one with
+// fewer than the client of the new connection, so that a client with a single one
+// keeps it while others open hundreds. Set [Listener.Track] as the ConnState of the
+// server. It is safe for concurrent use.
 type Listener struct {
 	net.Listener
 
@@ -107,7 +108,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			// there may be for the next.
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				l.mu.Lock()
-				l.makeRoom(Descriptors)
+				l.makeRoom(Descriptors, netip.Prefix{})
 				l.mu.Unlock()
 			}
 			if l.isStopped() {
@@ -186,11 +187,11 @@ func (l *Listener) admit(inner net.Conn) net.Conn {
 	defer l.mu.Unlock()
 	if c.client.IsValid() && l.clients[c.client] >= l.limits.PerClient {
 		l.closed[PerClient]++
-		if !l.closeOne(of(c.client)) {
+		if !l.closeOne(of(c.client), l.limits.Patience) {
 			return nil
 		}
 	}
-	if l.open >= l.limits.Total && !l.makeRoom(Total) {
+	if l.open >= l.limits.Total && !l.makeRoom(Total, c.client) {
 		return nil
 	}
 	l.open++
@@ -217,20 +218,31 @@ func (l *Listener) client(c net.Conn) netip.Prefix {
 	return ratelimit.ClientKey(addr)
 }
 
-// makeRoom closes a connection at a limit that all clients share, and reports
-// whether there was one to close. Otherwise, the new one is. The caller holds mu.
-func (l *Listener) makeRoom(limit string) bool {
+// makeRoom closes a connection at a limit that all clients share, for one of a
+// client, and reports whether there was one to close. Otherwise, the new one is. The
+// caller holds mu.
+func (l *Listener) makeRoom(limit string, client netip.Prefix) bool {
 	l.closed[limit]++
 	most, count := netip.Prefix{}, 1
-	for client, n := range l.clients {
+	for other, n := range l.clients {
 		if n > count {
-			most, count = client, n
+			most, count = other, n
 		}
 	}
-	return most.IsValid() && l.closeOne(of(most)) || l.closeOne(anyone)
+	has := l.clients[client] // none, if it is a proxy
+	if most.IsValid() {
+		patience := l.limits.Patience
+		if has+1 < count {
+			patience = 0
+		}
+		if l.closeOne(of(most), patience) {
+			return true
+		}
+	}
+	return l.closeOne(func(c *conn) bool {
+		return c.client == client || !c.client.IsValid() || l.clients[c.client] > has
+	}, l.limits.Patience)
 }
-
-func anyone(*conn) bool { return true }
 
 func of(client netip.Prefix) func(*conn) bool {
 	return func(c *conn) bool { return c.client == client }
@@ -238,7 +250,7 @@ func of(client netip.Prefix) func(*conn) bool {
 
 // closeOne closes the connection that is first to go among some, and reports
 // whether there was one. The caller holds mu.
-func (l *Listener) closeOne(among func(*conn) bool) bool {
+func (l *Listener) closeOne(among func(*conn) bool, patience time.Duration) bool {
 	for e := l.waiting.Front(); e != nil; e = e.Next() {
 		if c := connAt(e); among(c) {
 			c.leave()
@@ -247,7 +259,7 @@ func (l *Listener) closeOne(among func(*conn) bool) bool {
 	}
 	for e := l.working.Front(); e != nil; e = e.Next() {
 		c := connAt(e)
-		if time.Since(c.since) < l.limits.Patience {
+		if time.Since(c.since) < patience {
 			break
 		}
 		if among(c) {

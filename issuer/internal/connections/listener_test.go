@@ -195,6 +195,30 @@ func TestTotalIsFair(t *testing.T) {
 	})
 }
 
+// That also holds while all of the others' connections have a request.
+func TestTotalIsFairToWorking(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 7, 3)
+		single, _ := r.arrive("192.0.2.1")
+		var mob []*peer
+		for i := range 6 {
+			p, c := r.arrive([]string{"198.51.100.7", "198.51.100.8"}[i%2])
+			r.limit.Track(c, http.StateActive)
+			mob = append(mob, p)
+		}
+		more, _ := r.arrive("198.51.100.9")  // its first
+		again, _ := r.arrive("198.51.100.7") // it has as many as the others
+		r.want(true, single, more)
+		r.want(false, again)
+		if n := slices.IndexFunc(mob, func(p *peer) bool { return p.closed.Load() }); n < 0 || n > 1 {
+			t.Errorf("connection %d of the mob was closed, want the first of an address", n)
+		}
+		another, _ := r.arrive("192.0.2.2")
+		r.want(true, single, more, another)
+	})
+}
+
 // A proxy brings many clients.
 func TestProxies(t *testing.T) {
 	t.Parallel()
