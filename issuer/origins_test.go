@@ -113,3 +113,19 @@ func TestOtherCallsAreNotForPages(t *testing.T) {
 		}
 	}
 }
+
+// OPTIONS * is about no call, and answered and logged like any other request that
+// is not.
+func TestOptionsOfTheServer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	c := f.dial(t)
+	c.write(t, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	if a := c.answer(t); a.status != http.StatusNotFound || string(a.body) != `{"detail":"Not Found"}` {
+		t.Errorf("got %d %s, want the 404 of an unknown path", a.status, a.body)
+	}
+	f.shutdown()
+	if !strings.Contains(f.logs.String(), `"method":"OPTIONS","route":"none","status":404`) {
+		t.Error("there is no line in the log")
+	}
+}

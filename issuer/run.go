@@ -113,6 +113,8 @@ func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.S
 		Handler:           handler,
 		ReadHeaderTimeout: min(headerTimeout, read), ReadTimeout: read,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// Else it answers OPTIONS * by itself, without a line in the log.
+		DisableGeneralOptionsHandler: true,
 		// These messages are about clients that break the protocol.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
