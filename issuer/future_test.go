@@ -35,3 +35,21 @@ func TestServeRefusesTheFuture(t *testing.T) {
 	write(t, path, string(text))
 	p.find(t, p.stderr, `"file":"(keys)".*"outcome":"restored"`)
 }
+
+// A server that starts with a manifest from the future has no other, and takes it.
+// It will refuse every later one, so it says so, and so does a check.
+func TestServeWarnsOfTheFuture(t *testing.T) {
+	t.Parallel()
+	const want = `key manifest: .*keys.json: (version 1 was made in the future), at .*: a clock is wrong`
+	i := install(t, "https://sessions.example.com")
+	m, _ := i.manifest(t)
+	m.CreatedAt = m.CreatedAt.Add(time.Hour)
+	write(t, filepath.Join(i.dir, "keys.json"), string(m.Encode()))
+	check := start(t, i.env, "serve", "--check")
+	check.find(t, check.stdout, `warning: `+want)
+	p := serve(t, i)
+	p.find(t, p.stderr, `"msg":"file needs attention","warning":"`+want)
+	if a := p.operations.do(t, http.MethodGet, "/readyz", ""); a.status != http.StatusOK || !strings.Contains(string(a.body), "made in the future") {
+		t.Errorf("readiness: got %d %s, want ready, and a warning", a.status, a.body)
+	}
+}

@@ -34,7 +34,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
 		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
 		Compare: compareKeys,
-	}, contents[*keySet]{count: countKeys, warn: warnOfReadableKeys(settings.KeysFile)})
+	}, contents[*keySet]{count: countKeys, warn: warnOfKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 		Compare: compareOrganizations, KeepMost: true,
@@ -118,12 +118,34 @@ func acceptKeys(settings Settings) func(old, next *keySet) error {
 	}
 }
 
+// warnOfKeys returns a function that warns of what is wrong with a manifest in
+// use. A server that starts has nothing to compare a manifest with, so it takes
+// one from the future. But all that come after it are older, and refused.
+func warnOfKeys(path string) func(*keySet) []string {
+	readable := warnOfReadableKeys(path)
+	return func(set *keySet) []string {
+		warnings := readable(set)
+		if _, early := fromFuture(set.manifest); early {
+			warnings = append(warnings, fmt.Sprintf("version %d was made in the future, at %s: a clock is wrong, here or where it was made; "+
+				"see the runbook about clock trouble", set.manifest.Version, set.manifest.CreatedAt.Format(time.RFC3339)))
+		}
+		return warnings
+	}
+}
+
+// fromFuture returns how much later than now a manifest was made, and whether
+// that is more than clocks may differ.
+func fromFuture(m *keys.Manifest) (ahead time.Duration, early bool) {
+	ahead = time.Until(m.CreatedAt)
+	return ahead, ahead > m.Policy.Skew
+}
+
 // checkCreated refuses a manifest from the future, for as long as it is one. A
 // step is judged by the time at which it was made, and judged by a clock that is
 // a year ahead all keys that are good now may seem to have expired.
 func checkCreated(next *keys.Manifest) error {
-	ahead := time.Until(next.CreatedAt)
-	if ahead <= next.Policy.Skew {
+	ahead, early := fromFuture(next)
+	if !early {
 		return nil
 	}
 	return fmt.Errorf("created: created_at is %s, %s from now; a clock is wrong, here or where the manifest was made: "+
