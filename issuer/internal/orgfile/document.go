@@ -56,15 +56,38 @@ func (d *Document) find(name string) (index int, found *organizations.Organizati
 
 // AddOrganization adds an organization, the JSON object of the file's form.
 func (d *Document) AddOrganization(entry []byte) error {
+	var added struct {
+		ID   string `json:"id"`
+		Slug string `json:"slug"`
+	}
+	if err := json.Unmarshal(entry, &added); err != nil {
+		return err
+	}
+	for organization := range d.registry.Organizations() {
+		if organization.Slug == added.Slug || strings.EqualFold(organization.ID.String(), added.ID) {
+			return fmt.Errorf("the file has the organization %s with the ID %s already", organization.Slug, organization.ID)
+		}
+	}
 	return d.change(func(tree *hujson.Value) error { return add(tree, "", "organizations", entry) })
 }
 
 // AddAPIKey adds an API key, as [organizations.NewAPIKey] makes it, to an
 // organization.
 func (d *Document) AddAPIKey(organization string, entry []byte) error {
-	i, _, err := d.find(organization)
+	i, owner, err := d.find(organization)
 	if err != nil {
 		return err
+	}
+	var added struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(entry, &added); err != nil {
+		return err
+	}
+	for key := range owner.APIKeys() {
+		if key.Name == added.Name {
+			return fmt.Errorf("organization %s has an API key %q already; choose another name", owner.Slug, added.Name)
+		}
 	}
 	return d.change(func(tree *hujson.Value) error {
 		return add(tree, fmt.Sprintf("/organizations/%d", i), "api_keys", entry)

@@ -15,6 +15,9 @@ const empty = "{\"organizations\": []}\n"
 // Read reads the file at path.
 func Read(path string) (*Document, error) {
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; customersession organization add makes it", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +52,12 @@ func readOrNew(path string) (*Document, error) {
 
 func editFile(ctx context.Context, path string, read func(path string) (*Document, error), edit func(*Document) error) error {
 	// What is read is what is replaced, also if the link changes meanwhile.
-	if target, err := filepath.EvalSymlinks(path); err == nil {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
 		path = target
+	} else if info, lost := os.Lstat(path); lost == nil && info.Mode()&fs.ModeSymlink != 0 {
+		// What it leads to may be a volume that is not mounted now.
+		return fmt.Errorf("%s is a symbolic link that leads to no file: %w", path, err)
 	}
 	unlock, err := lock(ctx, filepath.Dir(path))
 	if err != nil {

@@ -177,10 +177,13 @@ func TestEditRefuses(t *testing.T) {
 		{"no such organization", indented, func(d *orgfile.Document) error { return d.AddAPIKey("c", nil) }, `no organization "c"`},
 		{"which organization", indented, func(d *orgfile.Document) error { return d.RemoveAPIKey("", "a") }, "2 organizations; name one"},
 		{"no such key", indented, func(d *orgfile.Document) error { return d.RemoveAPIKey("b", "a") }, `organization b has no API key "a"`},
-		{"name twice", indented, func(d *orgfile.Document) error { return d.AddAPIKey("acme", []byte(key("a", "3"))) }, "is the same as organizations[0].api_keys[0].name"},
+		{"name twice", indented, func(d *orgfile.Document) error { return d.AddAPIKey("acme", []byte(key("a", "3"))) }, `organization acme has an API key "a" already; choose another name`},
 		{"slug twice", indented, func(d *orgfile.Document) error {
 			return d.AddOrganization([]byte(`{"id":"1dbfc517-0bbf-4301-9ba8-555ca42b9739","slug":"b","portal_url":"https://portal.example.com/"}`))
-		}, "is the same as organizations[1].slug"},
+		}, "the file has the organization b with the ID " + idB + " already"},
+		{"ID twice", indented, func(d *orgfile.Document) error {
+			return d.AddOrganization([]byte(`{"id":"` + strings.ToUpper(idB) + `","slug":"c","portal_url":"https://portal.example.com/"}`))
+		}, "the file has the organization b with the ID " + idB + " already"},
 		{"bad portal", indented, func(d *orgfile.Document) error {
 			return d.AddOrganization([]byte(`{"id":"1dbfc517-0bbf-4301-9ba8-555ca42b9739","slug":"c","portal_url":"portal"}`))
 		}, "organizations[2].portal_url"},
@@ -205,8 +208,8 @@ func TestEditOrCreate(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "organizations.json")
 	nothing := func(*orgfile.Document) error { return nil }
-	if err := orgfile.Edit(t.Context(), path, nothing); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+	if err := orgfile.Edit(t.Context(), path, nothing); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "organization add makes it") {
+		t.Errorf("got %v, want %v, and what makes the file", err, fs.ErrNotExist)
 	}
 	if err := orgfile.EditOrCreate(t.Context(), path, nothing); err != nil {
 		t.Fatal(err)
@@ -238,6 +241,23 @@ func TestEditOrCreate(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
 		t.Errorf("got %v, %v, want the one file", entries, err)
+	}
+}
+
+// A link to a volume that is not mounted is no reason to begin a new file.
+func TestEditOrCreateKeepsALinkToNothing(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	link := filepath.Join(folder, "organizations.json")
+	if err := os.Symlink(filepath.Join(folder, "volume", "organizations.json"), link); err != nil {
+		t.Fatal(err)
+	}
+	err := orgfile.EditOrCreate(t.Context(), link, func(*orgfile.Document) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), link+" is a symbolic link that leads to no file") {
+		t.Errorf("got %v, want the link named", err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link was replaced: %v, %v", info, err)
 	}
 }
 
