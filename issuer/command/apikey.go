@@ -99,7 +99,11 @@ api_keys of the organization, which holds only the hash of the secret. With
 				return err
 			}
 		}
-		return made.print(cmd.OutOrStdout(), *asJSON)
+		err = made.print(cmd.OutOrStdout(), *asJSON)
+		if err != nil && made.owner != nil {
+			return fmt.Errorf("the secret was not shown (%w), but %s has the key now: run apikey remove --name %q, and make another", err, *place.file, *name)
+		}
+		return err
 	}
 	return cmd
 }
