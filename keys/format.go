@@ -59,6 +59,9 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	if len(data) > maxManifestSize {
 		return nil, errors.New("manifest is longer than 1 MiB")
 	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New("reading manifest: it is empty")
+	}
 	var f manifestFile
 	if err := ijson.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)

@@ -429,3 +429,13 @@ func hasImported(m *keys.Manifest) bool {
 	}
 	return false
 }
+
+// An empty file, as a full disk or a shell's > leaves it, is named as such.
+func TestParseManifestOfNothing(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n"} {
+		if _, err := keys.ParseManifest([]byte(text)); err == nil || !strings.Contains(err.Error(), "it is empty") {
+			t.Errorf("%q: got %v, want that it is empty", text, err)
+		}
+	}
+}
