@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/customersession/customersession/issuer/internal/reload"
 	"github.com/customersession/customersession/keys"
 )
 
@@ -44,7 +45,7 @@ func (s *Server) Check(ctx context.Context, w io.Writer) error {
 func (s *Server) describe(file followedFile, now time.Time) string {
 	var parts []string
 	for _, c := range file.counts() {
-		parts = append(parts, fmt.Sprintf("%s: %d", strings.NewReplacer("_", " ", "api", "API").Replace(c.of), c.n))
+		parts = append(parts, fmt.Sprintf("%s: %d", reload.Words(c.of), c.n))
 	}
 	if file.name == keysFile {
 		for state, n := range countStates(s.keys().Manifest(), now) {

@@ -105,7 +105,7 @@ func (f *followedFiles) warnings() []string {
 	for _, file := range f.all {
 		for _, c := range file.counts() {
 			if c.n == 0 {
-				warnings = append(warnings, fmt.Sprintf("%s: %s has no %s", title(file.name), file.path, c.of))
+				warnings = append(warnings, fmt.Sprintf("%s: %s has no %s", title(file.name), file.path, reload.Words(c.of)))
 			}
 		}
 		for _, warning := range file.warnings() {

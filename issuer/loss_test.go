@@ -46,7 +46,7 @@ func TestLossIsRefused(t *testing.T) {
 			"no organizations", "organizations",
 			func(s *issuer.Settings) string { return s.OrganizationsFile },
 			func(string) string { return noOrganizations },
-			[]string{"it takes away 2 of 2 organizations", "it takes away 5 of 5 api_keys"},
+			[]string{"it takes away 2 of 2 organizations", "it takes away 5 of 5 API keys"},
 			`"organizations_removed":2.*"api_keys_removed":5`,
 		},
 		{
@@ -57,7 +57,7 @@ func TestLossIsRefused(t *testing.T) {
 				_, second, _ := strings.Cut(rest, `{"id":"`+foreignOrgID)
 				return first + `"api_keys":[]},{"id":"` + foreignOrgID + second
 			},
-			[]string{"it takes away 4 of 5 api_keys"},
+			[]string{"it takes away 4 of 5 API keys"},
 			`"organizations_removed":0.*"api_keys_added":0,"api_keys_changed":0,"api_keys_removed":4`,
 		},
 	} {
@@ -138,7 +138,7 @@ func TestStartWithEmptyFiles(t *testing.T) {
 	warnings := o.operate(t, http.MethodGet, "/readyz").texts(t, "warnings")
 	for _, want := range []string{
 		"organizations: " + o.settings.OrganizationsFile + " has no organizations",
-		"organizations: " + o.settings.OrganizationsFile + " has no api_keys",
+		"organizations: " + o.settings.OrganizationsFile + " has no API keys",
 		"customers: " + o.settings.CustomersFile + " has no customers",
 	} {
 		o.await(t, `"level":"WARN","msg":"file needs attention","warning":"`+want+`"`)

@@ -3,6 +3,7 @@ package reload
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -64,12 +65,15 @@ func Compare[K comparable, V any](of string, old, next map[K]V, same func(old, n
 	return change
 }
 
+// Words turns the name of a sort, as logs have it, into words.
+func Words(of string) string { return strings.NewReplacer("_", " ", "api", "API").Replace(of) }
+
 // loss returns an error for each sort of which changes take away most.
 func loss(changes []Change) error {
 	var losses []error
 	for _, c := range changes {
 		if 2*c.Lost > c.Before {
-			losses = append(losses, fmt.Errorf("it takes away %d of %d %s: if that is meant, send SIGHUP or restart", c.Lost, c.Before, c.Of))
+			losses = append(losses, fmt.Errorf("it takes away %d of %d %s: if that is meant, send SIGHUP or restart", c.Lost, c.Before, Words(c.Of)))
 		}
 	}
 	return errors.Join(losses...)
