@@ -185,7 +185,7 @@ func TestRevokeAll(t *testing.T) {
 		t.Errorf("nothing signs %v later, want the new key to", lead)
 	}
 	verdict := keys.Check(m, revoked, now)
-	if verdict.Err() != nil || !strings.Contains(verdict.String(), "no key may sign from") {
+	if verdict.Err() != nil || !strings.Contains(verdict.String(), "no key may sign from") || !strings.Contains(verdict.String(), "until") {
 		t.Errorf("got the verdict %v, want a warning that nothing signs", verdict)
 	}
 	if _, err := keys.Revoke(m, now); err == nil {

@@ -306,6 +306,13 @@ func (c *check) signing() {
 		Message: fmt.Sprintf("no key may sign from %s on: creating sessions answers 503", formatTime(ceases)),
 		Fix:     "activate a next key if there is one, or publish a new one, which signs once every cache can hold it",
 	}
+	if again := c.next.signsAgain(ceases); !again.IsZero() {
+		f.Message = fmt.Sprintf("no key may sign from %s until %s: creating sessions answers 503 meanwhile", formatTime(ceases), formatTime(again))
+		f.Fix = "activate a next key if that makes one sign earlier; otherwise, wait"
+		if c.old == nil {
+			f.Fix = "wait until then, or bootstrap the first key if no consumer has fetched keys of this issuer yet"
+		}
+	}
 	if !warning {
 		f.By = wanted.Sub(ceases)
 		f.Fix = "renew the lease of the key that signs, or let its successor take over before that ends"

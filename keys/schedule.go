@@ -194,6 +194,16 @@ func (m *Manifest) SignsUntil(t time.Time) time.Time {
 	return t
 }
 
+// signsAgain returns the first instant after t at which a key may sign, or the
+// zero time.
+func (m *Manifest) signsAgain(t time.Time) time.Time {
+	for {
+		if t = m.nextEvent(t); t.IsZero() || m.CurrentAt(t) != nil {
+			return t
+		}
+	}
+}
+
 // earlierAfter returns candidate if it is after t and before next, and next
 // otherwise. A zero next means never.
 func earlierAfter(t, next, candidate time.Time) time.Time {
