@@ -55,8 +55,8 @@ type Settings struct {
 	AddressBurst          int        `envconfig:"ADDRESS_BURST" default:"400" desc:"Such requests at once"`
 	AnonymousRate         float64    `envconfig:"ANONYMOUS_RATE" default:"1" desc:"Requests a second without valid credentials for each client address; 0 for no limit"`
 	AnonymousBurst        int        `envconfig:"ANONYMOUS_BURST" default:"20" desc:"Such requests at once"`
-	Connections           int        `envconfig:"CONNECTIONS" default:"1024" desc:"Open connections, each up to 150 KiB; beyond that, the clients with the most make room"`
-	ConnectionsPerAddress int        `envconfig:"CONNECTIONS_PER_ADDRESS" default:"256" desc:"Such connections from one client address, but for trusted proxies"`
+	Connections           int        `envconfig:"CONNECTIONS" default:"1024" desc:"Open connections, each up to 150 KiB; beyond that, connections of the clients that hold the most are closed"`
+	ConnectionsPerAddress int        `envconfig:"CONNECTIONS_PER_ADDRESS" default:"256" desc:"Such connections from one client address, except trusted proxies"`
 	TrustedProxies        prefixes   `envconfig:"TRUSTED_PROXIES" desc:"Networks whose X-Forwarded-For names the client, e.g. 10.0.0.0/8,fd00::/8"`
 	LogLevel              slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 
