@@ -47,6 +47,18 @@ func (p organizationPlace) needed() error {
 	return nil
 }
 
+// read returns what is in the file.
+func (p organizationPlace) read() (*organizations.Registry, error) {
+	if err := p.needed(); err != nil {
+		return nil, err
+	}
+	document, err := orgfile.Read(*p.file)
+	if err != nil {
+		return nil, err
+	}
+	return document.Registry(), nil
+}
+
 // talk prints a line for people, which is not a result.
 func (p organizationPlace) talk(format string, args ...any) {
 	fmt.Fprintf(p.cmd.ErrOrStderr(), format+"\n", args...)
@@ -167,14 +179,11 @@ client ID, which says nothing about the secret.`,
 	place := newOrganizationPlace(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print a JSON array")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := place.needed(); err != nil {
-			return err
-		}
-		document, err := orgfile.Read(*place.file)
+		registry, err := place.read()
 		if err != nil {
 			return err
 		}
-		list := listKeys(document.Registry(), time.Now())
+		list := listKeys(registry, time.Now())
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), list)
 		}

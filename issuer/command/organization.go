@@ -83,14 +83,11 @@ func newOrganizationListCommand() *cobra.Command {
 	place := newOrganizationPlace(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print a JSON array")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := place.needed(); err != nil {
-			return err
-		}
-		document, err := orgfile.Read(*place.file)
+		registry, err := place.read()
 		if err != nil {
 			return err
 		}
-		list := listOrganizations(document.Registry())
+		list := listOrganizations(registry)
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), list)
 		}
