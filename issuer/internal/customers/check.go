@@ -30,13 +30,13 @@ func (h *HTTP) Check(ctx context.Context) error {
 
 func (h *HTTP) checkPath(ctx context.Context, name, path string) error {
 	_, err := h.get(ctx, uuid.Nil, path)
-	_, passing := errors.AsType[*passingError](err)
+	_, transient := errors.AsType[*transientError](err)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err == nil:
 		return fmt.Errorf("asking the customer server %s: it has a customer with a random ID; check the base URL", name)
-	case passing || ctx.Err() != nil:
+	case transient || ctx.Err() != nil:
 		return fmt.Errorf("asking the customer server %s: %w: %w", name, ErrUnavailable, err)
 	default:
 		return fmt.Errorf("asking the customer server %s: %w", name, err)

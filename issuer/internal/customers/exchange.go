@@ -80,9 +80,9 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 func noAnswer(err error, connected bool) error {
 	failure := describe(err)
 	if !connected || timedOut(err) {
-		failure = &illError{failure}
+		failure = &outageError{failure}
 	}
-	return &passingError{err: failure}
+	return &transientError{err: failure}
 }
 
 // statusError returns an error for any status but 200.
@@ -105,9 +105,9 @@ func statusError(response *http.Response, body []byte) error {
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		err := fmt.Errorf("it answers with status %d", status)
 		if status != http.StatusTooManyRequests {
-			err = &illError{err}
+			err = &outageError{err}
 		}
-		return &passingError{err: err, after: retryAfter(response.Header.Get("Retry-After"))}
+		return &transientError{err: err, after: retryAfter(response.Header.Get("Retry-After"))}
 	}
 	if status >= 300 && status < 400 {
 		return fmt.Errorf("it redirects (status %d), which is not followed; correct the base URL", status)

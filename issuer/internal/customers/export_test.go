@@ -14,8 +14,8 @@ func (h *HTTP) SetBudget(budget time.Duration) { h.budget = budget }
 // MaxConcurrent is what tests measure against.
 const MaxConcurrent = maxConcurrent
 
-// MaxLanes is what tests measure against.
-const MaxLanes = maxLanes
+// MaxBulkheads is what tests measure against.
+const MaxBulkheads = maxBulkheads
 
-// Lanes returns of how many organizations h keeps a state.
-func (h *HTTP) Lanes() int { return len(h.guard.lanes) }
+// Bulkheads returns of how many organizations h keeps a state.
+func (h *HTTP) Bulkheads() int { return len(h.guard.bulkheads) }

@@ -12,51 +12,51 @@ import (
 )
 
 const (
-	breakAfter = 5               // failures in a row
-	breakFor   = 2 * time.Second // on average
-	maxLanes   = 4096
+	breakAfter   = 5               // failures in a row
+	breakFor     = 2 * time.Second // on average
+	maxBulkheads = 4096
 )
 
 // guard stands between the organizations and a neighbour, a server or a database,
-// so that no organization takes it from the others. Each organization has a lane:
-// at most half of the slots, and a circuit breaker of its own.
+// so that no organization takes it from the others. Each organization has a
+// bulkhead: at most half of the slots, and a circuit breaker of its own.
 type guard struct {
-	slots chan struct{} // one for each exchange in progress
-	mu    sync.Mutex
-	lanes map[uuid.UUID]*lane
+	slots     chan struct{} // one for each exchange in progress
+	mu        sync.Mutex
+	bulkheads map[uuid.UUID]*bulkhead
 }
 
-// lane is what an organization has of a guard.
-type lane struct {
+// bulkhead is what an organization has of a guard.
+type bulkhead struct {
 	slots   chan struct{}
 	breaker *gobreaker.CircuitBreaker[struct{}]
 }
 
 // newGuard returns a guard that allows so many exchanges at the same time.
 func newGuard(slots int) *guard {
-	return &guard{slots: make(chan struct{}, slots), lanes: map[uuid.UUID]*lane{}}
+	return &guard{slots: make(chan struct{}, slots), bulkheads: map[uuid.UUID]*bulkhead{}}
 }
 
-// illError is a failure that shows that the neighbour is ill, whatever it was
+// outageError is a failure that shows an outage of the neighbour, whatever it was
 // asked: there is no connection, no answer in time, or one that says so. Nothing
 // else counts for the breaker. An answer such as "too many requests" or "internal
 // error" may be due to what one caller asks for.
-type illError struct{ error }
+type outageError struct{ error }
 
-func (e *illError) Unwrap() error { return e.error }
+func (e *outageError) Unwrap() error { return e.error }
 
 // do runs ask for an organization, once there is a slot, for which it waits half
-// the time that ctx leaves. It does not run ask if the organization's exchanges have
-// shown that the neighbour is ill. The error is [context.Canceled] if the caller
-// gave up, which shows nothing.
+// the time that ctx leaves. It does not run ask if the organization's exchanges
+// have shown an outage. The error is [context.Canceled] if the caller gave up,
+// which shows nothing.
 func (g *guard) do(ctx context.Context, organization uuid.UUID, ask func() error) error {
-	lane := g.lane(organization)
-	leave, err := enter(ctx, lane.slots, g.slots)
+	bulkhead := g.bulkhead(organization)
+	leave, err := enter(ctx, bulkhead.slots, g.slots)
 	defer leave()
 	if err != nil {
 		return err
 	}
-	_, err = lane.breaker.Execute(func() (struct{}, error) {
+	_, err = bulkhead.breaker.Execute(func() (struct{}, error) {
 		err := ask()
 		if errors.Is(ctx.Err(), context.Canceled) {
 			err = context.Canceled
@@ -98,24 +98,24 @@ func enter(ctx context.Context, kinds ...chan struct{}) (leave func(), err error
 	return leave, nil
 }
 
-// lane returns the organization's lane. There are as many as organizations in the
-// registry. If there are more than that over time, one is forgotten for each new
-// one, which closes its breaker.
-func (g *guard) lane(organization uuid.UUID) *lane {
+// bulkhead returns the organization's bulkhead. There are as many as organizations
+// in the registry. If there are more than that over time, one is forgotten for
+// each new one, which closes its breaker.
+func (g *guard) bulkhead(organization uuid.UUID) *bulkhead {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l := g.lanes[organization]; l != nil {
-		return l
+	if b := g.bulkheads[organization]; b != nil {
+		return b
 	}
-	for other := range g.lanes {
-		if len(g.lanes) < maxLanes {
+	for other := range g.bulkheads {
+		if len(g.bulkheads) < maxBulkheads {
 			break
 		}
-		delete(g.lanes, other)
+		delete(g.bulkheads, other)
 	}
-	l := &lane{slots: make(chan struct{}, (cap(g.slots)+1)/2), breaker: newBreaker()}
-	g.lanes[organization] = l
-	return l
+	b := &bulkhead{slots: make(chan struct{}, (cap(g.slots)+1)/2), breaker: newBreaker()}
+	g.bulkheads[organization] = b
+	return b
 }
 
 // newBreaker returns a breaker that opens after breakAfter failures in a row.
@@ -127,8 +127,8 @@ func newBreaker() *gobreaker.CircuitBreaker[struct{}] {
 		Timeout:     breakFor/2 + rand.N(breakFor), //nolint:gosec // jitter is no secret
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= breakAfter },
 		IsSuccessful: func(err error) bool {
-			_, ill := errors.AsType[*illError](err)
-			return !ill
+			_, outage := errors.AsType[*outageError](err)
+			return !outage
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})

@@ -178,8 +178,8 @@ func (h *HTTP) get(ctx context.Context, organization uuid.UUID, path string) ([]
 	defer cancel()
 	for retry := 0; ; retry++ {
 		body, err := h.attempt(ctx, organization, path)
-		passing, ok := errors.AsType[*passingError](err)
-		if !ok || retry >= maxRetries || !pause(ctx, passing.wait(retry)) {
+		transient, ok := errors.AsType[*transientError](err)
+		if !ok || retry >= maxRetries || !pause(ctx, transient.wait(retry)) {
 			return body, err
 		}
 	}
@@ -201,18 +201,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// passingError is a failure that may not occur again.
-type passingError struct {
+// transientError is a failure that may not occur again.
+type transientError struct {
 	err   error
 	after time.Duration // the server's Retry-After, 0 without one
 }
 
-func (e *passingError) Error() string { return e.err.Error() }
-func (e *passingError) Unwrap() error { return e.err }
+func (e *transientError) Error() string { return e.err.Error() }
+func (e *transientError) Unwrap() error { return e.err }
 
 // wait returns how long to wait before retry n, from 0: as long as the server
 // asks for, or else a random time up to a bound that doubles ("full jitter").
-func (e *passingError) wait(n int) time.Duration {
+func (e *transientError) wait(n int) time.Duration {
 	if e.after > 0 {
 		return e.after
 	}

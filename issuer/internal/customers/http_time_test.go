@@ -296,12 +296,12 @@ func TestHTTPProbeGivesUp(t *testing.T) {
 func TestHTTPManyOrganizations(t *testing.T) {
 	t.Parallel()
 	h := behind(t, func(*http.Request) (*http.Response, error) { return answer(http.StatusNotFound, nil, notFound) })
-	for range 2 * customers.MaxLanes {
+	for range 2 * customers.MaxBulkheads {
 		if _, err := h.Find(t.Context(), customers.Query{OrganizationID: uuid.New(), ID: ada}); !errors.Is(err, customers.ErrNotFound) {
 			t.Fatalf("error is %v, want ErrNotFound", err)
 		}
 	}
-	if got := h.Lanes(); got > customers.MaxLanes {
-		t.Errorf("%d organizations are kept, want at most %d", got, customers.MaxLanes)
+	if got := h.Bulkheads(); got > customers.MaxBulkheads {
+		t.Errorf("%d organizations are kept, want at most %d", got, customers.MaxBulkheads)
 	}
 }

@@ -83,11 +83,11 @@ func databaseError(err error) error {
 	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		err = &stateError{code: answer.Code, connecting: connecting}
 		if connecting || shutsDown(answer) {
-			err = &illError{err}
+			err = &outageError{err}
 		}
 		return err
 	}
-	return &illError{describe(err)}
+	return &outageError{describe(err)}
 }
 
 func connectionRefused(err error) bool {
