@@ -1,6 +1,6 @@
-// Package wire declares the wire format of a session's token, once for the
-// issuer, which writes it, and for package verify, which reads it. A service
-// that uses package verify needs nothing of it.
+// Package wire declares the wire format of tokens and of the feed of
+// revocations, once for the issuer, which writes them, and for package verify,
+// which reads them. A service that uses package verify needs nothing of it.
 package wire
 
 // What every token says, and how long it may be.

@@ -1,0 +1,80 @@
+package revocations
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/verify/wire"
+)
+
+// A Scope says what an entry is about: one of [wire.RevocationScope], or one of
+// those here, which are about the issuer itself.
+type Scope string
+
+// The scopes of entries.
+const (
+	Session      = Scope(wire.RevokeSession)
+	Customer     = Scope(wire.RevokeCustomer)
+	Member       = Scope(wire.RevokeMember)
+	APIKey       = Scope(wire.RevokeAPIKey)
+	Organization = Scope(wire.RevokeOrganization)
+
+	// SigningKey means that a signing key has been revoked. The ID is the key ID.
+	SigningKey Scope = "signing_key"
+	// Manifest means that a replica has accepted a version of the key manifest.
+	// The ID is the version, in decimal. The highest one is never dropped.
+	Manifest Scope = "manifest"
+)
+
+// UntilNow reports whether an entry of the scope ends what was issued until the
+// time at which it is appended.
+func (s Scope) UntilNow() bool {
+	return s == Customer || s == Member || s == APIKey || s == Organization
+}
+
+// An Entry is what is asked of a log.
+type Entry struct {
+	Scope Scope
+	// OrganizationID is the organization whose sessions end; zero in the scopes
+	// SigningKey and Manifest.
+	OrganizationID uuid.UUID
+	// ID names what is ended, at most 255 bytes; empty for Organization.
+	ID string
+	// DropAt is when the entry may be forgotten, if that is earlier than
+	// Retention from now: the end of a session whose token is known. Zero:
+	// Retention from now.
+	DropAt time.Time
+}
+
+// A Record is an entry in a log.
+type Record struct {
+	Seq            int64
+	Scope          Scope
+	OrganizationID uuid.UUID
+	ID             string
+	// IssuedBefore is set when the scope is UntilNow, by the log's clock: see
+	// [IssuedBefore].
+	IssuedBefore time.Time
+	// DropAt is when the record may be forgotten, in whole seconds.
+	DropAt time.Time
+}
+
+// record returns the record of an entry that is appended at a time of the log's
+// clock.
+func (e *Entry) record(seq int64, now time.Time) Record {
+	r := Record{Seq: seq, Scope: e.Scope, OrganizationID: e.OrganizationID, ID: e.ID}
+	until := now
+	if e.Scope.UntilNow() {
+		r.IssuedBefore = IssuedBefore(now)
+		until = r.IssuedBefore
+	}
+	r.DropAt = until.Add(Retention)
+	if !e.DropAt.IsZero() && e.DropAt.Before(r.DropAt) {
+		r.DropAt = e.DropAt
+	}
+	if whole := r.DropAt.Truncate(time.Second); whole.Before(r.DropAt) {
+		r.DropAt = whole.Add(time.Second)
+	}
+	return r
+}
