@@ -10,10 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/customersession/customersession/issuer/internal/loopback"
+	"github.com/customersession/customersession/issuer/internal/neighbour"
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
@@ -76,17 +75,9 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	if timeout < 0 {
 		return nil, errors.New("configuring the customer database: timeout must not be negative")
 	}
-	pool, err := pgxpool.ParseConfig(config.DSN.Reveal())
-	if err != nil || config.DSN == "" {
-		// The cause is not wrapped: it repeats the string, in which a password
-		// cannot be found reliably.
-		return nil, errors.New("configuring the customer database: the connection string is neither " +
-			"a postgres:// URL nor a list of key=value pairs (it may hold a password, so it is not shown)")
-	}
-	if !config.Insecure && !secure(pool.ConnConfig) {
-		return nil, errors.New("configuring the customer database: the connection crosses a network without TLS, or " +
-			"does not verify the server's certificate; add sslmode=verify-full to the connection string, or set " +
-			"CUSTOMERSESSION_CUSTOMERS_DSN_INSECURE=true if nobody else is on the path")
+	pool, err := neighbour.ParseDSN(config.DSN, config.Insecure, "CUSTOMERSESSION_CUSTOMERS_DSN_INSECURE")
+	if err != nil {
+		return nil, fmt.Errorf("configuring the customer database: %w", err)
 	}
 	if c := pool.ConnConfig; c.ConnectTimeout == 0 || c.ConnectTimeout > timeout {
 		c.ConnectTimeout = timeout
@@ -102,21 +93,6 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 		timeout:      timeout,
 		guard:        newGuard(int(pool.MaxConns)),
 	}, nil
-}
-
-// secure reports whether each connection that may be made stays on this machine, or
-// has TLS with a verified certificate.
-func secure(config *pgx.ConnConfig) bool {
-	first := pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
-	for _, c := range append([]*pgconn.FallbackConfig{&first}, config.Fallbacks...) {
-		network, _ := pgconn.NetworkAddress(c.Host, c.Port)
-		// With sslmode=verify-ca, pgx verifies the certificate by itself.
-		verified := c.TLSConfig != nil && (!c.TLSConfig.InsecureSkipVerify || c.TLSConfig.VerifyPeerCertificate != nil)
-		if network != "unix" && !loopback.Host(c.Host) && !verified {
-			return false
-		}
-	}
-	return true
 }
 
 // subquery is a query as part of another one. The line break ends a comment at its
@@ -168,7 +144,7 @@ func (p *Postgres) rows(ctx context.Context, q Query) (rows [][]byte, err error)
 	}
 	err = p.guard.do(ctx, q.OrganizationID, func() error {
 		rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
-		if connectionLost(err) && ctx.Err() == nil {
+		if neighbour.ConnectionLost(err) && ctx.Err() == nil {
 			rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
 		}
 		return databaseError(err)

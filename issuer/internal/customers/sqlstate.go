@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/customersession/customersession/issuer/internal/neighbour"
 )
 
 // stateError is an error that the database answers with. Of that it keeps only the
@@ -79,33 +81,13 @@ func databaseError(err error) error {
 	if err == nil {
 		return nil
 	}
-	connecting := connectionRefused(err)
+	connecting := neighbour.ConnectionRefused(err)
 	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		err = &stateError{code: answer.Code, connecting: connecting}
-		if connecting || shutsDown(answer) {
+		if connecting || neighbour.ShutsDown(answer) {
 			err = &outageError{err}
 		}
 		return err
 	}
-	return &outageError{describe(err)}
+	return &outageError{neighbour.Describe(err)}
 }
-
-func connectionRefused(err error) bool {
-	_, ok := errors.AsType[*pgconn.ConnectError](err)
-	return ok
-}
-
-// connectionLost reports whether err means that an established connection ended:
-// it is not the database's answer to the query, or says that the database shuts
-// down.
-func connectionLost(err error) bool {
-	if err == nil || connectionRefused(err) {
-		return false
-	}
-	answer, ok := errors.AsType[*pgconn.PgError](err)
-	return !ok || shutsDown(answer)
-}
-
-// shutsDown reports whether the database ends all connections: class 57P, Operator
-// Intervention.
-func shutsDown(answer *pgconn.PgError) bool { return strings.HasPrefix(answer.Code, "57P") }

@@ -1,4 +1,6 @@
-package customers
+// Package neighbour has what the users of other services share: how to connect to
+// PostgreSQL, and what to say when a service does not answer.
+package neighbour
 
 import (
 	"context"
@@ -9,11 +11,11 @@ import (
 	"net/http"
 )
 
-// describe says why there was no answer, in words of ours and of the operating
+// Describe says why there was no answer, in words of ours and of the operating
 // system. The error itself may quote what came over the network, and that what was
 // sent: a customer's ID, or a secret in its place.
-func describe(err error) error {
-	if timedOut(err) {
+func Describe(err error) error {
+	if TimedOut(err) {
 		return errors.New("it does not answer in time")
 	}
 	if network, ok := errors.AsType[*net.OpError](err); ok {
@@ -30,7 +32,8 @@ func describe(err error) error {
 	return errors.New("the connection to it failed")
 }
 
-func timedOut(err error) bool {
+// TimedOut reports whether err means that time ran out.
+func TimedOut(err error) bool {
 	network, ok := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || ok && network.Timeout()
 }
