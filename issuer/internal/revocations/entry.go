@@ -1,7 +1,11 @@
 package revocations
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -39,7 +43,8 @@ type Entry struct {
 	// OrganizationID is the organization whose sessions end; zero in the scopes
 	// SigningKey and Manifest.
 	OrganizationID uuid.UUID
-	// ID names what is ended, at most 255 bytes; empty for Organization.
+	// ID names what is ended: UTF-8 without zero bytes, at most 255 bytes; empty
+	// for Organization.
 	ID string
 	// DropAt is when the entry may be forgotten, if that is earlier than
 	// Retention from now: the end of a session whose token is known. Zero:
@@ -58,6 +63,30 @@ type Record struct {
 	IssuedBefore time.Time
 	// DropAt is when the record may be forgotten, in whole seconds.
 	DropAt time.Time
+}
+
+// maxID is the length in bytes of the longest ID.
+const maxID = 255
+
+// check reports, as ErrEntry, what no engine can keep.
+func (e *Entry) check() error {
+	switch {
+	case e.Scope == "":
+		return fmt.Errorf("%w: it has no scope", ErrEntry)
+	case len(e.ID) > maxID:
+		return fmt.Errorf("%w: the ID is longer than %d bytes", ErrEntry, maxID)
+	case !utf8.ValidString(e.ID) || strings.ContainsRune(e.ID, 0):
+		// PostgreSQL keeps neither in a text.
+		return fmt.Errorf("%w: the ID is not UTF-8, or has a zero byte", ErrEntry)
+	case e.Scope == Manifest && !isVersion(e.ID):
+		return fmt.Errorf("%w: the version of a manifest is not a number", ErrEntry)
+	}
+	return nil
+}
+
+func isVersion(id string) bool {
+	_, err := strconv.ParseUint(id, 10, 63)
+	return err == nil
 }
 
 // record returns the record of an entry that is appended at a time of the log's

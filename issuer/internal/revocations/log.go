@@ -12,7 +12,8 @@ type Log interface {
 	// Append adds an entry and returns it as it is in the log. The record is
 	// durable when Append returns, and in every Read that begins afterwards.
 	//
-	// An error means that the outcome is unknown, unless it wraps ErrRefused.
+	// An error means that the outcome is unknown, unless it wraps ErrRefused or
+	// ErrEntry: then the entry is not in the log.
 	// Repeating is always safe: a second record of the same entry changes nothing.
 	Append(ctx context.Context, entry Entry) (Record, error)
 	// Read returns all records after a position that were durable when the call
@@ -28,6 +29,10 @@ var ErrUnavailable = errors.New("revocation log is unavailable")
 // ErrRefused means that the log, as it is set up, cannot keep its promise, such
 // as a standby or a file that is damaged. It stays so until somebody mends it.
 var ErrRefused = errors.New("revocation log is refused")
+
+// ErrEntry means that there can be no such entry: its ID is too long or is not
+// text.
+var ErrEntry = errors.New("not a revocation")
 
 // A Position is a place in a log: everything up to and including a record.
 type Position struct {
