@@ -1,0 +1,4 @@
+package revocations
+
+// WithoutLock makes p append as a table with a plain sequence does.
+func (p *Postgres) WithoutLock() { p.lock = "SELECT 1" }
