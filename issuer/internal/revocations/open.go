@@ -1,0 +1,97 @@
+package revocations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/customersession/customersession/issuer/internal/secret"
+)
+
+// An Engine is where a log lives.
+type Engine string
+
+// The engines of a configuration. A [Memory] log is not configured.
+const (
+	EngineOff      Engine = "off"
+	EngineFile     Engine = "file"
+	EnginePostgres Engine = "postgres"
+)
+
+// Config says which log to open.
+type Config struct {
+	Engine Engine
+	// File is the path of the file, for EngineFile.
+	File string
+	// DSNFile is the path of a file with the connection string, for
+	// EnginePostgres. It is read once.
+	DSNFile string
+	// DSNInsecure is [PostgresConfig.Insecure].
+	DSNInsecure bool
+}
+
+// Check returns what is wrong with the configuration, in terms of the settings.
+func (c Config) Check() error {
+	const prefix = "CUSTOMERSESSION_REVOCATIONS"
+	var problems []error
+	problem := func(bad bool, text string) {
+		if bad {
+			problems = append(problems, errors.New(prefix+text))
+		}
+	}
+	switch c.Engine {
+	case EngineOff, EngineFile, EnginePostgres:
+	default:
+		problem(true, " is not off, file or postgres")
+		return errors.Join(problems...)
+	}
+	problem(c.Engine == EngineFile && c.File == "", "_FILE is missing")
+	problem(c.Engine != EngineFile && c.File != "", "_FILE is set, but "+prefix+" is not file")
+	problem(c.Engine == EnginePostgres && c.DSNFile == "", "_DSN_FILE is missing")
+	problem(c.Engine != EnginePostgres && c.DSNFile != "", "_DSN_FILE is set, but "+prefix+" is not postgres")
+	return errors.Join(problems...)
+}
+
+// Open returns the log of a configuration that Check finds good; nil for EngineOff.
+// It does not connect to it.
+func Open(ctx context.Context, config Config) (Log, error) { //nolint:ireturn // which one is the choice of the configuration
+	switch config.Engine {
+	case EngineFile:
+		return NewFile(config.File), nil
+	case EnginePostgres:
+		dsn, err := config.dsn()
+		if err != nil {
+			return nil, err
+		}
+		return NewPostgres(ctx, dsn)
+	default:
+		return nil, nil //nolint:nilnil // no log is no error
+	}
+}
+
+// Init makes the log of a configuration, if there is none.
+func Init(ctx context.Context, config Config) error {
+	switch config.Engine {
+	case EngineFile:
+		if err := InitFile(ctx, config.File); err != nil {
+			return fmt.Errorf("making the revocation log: %w", err)
+		}
+		return nil
+	case EnginePostgres:
+		dsn, err := config.dsn()
+		if err != nil {
+			return err
+		}
+		return InitPostgres(ctx, dsn)
+	default:
+		return nil
+	}
+}
+
+func (c Config) dsn() (PostgresConfig, error) {
+	dsn, err := secret.ReadFile(c.DSNFile)
+	if err != nil {
+		return PostgresConfig{}, fmt.Errorf("CUSTOMERSESSION_REVOCATIONS_DSN_FILE: %w", err)
+	}
+	return PostgresConfig{DSN: dsn, Insecure: c.DSNInsecure}, nil
+}
