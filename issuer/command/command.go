@@ -25,7 +25,7 @@ func ReadBuild(version, commit string) release.Build {
 func New(build release.Build) []*cobra.Command {
 	return []*cobra.Command{
 		newDevCommand(), newServeCommand(build), newProbeCommand(),
-		newAPIKeyCommand(), newOrganizationCommand(),
+		newAPIKeyCommand(), newOrganizationCommand(), newRevokeCommand(), newRevocationsCommand(),
 		newConfigCommand(), newTokenCommand(), newVersionCommand(build),
 	}
 }
