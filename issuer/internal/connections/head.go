@@ -14,6 +14,7 @@ const maxLines = 128
 type head struct {
 	over    atomic.Bool // the head has come in
 	lines   int
+	size    int  // bytes so far
 	begun   bool // a line of it was not empty
 	filled  bool // the line that is coming in is not empty
 	tooLong bool
@@ -25,7 +26,7 @@ func (h *head) track(state http.ConnState) {
 		h.over.Store(true)
 	}
 	if state == http.StateIdle {
-		h.lines, h.begun, h.filled = 0, false, false
+		h.lines, h.size, h.begun, h.filled = 0, 0, false, false
 		h.over.Store(false)
 	}
 }
@@ -38,6 +39,7 @@ func (h *head) count(came []byte) {
 		return
 	}
 	for line := range bytes.Lines(came) {
+		h.size += len(line)
 		h.filled = h.filled || len(bytes.TrimRight(line, "\r\n")) > 0
 		h.begun = h.begun || h.filled
 		if line[len(line)-1] != '\n' {

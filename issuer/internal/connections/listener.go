@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +28,9 @@ type Limits struct {
 	// Patience is how long a request may be worked on before its connection may
 	// be closed for the sake of another.
 	Patience time.Duration
+	// Aside and AsidePerClient are how many connections may be set aside beyond
+	// Total and PerClient, see [SetAside].
+	Aside, AsidePerClient int
 }
 
 // A Listener accepts connections within its limits. At a limit, it makes room
@@ -42,13 +46,11 @@ type Listener struct {
 
 	limits Limits
 
-	mu      sync.Mutex
-	open    int
-	clients map[netip.Prefix]int
-	// waiting and working hold the connections without a complete request and
-	// those with one, the longest in that state first.
-	waiting, working list.List
-	closed           map[string]int // by limit
+	mu sync.Mutex
+	// usual holds the connections within Total and PerClient, aside those that
+	// were set aside.
+	usual, aside share
+	closed       map[string]int // by limit
 	// owed is how many connections are new or have a request: they are owed an
 	// answer.
 	owed               int
@@ -56,9 +58,24 @@ type Listener struct {
 	quiet              chan struct{} // has a value when nothing is owed after Stop
 }
 
+// A share is connections that have limits in common.
+type share struct {
+	total, perClient int
+
+	open    int
+	clients map[netip.Prefix]int
+	// waiting and working hold the connections without a complete request and
+	// those with one, the longest in that state first.
+	waiting, working list.List
+}
+
 // New returns a listener that accepts the connections of inner.
 func New(inner net.Listener, limits Limits) *Listener {
-	return &Listener{Listener: inner, limits: limits, clients: map[netip.Prefix]int{}, closed: map[string]int{}, quiet: make(chan struct{}, 1)}
+	return &Listener{
+		Listener: inner, limits: limits, closed: map[string]int{}, quiet: make(chan struct{}, 1),
+		usual: share{total: limits.Total, perClient: limits.PerClient, clients: map[netip.Prefix]int{}},
+		aside: share{total: limits.Aside, perClient: limits.AsidePerClient, clients: map[netip.Prefix]int{}},
+	}
 }
 
 // Names of the limits, for metrics.
@@ -68,8 +85,8 @@ const (
 	Descriptors = "descriptors" // of the process
 )
 
-// Count returns how many connections are open, and how many were closed at each
-// limit.
+// Count returns how many connections are open, without those that were set aside,
+// and how many were closed at each limit.
 func (l *Listener) Count() (open int, closed map[string]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +94,7 @@ func (l *Listener) Count() (open int, closed map[string]int) {
 	for _, limit := range []string{Total, PerClient, Descriptors} {
 		closed[limit] = l.closed[limit]
 	}
-	return l.open, closed
+	return l.usual.open, closed
 }
 
 // A conn is an open connection.
@@ -87,10 +104,12 @@ type conn struct {
 	head     head
 	listener *Listener
 	client   netip.Prefix // zero for one that counts in all only
+	share    *share       // nil when closed
 	since    time.Time    // when it came into its list
-	in       *list.List   // nil when closed
+	in       *list.List   // of share
 	place    *list.Element
-	owed     bool // counts in the listener's owed
+	owed     bool        // counts in the listener's owed
+	aside    atomic.Bool // it was set aside
 }
 
 // Accept implements [net.Listener]. After [Listener.Stop] it returns
@@ -107,7 +126,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			// there may be for the next.
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 				l.mu.Lock()
-				l.makeRoom(Descriptors, netip.Prefix{})
+				_ = l.makeRoom(Descriptors, netip.Prefix{}) || l.aside.closeOne(anyOf, l.limits.Patience)
 				l.mu.Unlock()
 			}
 			if l.isStopped() {
@@ -136,22 +155,25 @@ func (l *Listener) admit(inner net.Conn) net.Conn {
 	c := &conn{Conn: inner, listener: l, client: l.client(inner)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.client.IsValid() && l.clients[c.client] >= l.limits.PerClient {
-		l.closed[PerClient]++
-		if !l.closeOne(of(c.client), l.limits.Patience) {
-			return nil
-		}
-	}
-	if l.open >= l.limits.Total && !l.makeRoom(Total, c.client) {
+	if !l.hasRoom(c) {
 		return nil
 	}
-	l.open++
-	if c.client.IsValid() {
-		l.clients[c.client]++
-	}
-	c.enter(&l.waiting)
+	c.join(&l.usual, false)
 	c.owe(true)
 	return c
+}
+
+// hasRoom reports whether there is room for c among the usual connections, if need
+// be after closing another one. The caller holds mu.
+func (l *Listener) hasRoom(c *conn) bool {
+	s := &l.usual
+	if c.client.IsValid() && s.clients[c.client] >= s.perClient {
+		l.closed[PerClient]++
+		if !s.closeOne(of(c.client), l.limits.Patience) {
+			return false
+		}
+	}
+	return s.open < s.total || l.makeRoom(Total, c.client)
 }
 
 // client returns the client that a connection counts for, or the zero Prefix.
@@ -173,27 +195,30 @@ func (l *Listener) client(c net.Conn) netip.Prefix {
 // client, and reports whether there was one to close. Otherwise, the new one is. The
 // caller holds mu.
 func (l *Listener) makeRoom(limit string, client netip.Prefix) bool {
+	s := &l.usual
 	l.closed[limit]++
 	most, count := netip.Prefix{}, 1
-	for other, n := range l.clients {
+	for other, n := range s.clients {
 		if n > count {
 			most, count = other, n
 		}
 	}
-	has := l.clients[client] // none, if it is a proxy
+	has := s.clients[client] // none, if it is a proxy
 	if most.IsValid() {
 		patience := l.limits.Patience
 		if has+1 < count {
 			patience = 0
 		}
-		if l.closeOne(of(most), patience) {
+		if s.closeOne(of(most), patience) {
 			return true
 		}
 	}
-	return l.closeOne(func(c *conn) bool {
-		return c.client == client || !c.client.IsValid() || l.clients[c.client] > has
+	return s.closeOne(func(c *conn) bool {
+		return c.client == client || !c.client.IsValid() || s.clients[c.client] > has
 	}, l.limits.Patience)
 }
+
+func anyOf(*conn) bool { return true }
 
 func of(client netip.Prefix) func(*conn) bool {
 	return func(c *conn) bool { return c.client == client }
@@ -201,14 +226,14 @@ func of(client netip.Prefix) func(*conn) bool {
 
 // closeOne closes the connection that is first to go among some, and reports
 // whether there was one. The caller holds mu.
-func (l *Listener) closeOne(among func(*conn) bool, patience time.Duration) bool {
-	for e := l.waiting.Front(); e != nil; e = e.Next() {
+func (s *share) closeOne(among func(*conn) bool, patience time.Duration) bool {
+	for e := s.waiting.Front(); e != nil; e = e.Next() {
 		if c := connAt(e); among(c) {
 			c.leave()
 			return true
 		}
 	}
-	for e := l.working.Front(); e != nil; e = e.Next() {
+	for e := s.working.Front(); e != nil; e = e.Next() {
 		c := connAt(e)
 		if time.Since(c.since) < patience {
 			break
@@ -235,12 +260,12 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case c.in == nil:
+	case c.share == nil:
 	case state == http.StateActive:
-		c.enter(&l.working)
+		c.enter(&c.share.working)
 		c.owe(true)
 	case state == http.StateIdle:
-		c.enter(&l.waiting)
+		c.enter(&c.share.waiting)
 		c.owe(false)
 	}
 }
@@ -250,7 +275,11 @@ func (l *Listener) Track(tracked net.Conn, state http.ConnState) {
 func (c *conn) Read(b []byte) (int, error) {
 	if !c.head.tooLong {
 		n, err := c.Conn.Read(b)
-		if c.head.count(b[:n]); !c.head.tooLong {
+		c.head.count(b[:n])
+		if c.aside.Load() && c.client.IsValid() && c.head.size > maxAsideHead {
+			c.head.tooLong = true
+		}
+		if !c.head.tooLong {
 			return n, err
 		}
 	}
@@ -260,7 +289,35 @@ func (c *conn) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// enter puts c at the end of a list. The caller holds mu.
+// join counts c in a share from now on. The caller holds mu.
+func (c *conn) join(s *share, working bool) {
+	if c.share != nil {
+		c.quit()
+	}
+	c.share = s
+	s.open++
+	if c.client.IsValid() {
+		s.clients[c.client]++
+	}
+	if working {
+		c.enter(&s.working)
+	} else {
+		c.enter(&s.waiting)
+	}
+}
+
+// quit takes c out of its share. The caller holds mu.
+func (c *conn) quit() {
+	s := c.share
+	c.in.Remove(c.place)
+	c.share, c.in = nil, nil
+	s.open--
+	if s.clients[c.client]--; s.clients[c.client] <= 0 {
+		delete(s.clients, c.client)
+	}
+}
+
+// enter puts c at the end of a list of its share. The caller holds mu.
 func (c *conn) enter(in *list.List) {
 	if c.in != nil {
 		c.in.Remove(c.place)
@@ -272,16 +329,9 @@ func (c *conn) enter(in *list.List) {
 // leave closes c, and counts it no longer. The caller holds mu.
 func (c *conn) leave() {
 	_ = c.Conn.Close()
-	if c.in == nil {
-		return
-	}
-	c.in.Remove(c.place)
-	c.in = nil
-	c.owe(false)
-	l := c.listener
-	l.open--
-	if l.clients[c.client]--; l.clients[c.client] <= 0 {
-		delete(l.clients, c.client)
+	if c.share != nil {
+		c.quit()
+		c.owe(false)
 	}
 }
 
