@@ -36,6 +36,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/jsontext":      {jwk, "github.com/google/uuid"},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
 		"issuer/internal/connections":   {module + "/issuer/internal/ratelimit", "golang.org/x/time/rate"},
+		"issuer/internal/feed":          {module + "/verify/wire", module + "/issuer/internal/revocations", module + "/issuer/internal/neighbour", module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "github.com/google/uuid", "github.com/gofrs/flock", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/release":       {},
 		"issuer/internal/revocations":   {module + "/verify/wire", module + "/issuer/internal/neighbour", module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "github.com/google/uuid", "github.com/gofrs/flock", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/weburl":        {"github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},

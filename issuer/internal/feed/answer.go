@@ -1,0 +1,83 @@
+package feed
+
+import (
+	"context"
+	"time"
+)
+
+// A Query is what a consumer asks.
+type Query struct {
+	// Log and After are what it has heard: all up to a number. Zero: nothing.
+	Log   string
+	After int64
+	// Gzip reports whether the answer may be compressed.
+	Gzip bool
+	// Pause is how long the consumer is to wait before it asks again.
+	Pause time.Duration
+}
+
+// An Answer is for a consumer.
+type Answer struct {
+	// Body is JSON, shared with others. Gzip reports whether it is compressed.
+	Body []byte
+	Gzip bool
+	// Large reports whether it costs more than others to send.
+	Large bool
+
+	began time.Time
+}
+
+// Age returns how old the answer is when it is written.
+func (a *Answer) Age() time.Duration {
+	if a.began.IsZero() {
+		return 0 // there is no log to be behind
+	}
+	return age(a.began, time.Now())
+}
+
+// Wait waits until there is news for a consumer, ctx is done or stopping is closed.
+func (f *Follower) Wait(ctx context.Context, q *Query, stopping <-chan struct{}) {
+	f.mu.RLock()
+	news, nothing := f.news, f.edition.enabled && f.edition.position.Log == q.Log && f.edition.news <= q.After
+	f.mu.RUnlock()
+	if !nothing {
+		return
+	}
+	select {
+	case <-news:
+	case <-stopping:
+	case <-ctx.Done():
+	}
+}
+
+// CatchUp has the log read if a consumer has heard more of it than this replica:
+// another replica is ahead. It waits for up to 2 seconds.
+func (f *Follower) CatchUp(ctx context.Context, q *Query) {
+	behind := func() bool { return f.position.Log == q.Log && f.position.Seq < q.After }
+	f.mu.RLock()
+	lags := f.config.Log != nil && behind()
+	f.mu.RUnlock()
+	if lags {
+		f.await(ctx, func() bool { return !behind() })
+	}
+}
+
+// Answer returns the answer to a query. The error is ErrUnavailable if what is
+// known is older than half of the maximum age, so that a consumer asks another
+// replica while there is time.
+func (f *Follower) Answer(q *Query) (Answer, error) {
+	f.mu.RLock()
+	e, began := f.edition, f.began
+	old := e.enabled && f.tooOld(time.Now(), f.config.MaxAge/2)
+	f.mu.RUnlock()
+	if old {
+		return Answer{}, ErrUnavailable
+	}
+	seq := q.After
+	if q.Log != e.position.Log || seq > e.position.Seq {
+		seq = 0
+	}
+	after, entries := e.find(seq)
+	a := e.answer(variant{after: after, pause: int64(q.Pause / time.Second), gzip: q.Gzip}, entries)
+	return Answer{Body: a.body, Gzip: a.gzip, Large: len(entries) > smallAnswer, began: began}, a.err
+}

@@ -1,0 +1,203 @@
+package feed_test
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/feed"
+	"github.com/customersession/customersession/issuer/internal/revocations"
+)
+
+// A consumer gets what it has not heard, and everything if that is not known.
+func TestDeltas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		fill(t, store, organization, 10)
+		f := follow(t, store)
+		synctest.Wait()
+		all := ask(t, f, "", 0)
+		for _, c := range []struct {
+			name        string
+			log         string
+			after, from int64
+			entries     int
+		}{
+			{"nothing heard", all.Log, 0, 0, 10},
+			{"half heard", all.Log, 5, 5, 5},
+			{"all heard", all.Log, 10, 10, 0},
+			{"more heard than there is", all.Log, 11, 0, 10},
+			{"another log", "another", 5, 0, 10},
+			{"no log", "", 5, 0, 10},
+		} {
+			got := ask(t, f, c.log, c.after)
+			if got.After != c.from || len(got.Revoked) != c.entries || got.Seq != 10 || !got.Enabled || got.MaxAge != 900 || got.Pause != 1 {
+				t.Errorf("%s: got %d entries after %d of %d, want %d after %d", c.name, len(got.Revoked), got.After, got.Seq, c.entries, c.from)
+			}
+		}
+	})
+}
+
+// All who wait are woken by one entry, and get one answer, which was made once.
+func TestWoken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		fill(t, store, organization, 10)
+		f := follow(t, store)
+		synctest.Wait()
+		q := feed.Query{Log: ask(t, f, "", 0).Log, After: 10, Gzip: true, Pause: time.Second}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		bodies := map[*byte]int{}
+		for range 1000 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+				defer cancel()
+				f.Wait(ctx, &q, nil)
+				a, err := f.Answer(&q)
+				if err != nil || ctx.Err() != nil {
+					t.Errorf("got %v, %v", err, ctx.Err())
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				bodies[&a.Body[0]]++
+			})
+		}
+		time.Sleep(5 * time.Second)
+		end(t, f, revocations.Session, uuid.NewString())
+		all.Wait()
+		if len(bodies) != 1 {
+			t.Errorf("%d answers were made, want 1", len(bodies))
+		}
+	})
+}
+
+// Waiting ends with its context, when the server stops, and at once if there is
+// something to hear.
+func TestWaitEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		fill(t, store, organization, 1)
+		f := follow(t, store)
+		synctest.Wait()
+		log := ask(t, f, "", 0).Log
+		stopping := make(chan struct{})
+		close(stopping)
+		for _, c := range []struct {
+			name     string
+			query    feed.Query
+			stopping chan struct{}
+			want     time.Duration
+		}{
+			{"nothing new", feed.Query{Log: log, After: 1}, nil, 5 * time.Second},
+			{"stopping", feed.Query{Log: log, After: 1}, stopping, 0},
+			{"news", feed.Query{Log: log}, nil, 0},
+			{"another log", feed.Query{Log: "x", After: 1}, nil, 0},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			start := time.Now()
+			f.Wait(ctx, &c.query, c.stopping)
+			cancel()
+			if took := time.Since(start); took != c.want {
+				t.Errorf("%s: waited %v, want %v", c.name, took, c.want)
+			}
+		}
+	})
+}
+
+// A consumer that has heard more than this replica makes it read the log. Nobody can
+// make it do so all the time.
+func TestCatchUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		log := ask(t, f, "", 0).Log
+		time.Sleep(100 * time.Millisecond)
+		fill(t, store, organization, 3)
+		start := time.Now()
+		f.CatchUp(t.Context(), &feed.Query{Log: log, After: 3})
+		if got := ask(t, f, log, 3); got.Seq != 3 || time.Since(start) > 100*time.Millisecond {
+			t.Errorf("got seq %d after %v", got.Seq, time.Since(start))
+		}
+		before := store.reads
+		start = time.Now()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() { f.CatchUp(t.Context(), &feed.Query{Log: log, After: 1 << 60}) })
+		}
+		all.Wait()
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("waited %v for what never comes, want 2s", took)
+		}
+		if reads := store.reads - before; reads > 10 {
+			t.Errorf("the log was read %d times in 2s", reads)
+		}
+	})
+}
+
+// 10,000 entries are less than 300 KB when compressed.
+func TestSize(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		for range 10_000 {
+			fill(t, store, uuid.New(), 1)
+			time.Sleep(7 * time.Second)
+		}
+		f := follow(t, store)
+		synctest.Wait()
+		plain, err := f.Answer(&feed.Query{})
+		packed, err2 := f.Answer(&feed.Query{Gzip: true})
+		if err != nil || err2 != nil || !packed.Gzip || !packed.Large {
+			t.Fatalf("got %v, %v, gzip %v, large %v", err, err2, packed.Gzip, packed.Large)
+		}
+		t.Logf("10,000 entries: %d bytes, compressed %d", len(plain.Body), len(packed.Body))
+		if len(packed.Body) >= 300_000 {
+			t.Errorf("%d bytes compressed, want less than 300,000", len(packed.Body))
+		}
+	})
+}
+
+// An entry costs at most 200 bytes of memory. This measures the heap, so nothing
+// else may run.
+func TestMemory(t *testing.T) {
+	const n = 100_000
+	store := newLog()
+	fill(t, store, organization, n)
+	before := heap()
+	f := feed.New(feed.Config{Log: store, MaxAge: maxAge})
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	for f.Status().Entries < n {
+		runtime.Gosched()
+	}
+	stop()
+	running.Wait()
+	each := (heap() - before) / n
+	t.Logf("%d bytes an entry", each)
+	if each > 200 {
+		t.Errorf("%d bytes an entry, want at most 200", each)
+	}
+	runtime.KeepAlive(f)
+	runtime.KeepAlive(store)
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}

@@ -1,0 +1,197 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/revocations"
+	"github.com/customersession/customersession/verify/wire"
+)
+
+// Limits of what is in force. Consumers keep all of it in memory, and no
+// organization may take that from the others.
+const (
+	maxSessions = 10_000  // of an organization, until single sessions are refused
+	maxEntries  = 11_000  // of an organization, until it can only end all
+	maxInAll    = 100_000 // until organizations can only end all
+)
+
+const (
+	appendsAtOnce = 8
+	appendTimeout = 5 * time.Second
+	// clockBound is by how much the clock of a replica may be ahead of the log's.
+	clockBound = time.Second
+)
+
+// Why nothing was ended.
+var (
+	// ErrOff means that there is no log.
+	ErrOff = errors.New("sessions cannot be ended here: there is no revocation log")
+	// ErrTooMany means that the organization has ended too much that is still in
+	// force. Wider scopes may be possible.
+	ErrTooMany = errors.New("too many revocations are in force")
+	// ErrUnknown means that the log did not answer as it should, so that the entry
+	// may be in it or not. Repeating is safe.
+	ErrUnknown = errors.New("the outcome of the revocation is unknown")
+)
+
+// End makes an entry in the log. Once it returns, this replica's answers have the
+// entry, unless the log has gone away since; the others' have it when they read
+// the log. IssuedBefore is zero for a single session.
+//
+// What is dead already is not written again. The error wraps ErrOff, ErrTooMany
+// or ErrUnknown.
+func (f *Follower) End(ctx context.Context, e revocations.Entry) (issuedBefore time.Time, err error) {
+	if f.config.Log == nil {
+		return time.Time{}, ErrOff
+	}
+	scope := wire.RevocationScope(e.Scope)
+	id := wire.NewRevocationID(scope, e.OrganizationID.String(), e.ID)
+	if before, dead := f.dead(e.Scope, id); dead {
+		return before, nil
+	}
+	if !f.hasRoom(e.Scope, e.OrganizationID) {
+		return time.Time{}, ErrTooMany
+	}
+	record, err := f.append(ctx, e)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return record.IssuedBefore, nil
+}
+
+// append appends an entry, and waits until it has been read back.
+func (f *Follower) append(ctx context.Context, e revocations.Entry) (revocations.Record, error) {
+	limited, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	leave, err := f.slots.enter(limited, e.OrganizationID)
+	if err != nil {
+		return revocations.Record{}, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	record, err := f.config.Log.Append(limited, e)
+	leave()
+	if err != nil {
+		return revocations.Record{}, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	appended := time.Now()
+	f.note(&record)
+	f.await(ctx, func() bool { return f.began.After(appended) })
+	return record, nil
+}
+
+// note lets a record count here at once, whatever becomes of the log.
+func (f *Follower) note(r *revocations.Record) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch r.Scope {
+	case revocations.SigningKey, revocations.Manifest:
+		f.index.add(r)
+	default:
+		e := newEntry(r)
+		f.index.note(&e)
+		f.latest.Store(f.index.latest)
+	}
+}
+
+// dead reports whether all that an entry would end is dead already, and the time of
+// the entry that ended it. Sessions of replicas whose clocks are ahead must be
+// covered too.
+func (f *Follower) dead(scope revocations.Scope, id wire.RevocationID) (issuedBefore time.Time, dead bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	m, ok := f.index.marks[id]
+	if !ok {
+		return time.Time{}, false
+	}
+	if !scope.UntilNow() {
+		return time.Time{}, true
+	}
+	before := time.Unix(m.issuedBefore, 0)
+	return before, before.After(time.Now().Add(f.ahead + clockBound))
+}
+
+// hasRoom reports whether an organization may make another entry.
+func (f *Follower) hasRoom(scope revocations.Scope, organization uuid.UUID) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	switch scope {
+	case revocations.Organization:
+		return true // it is what ends an attack
+	case revocations.Session:
+		return f.index.counts[organization] < maxSessions && len(f.index.entries) < maxInAll
+	default:
+		return f.index.counts[organization] < maxEntries && len(f.index.entries) < maxInAll
+	}
+}
+
+// A bulkhead bounds how many appends run at once, and gives an organization half
+// of that at most, so that none takes a slow log from the others.
+type bulkhead struct {
+	slots chan struct{}
+
+	mu    sync.Mutex
+	lanes map[uuid.UUID]*lane
+}
+
+// A lane is what an organization has of a bulkhead.
+type lane struct {
+	slots chan struct{}
+	users int
+}
+
+func newBulkhead(slots int) *bulkhead {
+	return &bulkhead{slots: make(chan struct{}, slots), lanes: map[uuid.UUID]*lane{}}
+}
+
+// enter waits for a slot, half of the time that ctx leaves.
+func (b *bulkhead) enter(ctx context.Context, organization uuid.UUID) (leave func(), err error) {
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+	defer cancel()
+	own := b.lane(organization)
+	busy := errors.New("too many appends are in progress")
+	select {
+	case own.slots <- struct{}{}:
+	case <-ctx.Done():
+		b.leave(organization)
+		return nil, busy
+	}
+	select {
+	case b.slots <- struct{}{}:
+	case <-ctx.Done():
+		<-own.slots
+		b.leave(organization)
+		return nil, busy
+	}
+	return func() {
+		<-b.slots
+		<-own.slots
+		b.leave(organization)
+	}, nil
+}
+
+func (b *bulkhead) lane(organization uuid.UUID) *lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := b.lanes[organization]
+	if own == nil {
+		own = &lane{slots: make(chan struct{}, cap(b.slots)/2)}
+		b.lanes[organization] = own
+	}
+	own.users++
+	return own
+}
+
+func (b *bulkhead) leave(organization uuid.UUID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	own := b.lanes[organization]
+	if own.users--; own.users == 0 {
+		delete(b.lanes, organization)
+	}
+}

@@ -1,0 +1,138 @@
+package feed_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/customersession/customersession/issuer/internal/feed"
+	"github.com/customersession/customersession/issuer/internal/revocations"
+)
+
+// What is dead already is not written again, and that is a success.
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		id := uuid.NewString()
+		end(t, f, revocations.Session, id)
+		end(t, f, revocations.Session, id)
+		first := end(t, f, revocations.Customer, customer)
+		if again := end(t, f, revocations.Customer, customer); !again.Equal(first) {
+			t.Errorf("ended again: issued before %v, want %v", again, first)
+		}
+		if store.writes != 2 {
+			t.Errorf("%d entries were written, want 2", store.writes)
+		}
+		// Sessions of a replica whose clock is a second ahead must be covered.
+		time.Sleep(time.Until(first.Add(-time.Second)))
+		if again := end(t, f, revocations.Customer, customer); !again.After(first) {
+			t.Errorf("ended a second before issued_before: got %v, want a later one than %v", again, first)
+		}
+	})
+}
+
+// An organization has its limits. The wider a scope is, the longer it works, and
+// ending everything always does. Others notice nothing.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		fill(t, store, organization, 9_999)
+		f := follow(t, store)
+		synctest.Wait()
+		end(t, f, revocations.Session, uuid.NewString())
+		refused := func(scope revocations.Scope, id string) {
+			t.Helper()
+			_, err := f.End(t.Context(), revocations.Entry{Scope: scope, OrganizationID: organization, ID: id})
+			if !errors.Is(err, feed.ErrTooMany) {
+				t.Errorf("ending a %s: got %v, want ErrTooMany", scope, err)
+			}
+		}
+		refused(revocations.Session, uuid.NewString())
+		end(t, f, revocations.Customer, customer)
+		fill(t, store, organization, 999)
+		time.Sleep(time.Second)
+		refused(revocations.Customer, member)
+		end(t, f, revocations.Organization, "")
+		if _, err := f.End(t.Context(), revocations.Entry{Scope: revocations.Session, OrganizationID: other, ID: uuid.NewString()}); err != nil {
+			t.Errorf("another organization: %v", err)
+		}
+	})
+}
+
+// In all, 100,000 entries are in force at most.
+func TestLimitInAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		for range 10 {
+			fill(t, store, uuid.New(), 10_000)
+		}
+		f := follow(t, store)
+		synctest.Wait()
+		for _, scope := range []revocations.Scope{revocations.Session, revocations.Customer} {
+			_, err := f.End(t.Context(), revocations.Entry{Scope: scope, OrganizationID: organization, ID: customer})
+			if !errors.Is(err, feed.ErrTooMany) {
+				t.Errorf("ending a %s: got %v, want ErrTooMany", scope, err)
+			}
+		}
+		end(t, f, revocations.Organization, "")
+	})
+}
+
+// While the log is slow, no organization takes it from the others.
+func TestSlowLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		store.set(func(l *log) { l.slow = time.Second })
+		var crowd sync.WaitGroup
+		for range 100 {
+			crowd.Go(func() {
+				_, _ = f.End(t.Context(), revocations.Entry{Scope: revocations.Session, OrganizationID: other, ID: uuid.NewString()})
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		end(t, f, revocations.Session, uuid.NewString())
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the other organization waited %v", took)
+		}
+		crowd.Wait()
+	})
+}
+
+// A log that does not answer makes the outcome unknown, and nobody waits for long.
+func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		for name, change := range map[string]func(*log){
+			"away": func(l *log) { l.err = errAway }, "stuck": func(l *log) { l.err, l.slow = nil, time.Hour },
+		} {
+			store.set(change)
+			start := time.Now()
+			_, err := f.End(context.WithoutCancel(t.Context()), revocations.Entry{Scope: revocations.Session, OrganizationID: organization, ID: uuid.NewString()})
+			if !errors.Is(err, feed.ErrUnknown) || time.Since(start) > 6*time.Second {
+				t.Errorf("%s: got %v after %v", name, err, time.Since(start))
+			}
+		}
+		off := feed.New(feed.Config{MaxAge: maxAge})
+		if _, err := off.End(t.Context(), revocations.Entry{Scope: revocations.Session}); !errors.Is(err, feed.ErrOff) {
+			t.Errorf("without a log: got %v, want ErrOff", err)
+		}
+		wantEnded(t, off, session(uuid.NewString()), false)
+	})
+}
