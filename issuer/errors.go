@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/keys"
@@ -74,6 +75,7 @@ func newRefusals() refusals {
 		{errContentType, refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send application/json"}},
 		{errCoding, refusal{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaType", detail: "Send the body as it is, without Content-Encoding"}},
 		{errNoTokenForm, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "Send the form parameter token, once"}},
+		{errFeedQuery, refusal{status: http.StatusBadRequest, code: "invalid_request", description: "after and wait are numbers from 0 up; nonce has at most 64 letters, digits, - and _"}},
 		{errNoCustomers, refusal{status: http.StatusNotFound, code: "ResourceNotFound", detail: "This server does not know its customers"}},
 		// A client that hung up does not read this. It must not look like an
 		// outage in logs and metrics.
@@ -94,6 +96,7 @@ func newRefusals() refusals {
 		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},
 		{errSigner, unavailable("No session can be signed at the moment")},
 		{verify.ErrKeysUnavailable, unavailable("Tokens cannot be verified at the moment")},
+		{feed.ErrUnavailable, unavailable("It is not known at the moment which sessions have been ended")},
 	}
 }
 

@@ -25,6 +25,7 @@ type metrics struct {
 	signatures *prometheus.HistogramVec
 	lookups    *prometheus.HistogramVec
 	reloads    *prometheus.CounterVec
+	feed       *prometheus.CounterVec
 }
 
 // describe describes a metric that is computed at each scrape.
@@ -60,13 +61,17 @@ func newMetrics() *metrics {
 		signatures: histogram("signature_duration_seconds", "Time to sign a token.", "algorithm", "result"),
 		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer.", "result"),
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
+		feed:       counter("revocation_feed_requests_total", "Requests to the feed of revocations.", "result"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads,
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
+	for _, result := range []string{feedAnswered, feedCrowded, feedLimited, feedUnavailable, feedRefused} {
+		m.feed.WithLabelValues(result)
+	}
 	return m
 }
 
@@ -109,6 +114,13 @@ func (m *metrics) followConnections(listener *connections.Listener) {
 			return float64(closed[limit])
 		}))
 	}
+}
+
+// followFeed shows the consumers that wait.
+func (m *metrics) followFeed(w *waiting) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "customersession_revocation_feed_waiting", Help: "Consumers of the feed of revocations that wait for news.",
+	}, func() float64 { return float64(w.count()) }))
 }
 
 // followLog shows how many lines of the log were dropped.

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // A call is one request: Echo's context, and what its log line needs.
@@ -84,6 +85,8 @@ func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 		level = slog.LevelError
 	case status == http.StatusNoContent && c.Request().Method == http.MethodOptions:
 		level = slog.LevelDebug // a preflight: the call follows
+	case status == http.StatusOK && c.Path() == wire.RevocationsPath:
+		level = slog.LevelDebug // each consumer, twice a minute
 	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,

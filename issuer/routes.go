@@ -8,8 +8,10 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // portalPrefix begins the paths that a customer's browser may call.
@@ -22,7 +24,7 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.IPExtractor = clientAddress(trusted)
 	e.Use(s.observe, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: true, LogErrorFunc: s.logPanic,
-	}), commonHeaders, portalOrigins(), refuseOptions)
+	}), takeBackConnection, commonHeaders, portalOrigins(), refuseOptions)
 
 	readable := []string{http.MethodGet, http.MethodHead}
 	e.POST("/v1/customer-sessions", handle(s.createSession))
@@ -32,6 +34,7 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.POST("/oauth2/introspect", handle(s.introspectToken))
 
 	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.keys)))
+	e.Match(readable, wire.RevocationsPath, handle(s.serveFeed))
 	e.Match(readable, "/.well-known/openid-configuration", s.openIDConfiguration)
 	e.Match(readable, "/.well-known/oauth-authorization-server", s.authorizationServer)
 	e.Match(readable, "/", newHome(s.issuer))
@@ -62,6 +65,17 @@ func collapseSlashes(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// takeBackConnection lets a connection on which a consumer waited count like any
+// other once it is used for something else.
+func takeBackConnection(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Path() != wire.RevocationsPath {
+			connections.TakeBack(c.Request().Context())
+		}
+		return next(c)
+	}
 }
 
 // commonHeaders sets the headers of every answer.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -69,9 +70,11 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if config.ReadTimeout == 0 {
 		config.ReadTimeout = readTimeout
 	}
+	defer s.follow(ctx)()
 	group, failed := errgroup.WithContext(ctx)
 	limited := connections.New(config.Public, s.connections)
 	s.metrics.followConnections(limited)
+	s.metrics.followFeed(s.waiting)
 	if config.LogDropped != nil {
 		s.metrics.followLog(config.LogDropped)
 	}
@@ -94,6 +97,21 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	<-failed.Done()
 	err := s.drain(ctx, config, limited, public, operations)
 	return errors.Join(group.Wait(), err)
+}
+
+// follow follows the log of revocations until the result is called: also while the
+// server drains.
+func (s *Server) follow(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var following sync.WaitGroup
+	following.Go(func() { s.revocations.Run(ctx) })
+	return func() {
+		cancel()
+		following.Wait()
+		if s.revocationLog != nil {
+			s.revocationLog.Close()
+		}
+	}
 }
 
 // closeWhileDraining closes the connection after each answer while the server
@@ -121,7 +139,7 @@ func (s *Server) newHTTPServer(handler http.Handler, read time.Duration) *http.S
 }
 
 func serve(server *http.Server, listener *connections.Listener) func() error {
-	server.ConnState = listener.Track
+	server.ConnState, server.ConnContext = listener.Track, connections.Context
 	return func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -159,6 +177,7 @@ func (s *Server) reportConnections(ctx context.Context, listener *connections.Li
 // clients notice nothing if another process takes over the listener.
 func (s *Server) drain(ctx context.Context, config RunConfig, accepted *connections.Listener, public, operations *http.Server) error {
 	s.draining.Store(true)
+	close(s.stopping)
 	s.logger.LogAttrs(ctx, slog.LevelInfo, "draining", slog.String("delay", config.DrainDelay.String()))
 	if config.DrainDelay > 0 && ctx.Err() != nil {
 		time.Sleep(config.DrainDelay)

@@ -16,9 +16,11 @@ import (
 
 	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/issuer/internal/loopback"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/ratelimit"
+	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
@@ -32,6 +34,10 @@ const DefaultAudience = "customer-portal"
 const (
 	defaultLifetime = time.Hour
 	longestLifetime = 24 * time.Hour
+
+	defaultRevocationAge = 15 * time.Minute
+	minRevocationAge     = 10 * time.Second
+	longestRevocationAge = 24 * time.Hour
 
 	// maxAddresses bounds the memory of the limit for each client address.
 	maxAddresses = 65_536
@@ -59,6 +65,13 @@ type Config struct {
 	Keys          func() *keys.Ring
 	Organizations func() *organizations.Registry
 	Customers     customers.Directory
+
+	// Revocations is the log of what has been ended. Run closes it. Default:
+	// none, and no session can be ended.
+	Revocations revocations.Log
+	// MaxRevocationAge is how old a consumer's knowledge of the log may be, in
+	// whole seconds from 10 seconds to 24 hours. Default: 15 minutes.
+	MaxRevocationAge time.Duration
 
 	// KeyRate and KeyBurst limit the requests of one API key: so many a second
 	// on average, so many at once. SessionRate and SessionBurst limit those with
@@ -96,6 +109,11 @@ type Server struct {
 	// Only a server made by Open follows files and closes its directory.
 	files          *followedFiles
 	closeDirectory func()
+	// revocations follows the log while the server runs.
+	revocations      *feed.Follower
+	revocationLog    revocations.Log // may be nil
+	maxRevocationAge time.Duration
+	waiting          *waiting // consumers of the feed
 	// signFailure is the error of the last signature, nil after a success.
 	signFailure atomic.Pointer[error]
 
@@ -103,7 +121,9 @@ type Server struct {
 	sessionLimit   *ratelimit.Limiter[string] // by session ID
 	addressLimit   *ratelimit.Limiter[netip.Prefix]
 	anonymousLimit *ratelimit.Limiter[netip.Prefix]
+	snapshotLimit  *ratelimit.Limiter[netip.Prefix]
 
+	trusted     []netip.Prefix
 	connections connections.Limits
 
 	logger   *slog.Logger
@@ -112,6 +132,7 @@ type Server struct {
 	refusals refusals
 	router   *echo.Echo
 	draining atomic.Bool
+	stopping chan struct{} // closed when the server begins to drain
 }
 
 // New makes a server of its parts, or returns all that is wrong with config.
@@ -133,6 +154,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	metrics.registry.MustRegister(newKeysCollector(config.Keys))
+	places := waitingPlaces(config.Connections)
 	s := &Server{
 		issuer: config.Issuer, audience: config.Audience,
 		lifetime: config.Lifetime, maxLifetime: config.MaxLifetime,
@@ -140,14 +162,24 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		files:          &followedFiles{},
 		closeDirectory: func() {},
 		verifier:       verifier,
+		revocations: feed.New(feed.Config{
+			Issuer: config.Issuer, Log: config.Revocations, MaxAge: config.MaxRevocationAge,
+			RevokedKeys: revokedKeys(config.Keys), Logger: config.Logger,
+		}),
+		revocationLog: config.Revocations, maxRevocationAge: config.MaxRevocationAge,
+		waiting:        newWaiting(places, maxWaitingClient),
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
 		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
 		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),
 		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
+		snapshotLimit:  ratelimit.New[netip.Prefix](snapshotRate, snapshotBurst, maxAddresses),
+		trusted:        config.TrustedProxies,
 		connections: connections.Limits{
 			Total: config.Connections, PerClient: config.ConnectionsPerAddress,
 			Proxies: config.TrustedProxies, Patience: headerTimeout,
+			Aside: places, AsidePerClient: maxWaitingClient,
 		},
+		stopping: make(chan struct{}),
 		logger:   config.Logger,
 		tracer:   config.Tracer,
 		metrics:  metrics,
@@ -173,6 +205,9 @@ func (c *Config) setDefaults() {
 	if c.ConnectionsPerAddress == 0 {
 		c.ConnectionsPerAddress = maxConnectionsClient
 	}
+	if c.MaxRevocationAge == 0 {
+		c.MaxRevocationAge = defaultRevocationAge
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -196,6 +231,9 @@ func (c *Config) validate() error {
 		"session lifetime is not between 1m and the longest one")
 	problem(c.Lifetime%time.Second != 0 || c.MaxLifetime%time.Second != 0,
 		"session lifetimes are not whole seconds")
+	problem(c.MaxRevocationAge < minRevocationAge || c.MaxRevocationAge > longestRevocationAge,
+		"longest age of revocations is not between 10s and 24h")
+	problem(c.MaxRevocationAge%time.Second != 0, "longest age of revocations is not in whole seconds")
 	problem(c.Keys == nil, "there are no keys")
 	problem(c.Organizations == nil, "there are no organizations")
 	problem(c.Customers == nil, "there is no customer directory")
@@ -232,6 +270,19 @@ func (p publishedKeys) Key(_ context.Context, keyID string) (*jwk.Key, error) {
 		return key, nil
 	}
 	return nil, verify.ErrUnknownKey
+}
+
+// revokedKeys returns the IDs of the keys that the manifest in use revokes.
+func revokedKeys(ring func() *keys.Ring) func() []string {
+	return func() []string {
+		var revoked []string
+		for _, key := range ring().Manifest().Keys {
+			if !key.RevokedAt.IsZero() {
+				revoked = append(revoked, key.ID())
+			}
+		}
+		return revoked
+	}
 }
 
 // Handler returns the public API.

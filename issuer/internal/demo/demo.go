@@ -20,6 +20,7 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/issuer/internal/secret"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/verify"
@@ -75,6 +76,7 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 		Keys:          func() *keys.Ring { return d.ring },
 		Organizations: func() *organizations.Registry { return registry },
 		Customers:     directory,
+		Revocations:   revocations.NewMemory(),
 		Logger:        logger,
 	})
 	if err != nil {
