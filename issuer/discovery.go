@@ -70,7 +70,7 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 func (s *Server) authorizationServer(c echo.Context) error {
 	return s.serveMetadata(c, time.Now(), serverMetadata{
 		metadata: s.metadata(),
-		Scopes:   []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeWrite)},
+		Scopes:   []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeRevoke), string(organizations.ScopeWrite)},
 	})
 }
 

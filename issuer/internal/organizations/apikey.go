@@ -18,11 +18,16 @@ const (
 	ScopeWrite Scope = "customer_sessions:write"
 	// ScopeIntrospect allows asking about sessions (RFC 7662).
 	ScopeIntrospect Scope = "customer_sessions:introspect"
+	// ScopeRevoke allows ending sessions.
+	ScopeRevoke Scope = "customer_sessions:revoke"
 )
+
+// Scopes returns all scopes.
+func Scopes() []Scope { return []Scope{ScopeWrite, ScopeIntrospect, ScopeRevoke} }
 
 // known reports whether s is one of the scopes.
 func (s Scope) known() bool {
-	return s == ScopeWrite || s == ScopeIntrospect
+	return slices.Contains(Scopes(), s)
 }
 
 // APIKey is one key of an organization. It is shared by all callers and must not

@@ -185,8 +185,7 @@ func (p *parser) apiKey(at string, value any, owner *Organization, names map[str
 func (p *parser) scopes(o object) []Scope {
 	list := o.list("scopes")
 	if len(list) == 0 {
-		p.problems.add(o.path("scopes"), "at least one is needed: %s, %s",
-			ScopeWrite, ScopeIntrospect)
+		p.problems.add(o.path("scopes"), "at least one is needed: %s", scopeList())
 	}
 	var scopes []Scope
 	for i, value := range list {
@@ -195,8 +194,7 @@ func (p *parser) scopes(o object) []Scope {
 		scope := Scope(text)
 		switch {
 		case !scope.known():
-			p.problems.add(at, "%s is not a scope; there are %s and %s",
-				quote(text), ScopeWrite, ScopeIntrospect)
+			p.problems.add(at, "%s is not a scope; there are %s", quote(text), scopeList())
 		case slices.Contains(scopes, scope):
 			p.problems.add(at, "%s is listed twice", scope)
 		default:
@@ -204,6 +202,15 @@ func (p *parser) scopes(o object) []Scope {
 		}
 	}
 	return scopes
+}
+
+// scopeList is all scopes, for an error.
+func scopeList() string {
+	var names []string
+	for _, scope := range Scopes() {
+		names = append(names, string(scope))
+	}
+	return strings.Join(names, ", ")
 }
 
 // expiry reads the expiry of a key, zero when there is none.
