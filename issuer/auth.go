@@ -84,7 +84,7 @@ func (s *Server) portalSession(c *call) (verify.Session, error) {
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
-	session, err := s.verifier.Verify(c.Request().Context(), token)
+	session, err := s.verify(c.Request().Context(), token)
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}

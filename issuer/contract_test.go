@@ -85,6 +85,10 @@ func (c *contract) find(req *http.Request, status int) (*routers.Route, *openapi
 		path += "/"
 		item = c.document.Paths.Value(path)
 	}
+	if id, found := strings.CutPrefix(path, "/v1/customer-sessions/"); found && item == nil && strings.Count(id, "/") == 1 {
+		path = "/v1/customer-sessions/{id}"
+		item = c.document.Paths.Value(path)
+	}
 	// A HEAD is answered like a GET, RFC 9110, Section 9.3.2.
 	method := req.Method
 	if method == http.MethodHead {
@@ -120,8 +124,9 @@ func requestInput(req *http.Request, body []byte, route *routers.Route) *openapi
 		sent.Header.Set("Content-Type", "application/json")
 	}
 	return &openapi3filter.RequestValidationInput{
-		Request: sent,
-		Route:   route,
+		Request:    sent,
+		PathParams: map[string]string{"id": req.URL.Path[strings.LastIndexByte(req.URL.Path, '/')+1:]},
+		Route:      route,
 		Options: &openapi3filter.Options{
 			AuthenticationFunc:      openapi3filter.NoopAuthenticationFunc,
 			IncludeResponseStatus:   true,

@@ -41,12 +41,15 @@ type providerMetadata struct {
 type serverMetadata struct {
 	metadata
 
-	Scopes []string `json:"scopes_supported"`
+	Scopes             []string `json:"scopes_supported"`
+	RevocationEndpoint string   `json:"revocation_endpoint"`
+	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
 }
 
 const (
 	jwkSetPath        = "/.well-known/jwks.json"
 	introspectionPath = "/oauth2/introspect"
+	revocationPath    = "/oauth2/revoke"
 )
 
 func (s *Server) openIDConfiguration(c echo.Context) error {
@@ -69,8 +72,10 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 
 func (s *Server) authorizationServer(c echo.Context) error {
 	return s.serveMetadata(c, time.Now(), serverMetadata{
-		metadata: s.metadata(),
-		Scopes:   []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeRevoke), string(organizations.ScopeWrite)},
+		metadata:           s.metadata(),
+		RevocationEndpoint: s.issuer + revocationPath,
+		RevocationAuth:     []string{"Bearer"},
+		Scopes:             []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeRevoke), string(organizations.ScopeWrite)},
 	})
 }
 

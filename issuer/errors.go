@@ -91,7 +91,18 @@ func newRefusals() refusals {
 		{errReturnHost, invalidValue("return_url", "The organization does not list this host among its return_url_hosts.")},
 		{errTooLong, invalidValue("return_url", "The token would not fit a cookie with this URL; use a shorter one.")},
 
+		// Ending sessions.
+		{feed.ErrOff, refusal{status: http.StatusNotImplemented, code: "NotImplemented", detail: "Sessions cannot be ended here: this server keeps no log of revocations"}},
+		{errSessionID, invalidBody([]problem{{Type: "uuid_parsing", Loc: []any{"path", "id"}, Msg: "Input should be a valid UUID"}})},
+		{errEverywhere, invalidBody([]problem{{Type: "bool_parsing", Loc: []any{"query", "everywhere"}, Msg: "Input should be true or false"}})},
+		{errUnknownAPIKey, invalidValue("api_key", "API key does not exist. If it was removed already, use client_id.")},
+		{errRevokeCustomer, invalidValue("external_customer_id", "Customer does not exist. If the customer was deleted, use customer_id.")},
+		{errRevokeStated, invalidValue("external_customer_id", "This server has no customers of its own; use customer_id.")},
+		{feed.ErrTooMany, refusal{status: http.StatusTooManyRequests, retryAfter: int(tooManyWait.Seconds())}},
+
 		// What may work when it is tried again.
+		{feed.ErrUnknown, unavailable("The log of revocations did not answer: it may have been ended or not. Repeating is safe")},
+		{errJustEnded, unavailable("All sessions of this customer were just ended")},
 		{customers.ErrUnavailable, unavailable("The customer directory is unavailable")},
 		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},
 		{errSigner, unavailable("No session can be signed at the moment")},
@@ -263,6 +274,10 @@ func credentialsReason(err error) string {
 		return "expired_token"
 	case errors.Is(err, verify.ErrKeysUnavailable):
 		return "keys_unavailable"
+	case errors.Is(err, feed.ErrUnavailable):
+		return "revocations_unavailable"
+	case errors.Is(err, verify.ErrRevoked):
+		return "ended_session"
 	default:
 		return "bad_token"
 	}

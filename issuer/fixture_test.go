@@ -56,7 +56,7 @@ type fixture struct {
 	ended            <-chan struct{}    // closed once it has
 	// API keys: one that may do everything, one for each scope alone, one that
 	// has expired, and one of another organization.
-	secret, writeOnly, introspectOnly, expired, foreign string
+	secret, writeOnly, introspectOnly, revokeOnly, expired, foreign string
 }
 
 // fixtureOptions are what a test may want to be different.
@@ -141,7 +141,7 @@ func (f *fixture) shutdown() {
 func (f *fixture) checkSecrets(t testing.TB, what, text string) {
 	t.Helper()
 	// Every token begins with the base64url form of its header's beginning.
-	secrets := []string{"eyJhbGciOi", f.secret, f.writeOnly, f.introspectOnly, f.expired, f.foreign}
+	secrets := []string{"eyJhbGciOi", f.secret, f.writeOnly, f.introspectOnly, f.revokeOnly, f.expired, f.foreign}
 	for _, match := range privatePart.FindAllSubmatch(f.ring.Manifest().Encode(), -1) {
 		secrets = append(secrets, string(match[1]))
 	}
@@ -250,7 +250,7 @@ func (f *fixture) newRegistry(t testing.TB) *organizations.Registry {
 // newOrganizations returns a file of two organizations, with new API keys.
 func (f *fixture) newOrganizations(t testing.TB) string {
 	t.Helper()
-	const write, introspect = organizations.ScopeWrite, organizations.ScopeIntrospect
+	const write, introspect, revoke = organizations.ScopeWrite, organizations.ScopeIntrospect, organizations.ScopeRevoke
 	var entries []string
 	add := func(secret *string, name string, scopes ...organizations.Scope) {
 		t.Helper()
@@ -261,14 +261,15 @@ func (f *fixture) newOrganizations(t testing.TB) string {
 		*secret = s.Reveal()
 		entries = append(entries, string(entry))
 	}
-	add(&f.secret, "all", write, introspect)
+	add(&f.secret, "all", write, introspect, revoke)
 	add(&f.writeOnly, "write", write)
 	add(&f.introspectOnly, "introspect", introspect)
-	add(&f.foreign, "foreign", write, introspect)
+	add(&f.foreign, "foreign", write, introspect, revoke)
 	add(&f.expired, "expired", write)
+	add(&f.revokeOnly, "revoke", revoke)
 	expired := strings.TrimSuffix(strings.TrimSpace(entries[4]), "}") + `, "expires_at": "2026-01-01T00:00:00Z"}`
 	expired = strings.Replace(expired, `"expires_at": null,`, "", 1)
-	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired}, ",")
+	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired, entries[5]}, ",")
 	return `{"organizations":[
 		{"id":"` + orgID + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal","api_keys":[` + ours + `]},
 		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"return_url_hosts":["shop.example.com","xn--bcher-kva.example"],"api_keys":[` + entries[3] + `]}]}`

@@ -42,7 +42,7 @@ func (s *Server) introspectToken(c *call) error {
 	if err != nil {
 		return err
 	}
-	session, err := s.verifier.Verify(c.Request().Context(), token)
+	session, err := s.verify(c.Request().Context(), token)
 	if err != nil && s.refusals.refuse(err).status != http.StatusUnauthorized {
 		return err // not the token's fault
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/keys/jwk"
 )
 
@@ -26,6 +27,7 @@ type metrics struct {
 	lookups    *prometheus.HistogramVec
 	reloads    *prometheus.CounterVec
 	feed       *prometheus.CounterVec
+	ended      *prometheus.CounterVec
 }
 
 // describe describes a metric that is computed at each scrape.
@@ -62,15 +64,21 @@ func newMetrics() *metrics {
 		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer.", "result"),
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
 		feed:       counter("revocation_feed_requests_total", "Requests to the feed of revocations.", "result"),
+		ended:      counter("revocations_total", "Calls that end sessions.", "scope", "result"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed,
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed, m.ended,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
 	for _, result := range []string{feedAnswered, feedCrowded, feedLimited, feedUnavailable, feedRefused} {
 		m.feed.WithLabelValues(result)
+	}
+	for _, scope := range []revocations.Scope{revocations.Session, revocations.Customer, revocations.Member, revocations.APIKey, revocations.Organization} {
+		for _, result := range []string{endingDone, endingRepeated, endingOff, endingTooMany, endingUnknown} {
+			m.ended.WithLabelValues(string(scope), result)
+		}
 	}
 	return m
 }

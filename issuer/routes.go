@@ -33,6 +33,11 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.Match(readable, portalPrefix+"customer-session/user", handle(s.showUser))
 	e.POST("/oauth2/introspect", handle(s.introspectToken))
 
+	e.DELETE("/v1/customer-sessions/:id", handle(s.deleteSession))
+	e.POST("/v1/customer-sessions/revoke", handle(s.revokeSessions))
+	e.DELETE(portalPrefix+"customer-session", handle(s.endPortalSession))
+	e.POST(revocationPath, handle(s.revokeToken))
+
 	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.keys)))
 	e.Match(readable, wire.RevocationsPath, handle(s.serveFeed))
 	e.Match(readable, "/.well-known/openid-configuration", s.openIDConfiguration)

@@ -121,6 +121,7 @@ type Server struct {
 	sessionLimit   *ratelimit.Limiter[string] // by session ID
 	addressLimit   *ratelimit.Limiter[netip.Prefix]
 	anonymousLimit *ratelimit.Limiter[netip.Prefix]
+	revokeLimit    *ratelimit.Limiter[apiKeyID]
 	snapshotLimit  *ratelimit.Limiter[netip.Prefix]
 
 	trusted     []netip.Prefix
@@ -172,6 +173,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
 		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),
 		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
+		revokeLimit:    ratelimit.New[apiKeyID](revokeRate, revokeBurst, 0),
 		snapshotLimit:  ratelimit.New[netip.Prefix](snapshotRate, snapshotBurst, maxAddresses),
 		trusted:        config.TrustedProxies,
 		connections: connections.Limits{
@@ -185,6 +187,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		metrics:  metrics,
 		refusals: newRefusals(),
 	}
+	metrics.registry.MustRegister(newRevocationsCollector(s.revocations))
 	s.router = s.routes(config.TrustedProxies)
 	return s, nil
 }

@@ -26,6 +26,9 @@ func (s *Server) createSession(c *call) error {
 	if err != nil {
 		return &createError{request, err}
 	}
+	if err := s.outlastEnding(ctx, key, customer); err != nil {
+		return err
+	}
 	session, err := s.issue(ctx, key, customer, request.terms)
 	if err != nil {
 		return &createError{request, err}

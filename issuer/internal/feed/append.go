@@ -40,29 +40,39 @@ var (
 	ErrUnknown = errors.New("the outcome of the revocation is unknown")
 )
 
+// Ended is what became of an entry.
+type Ended struct {
+	// IssuedBefore is the time before which sessions were issued that are ended;
+	// zero for a single session.
+	IssuedBefore time.Time
+	// Repeated reports that all that the entry would end was dead already, so that
+	// it was not written.
+	Repeated bool
+}
+
 // End makes an entry in the log. Once it returns, this replica's answers have the
 // entry, unless the log has gone away since; the others' have it when they read
-// the log. IssuedBefore is zero for a single session.
-//
-// What is dead already is not written again. The error wraps ErrOff, ErrTooMany
-// or ErrUnknown.
-func (f *Follower) End(ctx context.Context, e revocations.Entry) (issuedBefore time.Time, err error) {
+// the log. The error wraps ErrOff, ErrTooMany or ErrUnknown.
+func (f *Follower) End(ctx context.Context, e revocations.Entry) (Ended, error) {
 	if f.config.Log == nil {
-		return time.Time{}, ErrOff
+		return Ended{}, ErrOff
 	}
 	scope := wire.RevocationScope(e.Scope)
 	id := wire.NewRevocationID(scope, e.OrganizationID.String(), e.ID)
 	if before, dead := f.dead(e.Scope, id); dead {
-		return before, nil
+		return Ended{IssuedBefore: before, Repeated: true}, nil
 	}
 	if !f.hasRoom(e.Scope, e.OrganizationID) {
-		return time.Time{}, ErrTooMany
+		return Ended{}, ErrTooMany
 	}
 	record, err := f.append(ctx, e)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return record.IssuedBefore, nil
+	return Ended{IssuedBefore: record.IssuedBefore}, err
+}
+
+// Remember makes an entry about the issuer itself. The error wraps ErrUnknown.
+func (f *Follower) Remember(ctx context.Context, scope revocations.Scope, id string) error {
+	_, err := f.append(ctx, revocations.Entry{Scope: scope, ID: id})
+	return err
 }
 
 // append appends an entry, and waits until it has been read back.
@@ -94,8 +104,8 @@ func (f *Follower) note(r *revocations.Record) {
 	default:
 		e := newEntry(r)
 		f.index.note(&e)
-		f.latest.Store(f.index.latest)
 	}
+	f.share()
 }
 
 // dead reports whether all that an entry would end is dead already, and the time of

@@ -54,14 +54,13 @@ func (s *Session) ids() []wire.RevocationID {
 	return append(ids, wire.NewRevocationID(wire.RevokeOrganization, s.OrganizationID, ""))
 }
 
-// IssuedBefore returns the time before which all sessions of somebody, as they
-// would be in a new session, have been ended; zero if a session that is issued at
-// a time is not concerned. That costs nothing unless something was ended within
-// the last seconds.
+// Recent reports whether anything but a single session was ended so recently that a
+// session that is issued now may be dead. It costs next to nothing.
+func (f *Follower) Recent(now time.Time) bool { return now.Unix() < f.latest.Load() }
+
+// IssuedBefore returns the time before which a new session would have been ended;
+// zero if it would not.
 func (f *Follower) IssuedBefore(s *Session) time.Time {
-	if s.IssuedAt.Unix() >= f.latest.Load() {
-		return time.Time{}
-	}
 	ids := s.ids()
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -86,7 +85,8 @@ func (f *Follower) tooOld(now time.Time, limit time.Duration) bool {
 type Status struct {
 	// Enabled reports whether there is a log. Without one, all else is zero.
 	Enabled bool
-	// Age is how long ago the last complete read began; negative before the first.
+	// Age is how long ago the last complete read began, or, before the first one,
+	// the follower was made.
 	Age time.Duration
 	// Failure is the error of the last read, since Failing; nil if there was none.
 	Failure error
@@ -104,10 +104,14 @@ func (f *Follower) Status() Status {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s := Status{
-		Enabled: f.config.Log != nil, Age: -1, Failure: f.failure, Failing: f.failing,
+		Enabled: f.config.Log != nil, Failure: f.failure, Failing: f.failing,
 		Ahead: f.ahead, Entries: len(f.index.entries), Manifest: f.index.manifest,
 	}
-	if !f.began.IsZero() {
+	switch {
+	case !s.Enabled:
+	case f.began.IsZero():
+		s.Age = age(f.made, time.Now())
+	default:
 		s.Age = age(f.began, time.Now())
 	}
 	return s
@@ -115,6 +119,9 @@ func (f *Follower) Status() Status {
 
 // RevokedKey reports whether the log says that a signing key has been revoked.
 func (f *Follower) RevokedKey(id string) bool {
+	if !f.keys.Load() {
+		return false
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	_, revoked := f.index.keys[id]

@@ -99,11 +99,11 @@ func session(id string) *feed.Session {
 
 func end(t *testing.T, f *feed.Follower, scope revocations.Scope, id string) time.Time {
 	t.Helper()
-	before, err := f.End(t.Context(), revocations.Entry{Scope: scope, OrganizationID: organization, ID: id})
+	ended, err := f.End(t.Context(), revocations.Entry{Scope: scope, OrganizationID: organization, ID: id})
 	if err != nil {
 		t.Fatalf("ending %s %s: %v", scope, id, err)
 	}
-	return before
+	return ended.IssuedBefore
 }
 
 func wantEnded(t *testing.T, f *feed.Follower, s *feed.Session, want bool) {

@@ -56,6 +56,9 @@ type Follower struct {
 	// latest is the latest time before which anything but a single session was
 	// ended, in seconds since 1970.
 	latest atomic.Int64
+	// keys reports whether the log has signing keys that have been revoked.
+	keys atomic.Bool
+	made time.Time
 
 	mu       sync.RWMutex
 	index    *index
@@ -81,7 +84,7 @@ func New(config Config) *Follower {
 	}
 	f := &Follower{
 		config: config, asked: make(chan struct{}, 1), slots: newBulkhead(appendsAtOnce), index: newIndex(),
-		news: make(chan struct{}), read: make(chan struct{}),
+		news: make(chan struct{}), read: make(chan struct{}), made: time.Now(),
 	}
 	f.manifest = config.RevokedKeys()
 	f.publish(false)
@@ -105,6 +108,14 @@ func (f *Follower) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Refresh reads the log now, before Run does.
+func (f *Follower) Refresh(ctx context.Context) error {
+	f.readOnce(ctx)
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.failure
 }
 
 // readOnce reads what is new in the log. Without a log, it looks for keys that the
@@ -178,7 +189,7 @@ func (f *Follower) apply(page *revocations.Page, began time.Time) (away time.Dur
 	if dropped || f.dropped.IsZero() {
 		f.dropped = now
 	}
-	f.latest.Store(f.index.latest)
+	f.share()
 	if news || moved || dropped {
 		f.publish(news)
 	}
@@ -202,6 +213,12 @@ func (f *Follower) take(page *revocations.Page) (news bool) {
 		}
 	}
 	return news
+}
+
+// share lets what changed be seen without the lock. The caller holds mu.
+func (f *Follower) share() {
+	f.latest.Store(f.index.latest)
+	f.keys.Store(len(f.index.keys) > 0)
 }
 
 // endRead wakes those who wait for a read. The caller holds mu.
