@@ -28,12 +28,17 @@ as the user of the server for a file, and as a role that may make tables for
 PostgreSQL.
 
 With --print, print the SQL of the table, of the server's permissions and of the
-job that drops old entries instead.` + logPlaceHelp,
+job that drops old entries instead.
+
+With --from, also copy what is in force in a log in a file to the table, as it is.
+Repeating copies what is new.` + logPlaceHelp,
 		Example: `  customersession revocations init --file /var/lib/customersession/revocations.jsonl
-  customersession revocations init --print | psql mydatabase`,
+  customersession revocations init --print | psql mydatabase
+  customersession revocations init --dsn-file revocations.dsn --from revocations.jsonl`,
 	}
 	place := newLogPlace(cmd)
 	show := cmd.Flags().Bool("print", false, "print the SQL, and do nothing")
+	from := cmd.Flags().String("from", "", "log in this `file`, to copy to the table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *show {
 			_, err := io.WriteString(cmd.OutOrStdout(), revocations.PostgresSchema+revocations.PostgresGrants)
@@ -43,6 +48,9 @@ job that drops old entries instead.` + logPlaceHelp,
 		if err != nil {
 			return err
 		}
+		if *from != "" && config.Engine != revocations.EnginePostgres {
+			return misused(cmd, "--from copies to PostgreSQL; name it with --dsn-file")
+		}
 		if err := revocations.Init(cmd.Context(), config); err != nil {
 			return err
 		}
@@ -51,7 +59,14 @@ job that drops old entries instead.` + logPlaceHelp,
 			return nil
 		}
 		place.talk("the table customersession_revocations is there; see --print for the server's permissions")
-		return nil
+		if *from == "" {
+			return nil
+		}
+		added, err := revocations.CopyFile(cmd.Context(), *from, config)
+		if err == nil {
+			place.talk("%s: %d entries copied", *from, added)
+		}
+		return err
 	}
 	return cmd
 }

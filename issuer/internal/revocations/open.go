@@ -88,6 +88,27 @@ func Init(ctx context.Context, config Config) error {
 	}
 }
 
+// CopyFile adds what is in force in the log in a file to that of a configuration,
+// which must be in PostgreSQL. It returns how much that was.
+func CopyFile(ctx context.Context, path string, config Config) (added int, err error) {
+	file := NewFile(path)
+	defer file.Close()
+	page, err := file.Read(ctx, Position{})
+	if err != nil {
+		return 0, err
+	}
+	dsn, err := config.dsn()
+	if err != nil {
+		return 0, err
+	}
+	table, err := NewPostgres(ctx, dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer table.Close()
+	return table.Copy(ctx, page.Records)
+}
+
 func (c Config) dsn() (PostgresConfig, error) {
 	dsn, err := secret.ReadFile(c.DSNFile)
 	if err != nil {
