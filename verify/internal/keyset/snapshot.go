@@ -4,25 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify/internal/snapshotfile"
 )
 
 // maxSnapshotLength leaves room for what is beside a JWK Set.
 const maxSnapshotLength = maxSetLength + 4<<10
 
-// errNoSnapshot means that none has been written yet.
-var errNoSnapshot = errors.New("there is no key snapshot")
-
 // A snapshot is a file that lets a verifier start during an outage of its
-// issuer. Anyone who can write it can forge any token, so it is read with more
-// suspicion than an answer over https.
+// issuer.
 type snapshot struct {
 	file, issuer, url string
 	maxStale, leeway  time.Duration
@@ -49,9 +42,9 @@ func newSnapshot(config *Config) *snapshot {
 
 // load reads keys that are as old as the file says. They are stale from the
 // start, so that a new process asks the issuer first. The error is
-// errNoSnapshot or says why the file is ignored.
+// [snapshotfile.ErrNone] or says why the file is ignored.
 func (s *snapshot) load(now time.Time) (*cached, error) {
-	data, err := s.readFile()
+	data, err := snapshotfile.Read(s.file, maxSnapshotLength)
 	if err != nil {
 		return nil, err
 	}
@@ -77,83 +70,16 @@ func (s *snapshot) load(now time.Time) (*cached, error) {
 	return keys, nil
 }
 
-// readFile returns the content of a file that only its owner can have written,
-// who must be this process's user or root.
-func (s *snapshot) readFile() ([]byte, error) {
-	// It is checked before it is opened, as opening a pipe would block, and
-	// again when it is open, as it may have been replaced.
-	before, err := os.Lstat(s.file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, errNoSnapshot
-	case err != nil:
-		return nil, err
-	}
-	if err := checkSnapshot(before); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(s.file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !os.SameFile(before, info) {
-		return nil, errors.New("it was replaced while it was being opened")
-	}
-	if err := checkSnapshot(info); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSnapshotLength+1))
-	if err == nil && len(data) > maxSnapshotLength {
-		err = errors.New("it is too long")
-	}
-	return data, err
-}
-
-func checkSnapshot(info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return errors.New("it is not a regular file")
-	}
-	return checkWriters(info)
-}
-
-// save replaces the file atomically. It is written after every good answer, even
-// if that changed nothing: it holds the time of the answer.
-func (s *snapshot) save(keys *cached) (err error) {
+// save replaces the file. It is written after every good answer, even if that
+// changed nothing: it holds the time of the answer.
+func (s *snapshot) save(keys *cached) error {
 	document, err := json.Marshal(snapshotDocument{
 		Issuer: s.issuer, JWKSetURL: s.url, FetchedAt: keys.confirmedAt.Unix(), Keys: keys.set.AppendJSON(nil),
 	})
 	if err != nil {
 		return fmt.Errorf("encoding keys: %w", err)
 	}
-	// CreateTemp makes a file of mode 0600.
-	temporary, err := os.CreateTemp(filepath.Dir(s.file), "."+filepath.Base(s.file)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temporary.Name()))
-		}
-	}()
-	if err := write(temporary, append(document, '\n')); err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), s.file)
-}
-
-// write writes, syncs and closes: a rename may reach the disk before the
-// content does, and would leave an empty file after a crash.
-func write(f *os.File, data []byte) error {
-	_, err := f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return snapshotfile.Replace(s.file, append(document, '\n'))
 }
 
 // save writes the snapshot, unless the disk still hangs on the last one.
@@ -178,7 +104,7 @@ func (s *Source) loadSnapshot() *cached {
 	s.snapshot.loaded = true
 	kept, err := s.snapshot.load(time.Now())
 	switch {
-	case errors.Is(err, errNoSnapshot):
+	case errors.Is(err, snapshotfile.ErrNone):
 		return current
 	case err != nil:
 		s.logger.Warn("ignoring the key snapshot", slog.String("reason", err.Error()))

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package keyset
+package snapshotfile
 
 import "io/fs"
 
