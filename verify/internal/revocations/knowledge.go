@@ -11,6 +11,8 @@ const (
 	// maxEntries bounds one answer, and maxKnown all that is remembered of many.
 	maxEntries = 200_000
 	maxKnown   = 2 * maxEntries
+	// maxKeys bounds the revoked signing keys in the same two ways.
+	maxKeys = 1000
 	// maxMaxAge is the largest "max_age" of a feed, and the largest age of an
 	// answer that makes sense.
 	maxMaxAge = 24 * time.Hour
@@ -248,7 +250,7 @@ func known(scope wire.RevocationScope) bool {
 // learn adds what an answer says to k, and forgets what is over. It returns false
 // if that is too much.
 func (k *Knowledge) learn(a *Answer, now Instant) bool {
-	if len(a.Revoked) > maxEntries || len(a.RevokedKeys) > maxEntries {
+	if len(a.Revoked) > maxEntries || len(a.RevokedKeys) > maxKeys {
 		return false
 	}
 	seconds := now.Wall.Unix()
@@ -269,7 +271,7 @@ func (k *Knowledge) learn(a *Answer, now Instant) bool {
 	if k.learnKeys(a.RevokedKeys, now.Wall) {
 		k.revision++
 	}
-	return len(k.keys) <= maxKnown && k.set.len() <= maxKnown
+	return len(k.keys) <= maxKeys && k.set.len() <= maxKnown
 }
 
 // endOf returns what an entry ends.
@@ -311,5 +313,16 @@ func (k *Knowledge) With(r wire.Revocation) *Knowledge {
 	c := change{set: &next.set}
 	c.add(r.ID, endOf(&r))
 	next.revision++
+	return &next
+}
+
+// withAll returns knowledge that all entries of another one are a part of.
+func (k *Knowledge) withAll(other *Knowledge) *Knowledge {
+	next := *k
+	c := change{set: &next.set}
+	for id, e := range other.set.all {
+		c.add(id, e)
+	}
+	next.revision = other.revision + 1
 	return &next
 }

@@ -1,11 +1,27 @@
 package revocations
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
+	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify/internal/snapshotfile"
 	"github.com/customersession/customersession/verify/wire"
+)
+
+var errDamaged = errors.New("it is damaged")
+
+const (
+	// maxSnapshotLength leaves room for all that can be known.
+	maxSnapshotLength = 64 << 20
+	// The file is written saveAfterNews after the last time if there is news, and
+	// otherwise when this part of the feed's limit has passed.
+	saveAfterNews = 10 * time.Second
+	saveFraction  = 10
 )
 
 // A Snapshot is knowledge for another process, with wall-clock times in seconds
@@ -23,12 +39,26 @@ type Snapshot struct {
 	RevokedKeys map[string]int64 `json:"revoked_keys"`
 }
 
-// A SnapshotEntry is an entry in force.
+// A SnapshotEntry is an entry in force. In the file it is a list, without names.
 type SnapshotEntry struct {
-	ID wire.RevocationID `json:"id"`
+	ID wire.RevocationID
 	// IssuedBefore is 0 for a single session.
-	IssuedBefore int64 `json:"issued_before,omitempty"`
-	DropAt       int64 `json:"drop_at"`
+	IssuedBefore, DropAt int64
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (e SnapshotEntry) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `["%s",%d,%d]`, e.ID, e.IssuedBefore, e.DropAt), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (e *SnapshotEntry) UnmarshalJSON(data []byte) error {
+	parts := []any{&e.ID, &e.IssuedBefore, &e.DropAt}
+	err := json.Unmarshal(data, &parts)
+	if err == nil && len(parts) != 3 {
+		err = errDamaged
+	}
+	return err
 }
 
 // Snapshot returns what is known now; ok is false if that is not complete.
@@ -59,8 +89,8 @@ func (s *Snapshot) Restore(now Instant, leeway time.Duration) (*Knowledge, error
 	case age < 0:
 		return nil, errors.New("it is from the future")
 	case s.Seq < 0 || s.Log == "" && s.Seq > 0 || s.MaxAge < 1 || s.MaxAge > int64(maxMaxAge/time.Second),
-		len(s.Revoked) > maxKnown, len(s.RevokedKeys) > maxKnown:
-		return nil, errors.New("it is damaged")
+		len(s.Revoked) > maxKnown, len(s.RevokedKeys) > maxKeys:
+		return nil, errDamaged
 	}
 	k := &Knowledge{
 		log: s.Log, seq: s.Seq, heard: true, begun: now, age: age,
@@ -72,9 +102,93 @@ func (s *Snapshot) Restore(now Instant, leeway time.Duration) (*Knowledge, error
 			e.IssuedBefore = always
 		}
 		if e.IssuedBefore < 0 || e.DropAt < 1 || e.DropAt == math.MaxInt64 {
-			return nil, errors.New("it is damaged")
+			return nil, errDamaged
 		}
 		c.add(e.ID, end{e.IssuedBefore, e.DropAt})
 	}
 	return k.Forget(now), nil
+}
+
+// A snapshot is the file that keeps the knowledge. The goroutine that follows the
+// feed is the only one to use it.
+type snapshot struct {
+	file, url string
+	leeway    time.Duration
+	// loaded is set once the file was read, or could not be.
+	loaded bool
+	// savedAt and revision are those of the last version that was written.
+	savedAt  Instant
+	revision int
+}
+
+func newSnapshot(config *Config) *snapshot {
+	if config.SnapshotFile == "" {
+		return nil
+	}
+	return &snapshot{file: config.SnapshotFile, url: config.URL, leeway: config.Leeway}
+}
+
+// due reports whether the file should be written: soon after news, and often
+// enough that it is much younger than the feed allows.
+func (f *snapshot) due(k *Knowledge, now Instant) bool {
+	since := now.Since(f.savedAt)
+	return f.savedAt == (Instant{}) || since >= k.maxAge/saveFraction || f.revision != k.revision && since >= saveAfterNews
+}
+
+// saveSnapshot writes the file if that is due.
+func (s *Source) saveSnapshot(k *Knowledge) {
+	now := s.now()
+	if s.snapshot == nil || !s.snapshot.due(k, now) {
+		return
+	}
+	kept, ok := k.Snapshot(now)
+	if !ok {
+		return
+	}
+	s.snapshot.savedAt, s.snapshot.revision = now, k.revision
+	kept.Issuer, kept.URL = s.issuer, s.snapshot.url
+	data, err := json.Marshal(kept)
+	if err == nil {
+		err = snapshotfile.Replace(s.snapshot.file, append(data, '\n'))
+	}
+	if err != nil {
+		s.logger.Warn("cannot write the snapshot of revocations; after a restart during an outage no session can be judged",
+			slog.String("error", err.Error()))
+	}
+}
+
+// loadSnapshot reads the file, once.
+func (s *Source) loadSnapshot() {
+	if s.snapshot == nil || s.snapshot.loaded {
+		return
+	}
+	s.snapshot.loaded = true
+	kept, err := s.readSnapshot()
+	switch {
+	case errors.Is(err, snapshotfile.ErrNone):
+		return
+	case err != nil:
+		s.logger.Warn("ignoring the snapshot of revocations", slog.String("reason", err.Error()))
+		return
+	}
+	s.change(func(k *Knowledge) (*Knowledge, Verdict) { return kept.withAll(k), Taken })
+	s.logger.Info("found revocations in the snapshot", slog.Duration("age", s.age(kept)), slog.Int("entries", kept.Entries()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broadcast()
+}
+
+func (s *Source) readSnapshot() (*Knowledge, error) {
+	data, err := snapshotfile.Read(s.snapshot.file, maxSnapshotLength)
+	if err != nil {
+		return nil, err
+	}
+	var kept Snapshot
+	if err := ijson.Unmarshal(data, &kept); err != nil {
+		return nil, errDamaged
+	}
+	if kept.Issuer != s.issuer || kept.URL != s.snapshot.url {
+		return nil, errors.New("it is of another issuer")
+	}
+	return kept.Restore(s.now(), s.snapshot.leeway)
 }
