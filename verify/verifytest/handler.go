@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // Paths of an issuer's documents.
@@ -74,9 +75,10 @@ func (i *Issuer) Requests() int {
 	return i.requests
 }
 
-// Handler serves the JWK Set, with ETag and Cache-Control, and the discovery
-// document that names it (OpenID Connect Discovery 1.0, Section 3). With
-// [Down] it panics with [http.ErrAbortHandler], as net/http expects.
+// Handler serves the JWK Set, with ETag and Cache-Control, the discovery document
+// that names it (OpenID Connect Discovery 1.0, Section 3), the feed of revocations,
+// and the call that ends the session of a bearer token. With [Down] and [FeedDown]
+// it panics with [http.ErrAbortHandler], as net/http expects.
 func (i *Issuer) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := strings.TrimPrefix(path.Clean(r.URL.Path), i.path)
@@ -85,6 +87,14 @@ func (i *Issuer) Handler() http.Handler {
 			i.serveSet(w, r)
 		case discoveryPath:
 			i.serveDiscovery(w)
+		case wire.RevocationsPath:
+			i.serveFeed(w, r)
+		case sessionPath:
+			if r.Method == http.MethodDelete {
+				i.endSession(w, r)
+				return
+			}
+			http.NotFound(w, r)
 		case lurePath, lureCertPath:
 			i.serveLure(w, at)
 		default:
@@ -222,7 +232,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	i := t.issuer
 	i.mu.Lock()
-	down := i.failure == Down
+	down := i.failure == Down && r.URL.Path == i.path+jwkSetPath
 	i.mu.Unlock()
 	if down {
 		i.arrive()
@@ -231,11 +241,25 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	served := r.Clone(r.Context())
 	served.Body = http.NoBody
 	recorder := httptest.NewRecorder()
-	i.Handler().ServeHTTP(recorder, served)
+	if !completes(i.Handler(), recorder, served) {
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	}
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
 	response := recorder.Result()
 	response.Request = r
 	return response, nil
+}
+
+// completes serves a request, and reports false if the handler closes the
+// connection instead.
+func completes(handler http.Handler, w http.ResponseWriter, r *http.Request) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler { //nolint:errorlint // net/http compares so, too
+			panic(p)
+		}
+	}()
+	handler.ServeHTTP(w, r)
+	return true
 }

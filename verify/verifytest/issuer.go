@@ -20,6 +20,8 @@ const (
 	DefaultIssuer   = "https://sessions.example.com"
 	DefaultAudience = "customer-portal"
 	DefaultMaxAge   = 5 * time.Minute
+	// DefaultMaxRevocationAge is that of a customersession server.
+	DefaultMaxRevocationAge = 15 * time.Minute
 
 	CustomerID     = "992fae2a-2a17-4b7a-8d9e-e287cf90131b"
 	SessionID      = "3f6c1a7e-0b52-4d4e-9a53-6f0d3a1f8b11"
@@ -43,6 +45,9 @@ type Config struct {
 	// MaxAge is the max-age of the JWK Set; verifiers add bounds of their own.
 	// Default: [DefaultMaxAge].
 	MaxAge time.Duration
+	// MaxRevocationAge is how old a verifier's knowledge of ended sessions may get,
+	// in whole seconds. Default: [DefaultMaxRevocationAge].
+	MaxRevocationAge time.Duration
 	// Loopback starts an HTTP server on a loopback address, for verifiers in
 	// other processes. It runs until the test ends. Real connections do not
 	// work in testing/synctest bubbles.
@@ -59,6 +64,8 @@ type Issuer struct {
 	path       string
 	algorithms []jwk.Algorithm
 	maxAge     time.Duration
+	// maxRevocationAge is the "max_age" of the feed.
+	maxRevocationAge time.Duration
 	// server is nil without Config.Loopback.
 	server *httptest.Server
 
@@ -69,6 +76,7 @@ type Issuer struct {
 	// attackers holds untrusted keys, made on demand.
 	attackers map[jwk.Algorithm]*signer
 	failure   Failure
+	feed      feed
 	// requests counts requests for the JWK Set, lured those for paths that
 	// only forged tokens contain.
 	requests, lured int
@@ -85,7 +93,8 @@ func NewIssuer(t testing.TB, config Config) *Issuer {
 	}
 	i := &Issuer{
 		url: config.Issuer, audience: config.Audience, maxAge: config.MaxAge,
-		attackers: map[jwk.Algorithm]*signer{},
+		maxRevocationAge: config.MaxRevocationAge,
+		attackers:        map[jwk.Algorithm]*signer{}, feed: newFeed(),
 	}
 	if problem := i.init(config); problem != "" {
 		if t == nil {
@@ -110,6 +119,9 @@ func (i *Issuer) init(config Config) string {
 	}
 	if i.maxAge == 0 {
 		i.maxAge = DefaultMaxAge
+	}
+	if i.maxRevocationAge == 0 {
+		i.maxRevocationAge = DefaultMaxRevocationAge
 	}
 	if problem := i.initKeys(config); problem != "" {
 		return problem
