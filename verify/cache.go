@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/internal/revocations"
 )
 
 // A tokenCache remembers tokens that were verified, as many as it has places
@@ -35,6 +36,8 @@ type entry struct {
 	token  string
 	claims claims // the lists of its session are not for callers
 	key    *jwk.Key
+	// subject is what can end the session, if a feed is followed.
+	subject revocations.Subject
 	// deadline is the end of the leeway after the session's expiry.
 	deadline time.Time
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // Defaults and bounds of [Config], which documents them.
@@ -21,6 +22,8 @@ const (
 	defaultMaxLifetime = 24 * time.Hour
 	defaultMaxStale    = time.Hour
 	defaultCacheSize   = 4096
+
+	jwkSetPath = "/.well-known/jwks.json"
 )
 
 // Config says whose tokens to accept. Issuer and Audience are required; every
@@ -36,23 +39,37 @@ type Config struct {
 	// except on a loopback address. Default: Issuer +
 	// "/.well-known/jwks.json".
 	JWKSetURL string
-	// HTTPClient fetches the JWK Set. Its transport and time-out are used;
-	// redirects are never followed. Default: a client of our own, with the
-	// transport of [http.DefaultTransport].
+	// RevocationsURL is the address of the issuer's feed of revocations, which
+	// the verifier follows. It must be https, except on a loopback address.
+	// Default: beside the JWK Set, if that is at "/.well-known/jwks.json" below
+	// any URL. Without a JWKSetURL (Config.Keys alone, Config.KeySource) nothing
+	// is followed by default.
+	RevocationsURL string
+	// MaxRevocationAge is how old the knowledge of ended sessions may be, if that
+	// is less than the feed's own limit. When it is older, the error is
+	// [ErrRevocationsUnavailable]. Negative: the feed is not followed, and a
+	// session is good until it expires. Default: the feed's limit.
+	MaxRevocationAge time.Duration
+	// HTTPClient fetches the JWK Set and follows the feed. Its transport and
+	// time-out are used; redirects are never followed. A request to the feed
+	// waits for news for up to 25 seconds, and less if the time-out is shorter.
+	// Default: a client of our own, with the transport of
+	// [http.DefaultTransport].
 	HTTPClient *http.Client
 	// Keys are known from the start. Without a JWKSetURL nothing is ever
-	// fetched, and HTTPClient, MaxStale and SnapshotFile must be zero. With a
-	// JWKSetURL the keys are used, however old, until the issuer has answered
-	// for the first time.
+	// fetched, and MaxStale must be zero. With a JWKSetURL the keys are used,
+	// however old, until the issuer has answered for the first time.
 	Keys *jwk.Set
 	// SnapshotFile keeps the last good JWK Set for a restart during an
-	// outage. Its directory must exist; the file is replaced as a whole, with
-	// mode 0600, after each good answer. It is ignored when it is damaged, of
-	// another issuer, older than MaxStale, or writable by anyone but this
-	// process's user and root. Default: none.
+	// outage, and a file beside it, with ".revocations" after its name, what is
+	// known of ended sessions. The directory must exist; the files are replaced as
+	// a whole, with mode 0600. One is ignored when it is damaged, of another
+	// issuer, too old, or writable by anyone but this process's user and root.
+	// Default: none.
 	SnapshotFile string
 	// KeySource finds keys instead of a JWK Set over HTTP. It cannot be
-	// combined with JWKSetURL, HTTPClient, Keys, SnapshotFile or MaxStale.
+	// combined with JWKSetURL, Keys or MaxStale, and with HTTPClient and
+	// SnapshotFile only if there is a RevocationsURL.
 	KeySource KeySource
 	// Algorithms lists the algorithms to accept. Default: ES256 and EdDSA.
 	Algorithms []jwk.Algorithm
@@ -69,19 +86,20 @@ type Config struct {
 	// it does not. Default: 1 hour.
 	MaxStale time.Duration
 	// Logger gets a line when an outage of the issuer begins and ends, when
-	// some of its keys cannot be used, and about the snapshot file. At debug
+	// some of its keys cannot be used, and about the snapshot files. At debug
 	// level it also gets a line for each refused token, with the reason and
 	// what was expected, and nothing of the token. Default: none.
 	Logger *slog.Logger
-	// Observer is called after each verification and each fetch. Default:
+	// Observer is called after each verification and each fetch of keys, and
+	// after each answer of the feed if it is a [RevocationsObserver]. Default:
 	// none.
 	Observer Observer
 	// CacheSize is how many verified tokens are remembered, so that a token
 	// that is seen again costs a hash; negative for none. Default: 4096.
 	CacheSize int
-	// IsRevoked reports whether a session was ended before it expired. It is
-	// called on every verification, and must be fast and safe for concurrent
-	// use. Default: no session is revoked.
+	// IsRevoked reports whether a session was ended before it expired, beside
+	// what the feed says. It is called on every verification, and must be fast
+	// and safe for concurrent use. Default: no session is.
 	IsRevoked func(Session) bool
 	// Realm is the protection space named in challenges (RFC 9110, Section
 	// 11.5). Default: "customersession".
@@ -111,12 +129,28 @@ func (c *Config) setDefaults() {
 		return
 	}
 	if c.JWKSetURL == "" {
-		c.JWKSetURL = c.Issuer + "/.well-known/jwks.json"
+		c.JWKSetURL = c.Issuer + jwkSetPath
+	}
+	if c.RevocationsURL == "" {
+		c.RevocationsURL = c.besideKeys()
 	}
 	if c.MaxStale == 0 {
 		c.MaxStale = defaultMaxStale
 	}
 }
+
+// besideKeys returns the address of the feed of an issuer whose JWK Set is in the
+// usual place; empty if it is not.
+func (c *Config) besideKeys() string {
+	base, found := strings.CutSuffix(c.JWKSetURL, jwkSetPath)
+	if !found {
+		return ""
+	}
+	return base + wire.RevocationsPath
+}
+
+// follows reports whether the issuer's feed is followed.
+func (c *Config) follows() bool { return c.RevocationsURL != "" && c.MaxRevocationAge >= 0 }
 
 // offline reports whether Keys are the only keys.
 func (c *Config) offline() bool { return c.Keys != nil && c.JWKSetURL == "" }
@@ -139,18 +173,21 @@ func (c *Config) validate() error {
 	problem(c.MaxLifetime < 0, "MaxLifetime is negative")
 	problem(!isQuotable(c.Realm), "Realm has characters that a challenge cannot quote")
 	problem(c.Keys != nil && c.Keys.Len() == 0, "Keys is an empty set; leave it nil to fetch keys")
-	fetches := c.JWKSetURL != "" || c.HTTPClient != nil || c.MaxStale != 0 || c.SnapshotFile != ""
+	problem(c.MaxRevocationAge > 0 && c.RevocationsURL == "", "MaxRevocationAge needs a RevocationsURL")
+	idle := !c.follows() && (c.HTTPClient != nil || c.SnapshotFile != "")
 	switch {
 	case c.KeySource != nil:
-		problem(fetches || c.Keys != nil,
-			"KeySource cannot be combined with JWKSetURL, HTTPClient, Keys, SnapshotFile or MaxStale")
+		problem(c.JWKSetURL != "" || c.MaxStale != 0 || c.Keys != nil || idle,
+			"KeySource cannot be combined with JWKSetURL, Keys or MaxStale, nor without RevocationsURL with HTTPClient or SnapshotFile")
 	case c.offline():
-		problem(fetches, "Keys without JWKSetURL cannot be combined with HTTPClient, SnapshotFile or MaxStale")
+		problem(c.MaxStale != 0 || idle,
+			"Keys without JWKSetURL cannot be combined with MaxStale, nor without RevocationsURL with HTTPClient or SnapshotFile")
 	default:
 		problem(c.MaxStale < 0, "MaxStale is negative")
-		if err := checkURL(c.JWKSetURL); err != nil {
-			problems = append(problems, err)
-		}
+		problems = append(problems, checkURL("JWKSetURL", c.JWKSetURL))
+	}
+	if c.RevocationsURL != c.besideKeys() { // or the same problem twice
+		problems = append(problems, checkURL("RevocationsURL", c.RevocationsURL))
 	}
 	return errors.Join(problems...)
 }
@@ -165,15 +202,15 @@ func isQuotable(text string) bool {
 
 // checkURL demands https: an attacker who can change the answer can forge any
 // token. On loopback nothing is in between.
-func checkURL(text string) error {
+func checkURL(name, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return fmt.Errorf("JWKSetURL %q is not an absolute URL without user and fragment", text)
+		return fmt.Errorf("%s %q is not an absolute URL without user and fragment", name, text)
 	}
 	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
 	}
-	return fmt.Errorf("JWKSetURL %q is not https; http is for loopback addresses only", text)
+	return fmt.Errorf("%s %q is not https; http is for loopback addresses only", name, text)
 }
 
 func isLoopback(host string) bool {

@@ -7,26 +7,34 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/verify/internal/keyset"
+	"github.com/customersession/customersession/verify/internal/revocations"
 	"github.com/customersession/customersession/verify/wire"
 )
 
-// Reasons why a token is not accepted, for [errors.Is]. ErrKeysUnavailable
-// means "cannot tell" (503, try again); every other one means "no" (401).
+// Reasons why a token is not accepted, for [errors.Is]. ErrKeysUnavailable and
+// ErrRevocationsUnavailable mean "cannot tell" (503, try again); every other one
+// means "no" (401).
 // Where golang-jwt has an error for the same thing, that one matches too.
 var (
-	ErrMalformed       = errors.New("token is malformed")
-	ErrAlgorithm       = errors.New("algorithm is not accepted")
-	ErrUnknownKey      = keyset.ErrUnknown
-	ErrSignature       = errors.New("signature is invalid")
-	ErrType            = errors.New("token is of another type")
-	ErrClaims          = errors.New("claims are invalid")
-	ErrExpired         = errors.New("token has expired")
-	ErrNotYetValid     = errors.New("token is not valid yet")
-	ErrIssuer          = errors.New("issuer is not the expected one")
-	ErrAudience        = errors.New("audience is not the expected one")
-	ErrRevoked         = errors.New("session is revoked")
-	ErrKeysUnavailable = keyset.ErrUnavailable
+	ErrMalformed              = errors.New("token is malformed")
+	ErrAlgorithm              = errors.New("algorithm is not accepted")
+	ErrUnknownKey             = keyset.ErrUnknown
+	ErrSignature              = errors.New("signature is invalid")
+	ErrType                   = errors.New("token is of another type")
+	ErrClaims                 = errors.New("claims are invalid")
+	ErrExpired                = errors.New("token has expired")
+	ErrNotYetValid            = errors.New("token is not valid yet")
+	ErrIssuer                 = errors.New("issuer is not the expected one")
+	ErrAudience               = errors.New("audience is not the expected one")
+	ErrRevoked                = errors.New("session is revoked")
+	ErrKeysUnavailable        = keyset.ErrUnavailable
+	ErrRevocationsUnavailable = revocations.ErrUnavailable
 )
+
+// cannotTell reports whether an error says that a token cannot be judged now.
+func cannotTell(err error) bool {
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, ErrRevocationsUnavailable)
+}
 
 // A failure is one of the errors above, with the prefix of this package.
 type failure struct {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Reasons for denying a request that are not about its token.
@@ -76,6 +77,11 @@ type MiddlewareConfig struct {
 	// [http.CrossOriginProtection]), because a browser sends cookies with
 	// requests of any page.
 	Cookie bool
+	// MaxRevocationAge is how old the knowledge of ended sessions may be for this
+	// handler, if that is less than elsewhere: a page that moves money may demand
+	// a minute. The verifier then asks the issuer more often. It has no effect
+	// where no feed is followed. Default: as Config.MaxRevocationAge.
+	MaxRevocationAge time.Duration
 	// OnError answers a denied request, with a page for example. The headers
 	// of the default answer are already set. Whatever OnError does, the
 	// request is denied: without a status, or with one of success, the answer
@@ -96,6 +102,9 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 // without a required scope gets 403.
 func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) http.Handler {
 	config.Scopes = slices.Clone(config.Scopes)
+	if v.feed != nil && config.MaxRevocationAge > 0 {
+		v.feed.Demand(config.MaxRevocationAge)
+	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			session, err := v.authenticate(r, &config)
@@ -120,7 +129,7 @@ func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (Sess
 	if err != nil {
 		return Session{}, err
 	}
-	session, err := v.Verify(r.Context(), token)
+	session, err := v.verifyWithin(r.Context(), token, config.MaxRevocationAge)
 	if err != nil {
 		return Session{}, err
 	}
@@ -144,7 +153,7 @@ type denial struct {
 // reason: only the operator should learn that.
 func denialFor(err error) denial {
 	switch {
-	case errors.Is(err, ErrKeysUnavailable):
+	case cannotTell(err):
 		return denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Tokens cannot be verified at the moment"}
 	case errors.Is(err, ErrNoToken):
 		return denial{status: http.StatusUnauthorized, code: "unauthorized", description: "A bearer token is required", bare: true}

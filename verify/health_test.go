@@ -23,7 +23,11 @@ func TestHealthThroughAnOutage(t *testing.T) {
 	p.set(reply(200, publish(t, s), "Cache-Control", "max-age=600"))
 	synctest.Test(t, func(t *testing.T) {
 		v := newFetching(t, p, verify.Config{Logger: log.logger()})
-		if got := v.Health(); !reflect.DeepEqual(got, verify.Health{State: verify.Unavailable}) {
+		nothing := verify.Health{
+			State:       verify.Unavailable,
+			Revocations: verify.RevocationsHealth{Followed: true, State: verify.Unavailable},
+		}
+		if got := v.Health(); !reflect.DeepEqual(got, nothing) {
 			t.Errorf("before the first use: got %+v, want nothing", got)
 		}
 		start := time.Now()
@@ -33,7 +37,10 @@ func TestHealthThroughAnOutage(t *testing.T) {
 			t.Errorf("the next refresh is %v after the first", got.NextRefresh.Sub(start))
 		}
 		got.NextRefresh = time.Time{}
-		want := verify.Health{State: verify.Fresh, LastSuccess: start.Round(0), KeyIDs: []string{s.key.ID()}}
+		want := verify.Health{
+			State: verify.Fresh, LastSuccess: start.Round(0), KeyIDs: []string{s.key.ID()},
+			Revocations: verify.RevocationsHealth{Followed: true, State: verify.Fresh, MaxAge: 24 * time.Hour, Enabled: true},
+		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

@@ -52,6 +52,29 @@ type Refresh struct {
 	Duration time.Duration
 }
 
+// A RevocationsObserver is an [Observer] that is also called for the feed of
+// revocations.
+type RevocationsObserver interface {
+	Observer
+	// RevocationsAnswered is called after each request to the feed. As for
+	// Refreshed, no other is made while it runs, and it must not call
+	// [Verifier.Close].
+	RevocationsAnswered(answer RevocationsAnswer)
+}
+
+// A RevocationsAnswer is the outcome of one request to the feed.
+type RevocationsAnswer struct {
+	// Result is [ResultOK]; "from_zero", after which the verifier asks for
+	// everything again; or a word as in [RevocationsHealth].
+	Result string
+	// Age is how old the verifier's knowledge is; 0 if there is none.
+	Age time.Duration
+	// Entries is how many revocations are in force.
+	Entries int
+	// Duration is how long the request took, the wait for news included.
+	Duration time.Duration
+}
+
 // Results returns every Result of a [Verification]: [ResultOK], and a word for
 // each error of this package, such as "expired" for [ErrExpired]. The list is
 // short enough for a metric's label and holds nothing of a token.
@@ -69,7 +92,7 @@ type reason struct {
 }
 
 // reasons are the errors of this package, each with its word.
-func reasons() [12]reason {
+func reasons() [13]reason {
 	return [...]reason{
 		{ErrMalformed, "malformed"},
 		{ErrAlgorithm, "algorithm"},
@@ -83,6 +106,7 @@ func reasons() [12]reason {
 		{ErrAudience, "audience"},
 		{ErrRevoked, "revoked"},
 		{ErrKeysUnavailable, "keys_unavailable"},
+		{ErrRevocationsUnavailable, "revocations_unavailable"},
 	}
 }
 

@@ -133,7 +133,7 @@ func TestResults(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"ok", "malformed", "algorithm", "unknown_key", "signature", "type", "claims",
-		"expired", "not_yet_valid", "issuer", "audience", "revoked", "keys_unavailable",
+		"expired", "not_yet_valid", "issuer", "audience", "revoked", "keys_unavailable", "revocations_unavailable",
 	}
 	if got := verify.Results(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/internal/revocations"
 )
 
 const (
@@ -26,9 +27,12 @@ const (
 //   - [ErrExpired] at Session.ExpiresAt and Config.Leeway;
 //   - [ErrUnknownKey] when the issuer has withdrawn the key, at the next fetch
 //     or [Verifier.Refresh]; [ErrSignature] when another key has its ID;
-//   - [ErrRevoked] and what a Config.KeySource says, within two seconds;
-//   - [ErrKeysUnavailable] when the keys are MaxStale past their freshness: the
-//     session may be good, but this can no longer be judged.
+//   - [ErrRevoked] as soon as the feed says so; and what Config.IsRevoked or a
+//     Config.KeySource says, within two seconds;
+//   - [ErrKeysUnavailable] when the keys are MaxStale past their freshness, and
+//     [ErrRevocationsUnavailable] when the knowledge of ended sessions is too old,
+//     within two seconds: the session may be good, but this can no longer be
+//     judged.
 //
 // The session must come from this verifier or one with the same trust. For any
 // other one, such as the zero Session, the context is done from the start, and
@@ -40,13 +44,14 @@ func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ conte
 	// The caller may change its own lists.
 	session.Audience, session.Scopes = slices.Clone(session.Audience), slices.Clone(session.Scopes)
 	judged, end := context.WithCancelCause(ctx)
-	open, findKey := &openSession{session: session, end: end}, v.keyFinder(ctx)
+	open := &openSession{session: session, subject: v.subject(&session), end: end}
+	findKey := v.keyFinder(ctx)
 	if session.Issuer == v.issuer {
 		open.key, _ = findKey(session.KeyID) // the judgement says why there is none
 	}
 	v.open.add(open, v.judgeAtIntervals)
 	context.AfterFunc(judged, func() { v.open.remove(open) })
-	if err := v.judge(open, findKey); err != nil {
+	if err := v.judge(open, findKey, func() (*revocations.Knowledge, error) { return v.feed.Known(ctx, 0) }); err != nil {
 		end(err)
 	}
 	limited, stop := context.WithDeadlineCause(judged, session.ExpiresAt.Add(v.leeway), errExpired)
@@ -68,7 +73,7 @@ func (v *Verifier) judgeOpen() {
 	defer cancel()
 	findKey := v.keyFinder(ctx)
 	for _, o := range open {
-		if err := v.judge(o, findKey); err != nil {
+		if err := v.judge(o, findKey, v.feed.Peek); err != nil {
 			o.end(err)
 		}
 	}
@@ -76,7 +81,9 @@ func (v *Verifier) judgeOpen() {
 
 // judge returns why a session is not accepted any more, or nil. It repeats the
 // checks of recheck, and refuses sessions of another verifier.
-func (v *Verifier) judge(o *openSession, findKey func(keyID string) (*jwk.Key, error)) error {
+func (v *Verifier) judge(
+	o *openSession, findKey func(keyID string) (*jwk.Key, error), known func() (*revocations.Knowledge, error),
+) error {
 	session := &o.session
 	switch {
 	case session.Issuer != v.issuer:
@@ -94,7 +101,13 @@ func (v *Verifier) judge(o *openSession, findKey func(keyID string) (*jwk.Key, e
 		// Another key under the same ID did not sign its token.
 		return errSignature
 	}
-	return v.checkRevocation(session)
+	if v.feed != nil {
+		known, err := known()
+		if err := judgeBy(known, err, &o.subject, session.KeyID); err != nil {
+			return err
+		}
+	}
+	return v.askHook(session)
 }
 
 // keyFinder returns a function that finds the key with an ID. It asks once for
@@ -127,6 +140,7 @@ func (v *Verifier) judgeAtIntervals() {
 // An openSession is a session whose context is not done.
 type openSession struct {
 	session Session
+	subject revocations.Subject
 	key     *jwk.Key // that signed its token
 	end     context.CancelCauseFunc
 }

@@ -302,7 +302,7 @@ func TestSessionContextCancelled(t *testing.T) {
 func TestSessionContextAfterClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		issuer := verifytest.NewIssuer(t, verifytest.Config{})
+		issuer := verifytest.NewIssuer(t, verifytest.Config{MaxRevocationAge: 24 * time.Hour})
 		v, session := signIn(t, issuer, issuer.Config(), verifytest.TokenSpec{Lifetime: 10 * time.Hour})
 		ctx, cancel := v.SessionContext(t.Context(), session)
 		defer cancel()

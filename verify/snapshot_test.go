@@ -86,19 +86,22 @@ func TestSnapshot(t *testing.T) {
 	})
 }
 
-// assertPrivate demands mode 0600 and no other file beside it.
+// assertPrivate demands mode 0600, and that no other file is there but the one with
+// the revocations.
 func assertPrivate(t *testing.T, file string) {
 	t.Helper()
-	info, err := os.Stat(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode() != 0o600 {
-		t.Errorf("got mode %v, want 0600", info.Mode())
-	}
 	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("got %v, %v, want the one file", entries, err)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("got %v, %v, want the two files", entries, err)
+	}
+	for _, name := range []string{file, file + ".revocations"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != 0o600 {
+			t.Errorf("%s: got mode %v, want 0600", name, info.Mode())
+		}
 	}
 }
 

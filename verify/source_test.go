@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ import (
 // An answer is what a round trip comes to.
 type answer func(*http.Request) (*http.Response, error)
 
-// A publisher is an issuer's key endpoint without a network.
+// A publisher is an issuer's key endpoint without a network. Beside it is a feed
+// in which no session has ended.
 type publisher struct {
 	requests atomic.Int64
 	mu       sync.Mutex
@@ -30,11 +32,30 @@ type publisher struct {
 }
 
 func (p *publisher) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == wire.RevocationsPath {
+		return quietFeed(r)
+	}
 	p.requests.Add(1)
 	p.mu.Lock()
 	answer := p.answer
 	p.mu.Unlock()
 	return answer(r)
+}
+
+// quietFeed is the feed of an issuer where no session ends. Its answers may be a
+// day old, so that tests of keys are about keys.
+func quietFeed(r *http.Request) (*http.Response, error) {
+	query := r.URL.Query()
+	if seconds, err := strconv.Atoi(query.Get("wait")); err == nil {
+		select {
+		case <-time.After(time.Duration(seconds) * time.Second):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+	body := `{"issuer":"` + testIssuer + `","enabled":true,"log":"quiet","seq":0,"after":0,"max_age":86400,"pause":60,` +
+		`"revoked":[],"revoked_keys":[]}`
+	return reply(200, body, wire.RevocationsAge, "0", wire.RevocationsNonce, query.Get("nonce"))(r)
 }
 
 func (p *publisher) set(answer answer) {

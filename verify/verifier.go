@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/internal/revocations"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -28,15 +29,16 @@ type Verifier struct {
 	leeway      time.Duration
 	maxLifetime time.Duration
 	realm       string
-	isRevoked   func(Session) bool // nil: no session is
-	observer    Observer           // nil: none
+	feed        *revocations.Source // nil: none is followed
+	isRevoked   func(Session) bool  // nil: no session is
+	observer    Observer            // nil: none
 	logger      *slog.Logger
 	cache       *tokenCache // nil: off
 	open        openSessions
 }
 
 // New returns a verifier, or an error with everything that is wrong with
-// config. It does no I/O: the first token fetches the keys.
+// config. It does no I/O: the first token fetches the keys and asks the feed.
 func New(config Config) (*Verifier, error) {
 	config.setDefaults()
 	if err := config.validate(); err != nil {
@@ -62,6 +64,9 @@ func New(config Config) (*Verifier, error) {
 		cache:       newTokenCache(config.CacheSize),
 	}
 	v.keys = newKeySource(&config, v.judgeOpen)
+	if config.follows() {
+		v.feed = newFeed(&config, v.judgeOpen)
+	}
 	return v, nil
 }
 
@@ -85,18 +90,26 @@ func signingMethods(algorithms []jwk.Algorithm) map[jwk.Algorithm]jwt.SigningMet
 
 // Verify returns the session of a token, or the zero Session and an error that
 // wraps one of this package's. The context bounds how long a caller waits for
-// keys; a token whose key is known needs no I/O.
+// keys and for the feed; a token whose key is known needs no I/O.
 func (v *Verifier) Verify(ctx context.Context, token string) (session Session, err error) {
 	// The caller's own lists. The compiler inlines Verify, so they are on the
 	// caller's stack unless the session outlives it.
 	session = Session{Audience: make([]string, 1), Scopes: make([]string, 1)}
-	err = v.observe(ctx, token, &session)
+	err = v.observe(ctx, token, 0, &session)
+	return session, err
+}
+
+// verifyWithin is Verify for a caller who demands that what is known of ended
+// sessions is not older than maxAge, unless that is 0.
+func (v *Verifier) verifyWithin(ctx context.Context, token string, maxAge time.Duration) (session Session, err error) {
+	session = Session{Audience: make([]string, 1), Scopes: make([]string, 1)}
+	err = v.observe(ctx, token, maxAge, &session)
 	return session, err
 }
 
 // observe verifies a token and reports the outcome.
-func (v *Verifier) observe(ctx context.Context, token string, session *Session) error {
-	verified, cached, err := v.verify(ctx, token)
+func (v *Verifier) observe(ctx context.Context, token string, maxAge time.Duration, session *Session) error {
+	verified, cached, err := v.verify(ctx, token, maxAge)
 	if err == nil {
 		copySession(session, &verified.claims.session)
 	} else {
@@ -111,13 +124,13 @@ func (v *Verifier) observe(ctx context.Context, token string, session *Session) 
 
 // verify takes the steps of the package manual. A token that was verified
 // before skips those that depend on its bytes alone; see recheck for the rest.
-func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, cached bool, err error) {
+func (v *Verifier) verify(ctx context.Context, token string, maxAge time.Duration) (verified *entry, cached bool, err error) {
 	// 1. Length.
 	if len(token) > wire.MaxTokenLength {
 		return nil, false, errLength
 	}
 	if known := v.cache.get(token); known != nil {
-		return known, true, v.recheck(ctx, known)
+		return known, true, v.recheck(ctx, known, maxAge)
 	}
 	// 2. Characters.
 	jws, err := parseJWS(token)
@@ -129,7 +142,10 @@ func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, c
 	if err != nil {
 		return nil, false, err
 	}
-	// 4. Key.
+	// 4. Key. If this is the first token, the feed is asked meanwhile.
+	if v.feed != nil {
+		v.feed.Use()
+	}
 	key, err := v.findKey(ctx, header)
 	if err != nil {
 		return nil, false, err
@@ -150,7 +166,8 @@ func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, c
 	// 8. Revocation.
 	session := &verified.claims.session
 	session.KeyID = key.ID()
-	if err := v.checkRevocation(session); err != nil {
+	verified.subject = v.subject(session)
+	if err := v.checkRevocation(ctx, verified, maxAge); err != nil {
 		return nil, false, err
 	}
 	verified.deadline = session.ExpiresAt.Add(v.leeway)
@@ -160,7 +177,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (verified *entry, c
 
 // recheck repeats what may have changed since a token was verified: its key may
 // have been removed, it may have expired, its session may have been revoked.
-func (v *Verifier) recheck(ctx context.Context, known *entry) error {
+func (v *Verifier) recheck(ctx context.Context, known *entry, maxAge time.Duration) error {
 	key, err := v.findKey(ctx, header{known.key.Algorithm(), known.key.ID()})
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
@@ -175,7 +192,7 @@ func (v *Verifier) recheck(ctx context.Context, known *entry) error {
 		v.cache.remove(known)
 		return err
 	}
-	return v.checkRevocation(&known.claims.session)
+	return v.checkRevocation(ctx, known, maxAge)
 }
 
 // findKey returns the key that a header names. The token does not choose the
@@ -232,19 +249,6 @@ func (v *Verifier) checkClaims(c *claims) error {
 	}
 	if lifetime := c.session.ExpiresAt.Sub(c.session.IssuedAt); lifetime <= 0 || lifetime > v.maxLifetime {
 		return errLifetime
-	}
-	return nil
-}
-
-func (v *Verifier) checkRevocation(session *Session) error {
-	if v.isRevoked == nil {
-		return nil
-	}
-	// The hook gets lists of its own, as every caller does.
-	asked := *session
-	asked.Audience, asked.Scopes = slices.Clone(session.Audience), slices.Clone(session.Scopes)
-	if v.isRevoked(asked) {
-		return errRevoked
 	}
 	return nil
 }

@@ -15,7 +15,8 @@
 //   - Unauthenticated: no token, more than one, or an invalid one. The client
 //     does not learn why a token is invalid;
 //   - PermissionDenied: the session lacks a required scope;
-//   - Unavailable: without keys, the token cannot be verified. Try again.
+//   - Unavailable: without keys, or without knowing which sessions have ended, the
+//     token cannot be verified. Try again.
 //
 // A stream does not outlive its session: see [StreamServerInterceptor].
 package grpcverify
@@ -93,7 +94,7 @@ func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (ver
 // refusal returns the status for an error of the verifier. The client learns
 // whether to try again, and no reason.
 func refusal(err error, message string) error {
-	if errors.Is(err, verify.ErrKeysUnavailable) {
+	if errors.Is(err, verify.ErrKeysUnavailable) || errors.Is(err, verify.ErrRevocationsUnavailable) {
 		return status.Error(codes.Unavailable, "tokens cannot be verified at the moment")
 	}
 	return status.Error(codes.Unauthenticated, message)

@@ -68,6 +68,7 @@ customersession_verify_tokens_total{cached="false",result="keys_unavailable"} 0
 customersession_verify_tokens_total{cached="false",result="malformed"} 1
 customersession_verify_tokens_total{cached="false",result="not_yet_valid"} 0
 customersession_verify_tokens_total{cached="false",result="ok"} 1
+customersession_verify_tokens_total{cached="false",result="revocations_unavailable"} 0
 customersession_verify_tokens_total{cached="false",result="revoked"} 0
 customersession_verify_tokens_total{cached="false",result="signature"} 0
 customersession_verify_tokens_total{cached="false",result="type"} 0

@@ -114,8 +114,8 @@ func (c Conformance) skips(attack Case) string {
 
 // Check runs the verifier on one case and returns an error if the verdict is
 // wrong. Use it to report other than by [Conformance.Run]. A verifier is also
-// wrong if it panics, returns [verify.ErrKeysUnavailable], or fetches a URL from
-// the token.
+// wrong if it panics, returns [verify.ErrKeysUnavailable] or
+// [verify.ErrRevocationsUnavailable], or fetches a URL from the token.
 func (c Conformance) Check(ctx context.Context, attack Case) error {
 	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
 	defer cancel()
@@ -125,7 +125,7 @@ func (c Conformance) Check(ctx context.Context, attack Case) error {
 	switch {
 	case isPanic:
 		return panicked
-	case errors.Is(err, verify.ErrKeysUnavailable):
+	case errors.Is(err, verify.ErrKeysUnavailable), errors.Is(err, verify.ErrRevocationsUnavailable):
 		return fmt.Errorf("the verifier could not tell, so that this shows nothing: %w", err)
 	case ctx.Err() != nil:
 		return fmt.Errorf("no verdict within %v", caseTimeout)
