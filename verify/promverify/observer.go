@@ -14,7 +14,13 @@
 //   - customersession_verify_keys, and customersession_verify_skipped_keys by
 //     reason: the keys of the last successful fetch;
 //   - customersession_verify_last_refresh_timestamp_seconds: the time of that
-//     fetch. Alert when it is older than the keys' freshness and part of MaxStale.
+//     fetch. Alert when it is older than the keys' freshness and part of MaxStale;
+//   - customersession_verify_revocation_requests_total, by result: requests to the
+//     feed of revocations, with answers that were refused under their reason;
+//   - customersession_verify_revocations: how many revocations are in force;
+//   - customersession_verify_revocations_timestamp_seconds: the time as of which
+//     ended sessions are known, 0 before the first answer. Their age is time()
+//     minus this. Alert when it is more than half of the feed's limit.
 //
 // No label holds anything from a token.
 package promverify
@@ -23,14 +29,15 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/customersession/customersession/verify"
 )
 
-// An Observer is a [verify.Observer] that counts. It is safe for concurrent
-// use.
+// An Observer is a [verify.RevocationsObserver] that counts. It is safe for
+// concurrent use.
 type Observer struct {
 	tokens      *prometheus.CounterVec
 	refreshes   *prometheus.CounterVec
@@ -38,6 +45,10 @@ type Observer struct {
 	keys        prometheus.Gauge
 	skipped     *prometheus.GaugeVec
 	lastRefresh prometheus.Gauge
+
+	revocationRequests *prometheus.CounterVec
+	revocations        prometheus.Gauge
+	revocationsAsOf    prometheus.Gauge
 	// known holds the token counters that are looked up without a lock. The map
 	// is never modified.
 	known map[outcome]prometheus.Counter
@@ -82,6 +93,18 @@ func New(registerer prometheus.Registerer) (*Observer, error) {
 			Name: "customersession_verify_last_refresh_timestamp_seconds",
 			Help: "When the issuer last answered with keys, in seconds since 1970.",
 		}),
+		revocationRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersession_verify_revocation_requests_total",
+			Help: "Requests to the issuer's feed of revocations, by result.",
+		}, []string{"result"}),
+		revocations: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "customersession_verify_revocations",
+			Help: "Revocations in force.",
+		}),
+		revocationsAsOf: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "customersession_verify_revocations_timestamp_seconds",
+			Help: "As of when ended sessions are known, in seconds since 1970.",
+		}),
 		known: map[outcome]prometheus.Counter{},
 	}
 	// Series start at 0, so that rate sees the first event.
@@ -91,7 +114,10 @@ func New(registerer prometheus.Registerer) (*Observer, error) {
 	o.known[outcome{verify.ResultOK, true}] = o.tokens.WithLabelValues(verify.ResultOK, "true")
 
 	var problems []error
-	for _, c := range []prometheus.Collector{o.tokens, o.refreshes, o.durations, o.keys, o.skipped, o.lastRefresh} {
+	for _, c := range []prometheus.Collector{
+		o.tokens, o.refreshes, o.durations, o.keys, o.skipped, o.lastRefresh,
+		o.revocationRequests, o.revocations, o.revocationsAsOf,
+	} {
 		problems = append(problems, registerer.Register(c))
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -122,4 +148,14 @@ func (o *Observer) Refreshed(r verify.Refresh) {
 		o.skipped.WithLabelValues(reason).Set(float64(n))
 	}
 	o.lastRefresh.SetToCurrentTime()
+}
+
+// RevocationsAnswered implements [verify.RevocationsObserver].
+func (o *Observer) RevocationsAnswered(a verify.RevocationsAnswer) {
+	o.revocationRequests.WithLabelValues(a.Result).Inc()
+	o.revocations.Set(float64(a.Entries))
+	if a.Result == verify.ResultOK {
+		asOf := time.Now().Add(-a.Age)
+		o.revocationsAsOf.Set(float64(asOf.UnixMilli()) / 1000)
+	}
 }

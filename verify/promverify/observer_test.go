@@ -16,7 +16,7 @@ import (
 	"github.com/customersession/customersession/verify/promverify"
 )
 
-var _ verify.Observer = (*promverify.Observer)(nil)
+var _ verify.RevocationsObserver = (*promverify.Observer)(nil)
 
 func TestObserver(t *testing.T) {
 	t.Parallel()
@@ -41,6 +41,10 @@ func TestObserver(t *testing.T) {
 		o.Refreshed(verify.Refresh{Result: "unchanged", Keys: 2, Skipped: map[string]int{"private": 1}})
 		time.Sleep(time.Hour)
 		o.Refreshed(verify.Refresh{Result: "timeout", Duration: 5 * time.Second})
+		o.RevocationsAnswered(verify.RevocationsAnswer{Result: "ok", Age: 30 * time.Second, Entries: 7, Duration: 25 * time.Second})
+		o.RevocationsAnswered(verify.RevocationsAnswer{Result: "ok", Age: 10 * time.Second, Entries: 8})
+		time.Sleep(time.Minute)
+		o.RevocationsAnswered(verify.RevocationsAnswer{Result: "nonce", Age: 70 * time.Second, Entries: 8})
 
 		const want = `
 # HELP customersession_verify_keys Usable keys in the issuer's last good answer.
@@ -54,6 +58,16 @@ customersession_verify_last_refresh_timestamp_seconds 9.466848e+08
 customersession_verify_refreshes_total{result="ok"} 1
 customersession_verify_refreshes_total{result="timeout"} 1
 customersession_verify_refreshes_total{result="unchanged"} 1
+# HELP customersession_verify_revocation_requests_total Requests to the issuer's feed of revocations, by result.
+# TYPE customersession_verify_revocation_requests_total counter
+customersession_verify_revocation_requests_total{result="nonce"} 1
+customersession_verify_revocation_requests_total{result="ok"} 2
+# HELP customersession_verify_revocations Revocations in force.
+# TYPE customersession_verify_revocations gauge
+customersession_verify_revocations 8
+# HELP customersession_verify_revocations_timestamp_seconds As of when ended sessions are known, in seconds since 1970.
+# TYPE customersession_verify_revocations_timestamp_seconds gauge
+customersession_verify_revocations_timestamp_seconds 9.4668839e+08
 # HELP customersession_verify_skipped_keys Keys in the issuer's last good answer that cannot be used, by reason.
 # TYPE customersession_verify_skipped_keys gauge
 customersession_verify_skipped_keys{reason="private"} 1
