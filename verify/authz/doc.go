@@ -21,7 +21,7 @@
 // Otherwise the answer is that of [verify.Verifier.NewMiddleware], which a
 // gateway can pass to the client unchanged: 401 with a challenge, 400, 403 for a
 // missing scope, or 503 with Retry-After if there are no keys to verify the
-// token with.
+// token with, or if it is not known which sessions have ended.
 //
 // # What it withstands
 //

@@ -27,17 +27,24 @@ type health struct {
 	Keys *verify.State `json:"keys,omitempty"`
 	// LastError is the reason of a failed fetch, see [verify.Health].
 	LastError string `json:"last_error,omitempty"`
+	// Revocations is the state of the feed of revocations, if it is followed, and
+	// RevocationsError the reason why it failed last.
+	Revocations      verify.State `json:"revocations,omitempty"`
+	RevocationsError string       `json:"revocations_error,omitempty"`
 }
 
 // readyz is ready with any usable keys, also with stale ones: other replicas have
 // no better ones. Asking for them here makes a server fetch that gets no other
-// requests.
+// requests. Without knowing which sessions have ended it is not ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	limit, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	err := s.verifier.Ready(limit)
-	keys := s.verifier.Health()
-	answer := health{Status: "ok", Keys: &keys.State, LastError: keys.LastError}
+	known := s.verifier.Health()
+	answer := health{
+		Status: "ok", Keys: &known.State, LastError: known.LastError,
+		Revocations: known.Revocations.State, RevocationsError: known.Revocations.LastError,
+	}
 	status := http.StatusOK
 	switch {
 	case s.draining.Load():

@@ -32,7 +32,7 @@ const (
 
 	// drainTimeout is how long requests in flight may take to finish.
 	drainTimeout = 10 * time.Second
-	// readyTimeout is how long a probe waits for keys.
+	// readyTimeout is how long a probe waits for keys and revocations.
 	readyTimeout = time.Second
 )
 
@@ -111,7 +111,8 @@ type RunConfig struct {
 // Run serves until ctx is done, and then stops in order: it becomes unready and
 // closes each connection with its next answer, accepts no new connections, and
 // finishes the requests in flight. It returns nil after that, or the error that
-// made it stop early. It fetches keys at the start, before the first request.
+// made it stop early. It fetches keys and asks which sessions have ended at the
+// start, before the first request.
 func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var warming sync.WaitGroup
@@ -143,7 +144,7 @@ func (s *Server) partWhileDraining(next http.Handler) http.Handler {
 	})
 }
 
-// warm fetches keys, for as long as it takes.
+// warm fetches keys and revocations, for as long as it takes.
 func (s *Server) warm(ctx context.Context) {
 	if err := s.verifier.Ready(ctx); err == nil {
 		s.logger.LogAttrs(ctx, slog.LevelInfo, "keys are there", slog.Any("kids", s.verifier.Health().KeyIDs))
