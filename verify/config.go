@@ -86,7 +86,8 @@ type Config struct {
 	// it does not. Default: 1 hour.
 	MaxStale time.Duration
 	// Logger gets a line when an outage of the issuer begins and ends, when
-	// some of its keys cannot be used, and about the snapshot files. At debug
+	// some of its keys cannot be used, about the snapshot files, and when a
+	// session cannot be ended at the issuer. At debug
 	// level it also gets a line for each refused token, with the reason and
 	// what was expected, and nothing of the token. Default: none.
 	Logger *slog.Logger

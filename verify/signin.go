@@ -64,11 +64,14 @@ func localAddress(u *url.URL, query url.Values) string {
 	return address
 }
 
-// SignOut handles the sign-out route of a portal: it removes the cookie of
-// [Verifier.SignIn] and redirects the browser to a path of this site. It
-// requires a POST from a page of the same origin. The token itself stays valid
-// until it expires. SignOut panics when path does not begin with a single
-// slash, because it would lead to another site.
+// SignOut handles the sign-out route of a portal: it ends the session, removes the
+// cookie of [Verifier.SignIn] and redirects the browser to a path of this site. It
+// requires a POST from a page of the same origin. This verifier refuses the
+// session from then on, and the issuer ends it for all others, for which SignOut
+// waits at most 2 seconds. If the issuer cannot, Config.Logger gets a line; the
+// cookie is removed in any case. Where no feed is followed, the cookie is all that
+// goes, and the token stays valid until it expires. SignOut panics when path does
+// not begin with a single slash, because it would lead to another site.
 func (v *Verifier) SignOut(path string) http.Handler {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.HasPrefix(path, `/\`) {
 		panic("verify: SignOut needs a path of this site, such as /signed-out")
@@ -83,6 +86,7 @@ func (v *Verifier) SignOut(path string) http.Handler {
 			v.deny(w, r, ErrCrossOrigin, &MiddlewareConfig{})
 			return
 		}
+		v.endSession(r)
 		http.SetCookie(w, sessionCookie("", time.Unix(1, 0)))
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Location", path)

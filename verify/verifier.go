@@ -30,6 +30,7 @@ type Verifier struct {
 	maxLifetime time.Duration
 	realm       string
 	feed        *revocations.Source // nil: none is followed
+	ending      *ending             // nil: sessions are not ended at the issuer
 	isRevoked   func(Session) bool  // nil: no session is
 	observer    Observer            // nil: none
 	logger      *slog.Logger
@@ -66,6 +67,7 @@ func New(config Config) (*Verifier, error) {
 	v.keys = newKeySource(&config, v.judgeOpen)
 	if config.follows() {
 		v.feed = newFeed(&config, v.judgeOpen)
+		v.ending = newEnding(&config)
 	}
 	return v, nil
 }

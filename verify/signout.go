@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/customersession/customersession/verify/wire"
+)
+
+// endTimeout is how long a sign-out waits for the issuer.
+const endTimeout = 2 * time.Second
+
+// An ending ends sessions at the issuer.
+type ending struct {
+	url    string
+	client *http.Client
+}
+
+// newEnding returns how to end sessions, nil if the issuer's address is not known.
+// It is where the JWK Set is.
+func newEnding(config *Config) *ending {
+	base, found := strings.CutSuffix(config.JWKSetURL, jwkSetPath)
+	if config.JWKSetURL == "" {
+		base, found = strings.CutSuffix(config.RevocationsURL, wire.RevocationsPath)
+	}
+	if !found {
+		return nil
+	}
+	client := *cmp.Or(config.HTTPClient, &http.Client{})
+	// A redirect would take the token elsewhere.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &ending{base + "/v1/customer-portal/customer-session", &client}
+}
+
+// endSession ends the session of a request's cookie: here first, and then at the
+// issuer.
+func (v *Verifier) endSession(r *http.Request) {
+	token, err := cookieToken(r)
+	if v.feed == nil || err != nil {
+		return
+	}
+	// The browser may leave: the session must end all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+	defer cancel()
+	known, _, err := v.verify(ctx, token, 0)
+	switch {
+	case err == nil:
+		session := &known.claims.session
+		v.feed.Refuse(wire.Revocation{
+			Scope:  wire.RevokeSession,
+			ID:     wire.NewRevocationID(wire.RevokeSession, session.OrganizationID, session.ID),
+			DropAt: known.deadline.Unix() + 1,
+		})
+	case !cannotTell(err):
+		return // it has ended already, or was none
+	}
+	if v.ending == nil {
+		return
+	}
+	if problem := v.ending.end(ctx, token); problem != "" {
+		v.logger.LogAttrs(ctx, slog.LevelWarn, "cannot end a session at the issuer; other services accept it until it expires",
+			slog.String("url", v.ending.url), slog.String("error", problem))
+	}
+}
+
+// end ends the session of a token. It returns what went wrong, without anything
+// that was sent or received.
+func (e *ending) end(ctx context.Context, token string) (problem string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, e.url, http.NoBody)
+	if err != nil {
+		return "connection"
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := e.client.Do(request)
+	if err != nil {
+		if failed, ok := errors.AsType[net.Error](err); ok && failed.Timeout() {
+			return "timeout"
+		}
+		return "connection"
+	}
+	// What is read lets the connection be used again.
+	_, _ = io.CopyN(io.Discard, response.Body, 4<<10)
+	_ = response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusNoContent, http.StatusUnauthorized:
+		// 401: the issuer does not accept the token any more.
+		return ""
+	default:
+		return "status " + strconv.Itoa(response.StatusCode)
+	}
+}
