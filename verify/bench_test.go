@@ -10,12 +10,15 @@ import (
 	"errors"
 	"math/big"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/verifytest"
 )
 
 // rawVerification returns what the standard library must do for the same
@@ -125,6 +128,74 @@ func BenchmarkVerifyAgain(b *testing.B) {
 	})
 }
 
+// following returns a verifier that follows a feed with that many entries, with its
+// issuer, and one that follows nothing.
+func following(t testing.TB, entries, cacheSize int) (issuer *verifytest.Issuer, follows, ignores *verify.Verifier) {
+	t.Helper()
+	issuer = verifytest.NewIssuer(t, verifytest.Config{})
+	for i := range entries {
+		issuer.RevokeCustomer(strconv.Itoa(i))
+	}
+	both := [2]*verify.Verifier{}
+	for i, maxAge := range []time.Duration{0, -1} {
+		config := issuer.Config()
+		config.CacheSize, config.MaxRevocationAge = cacheSize, maxAge
+		v, err := verify.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(v.Close)
+		if err := v.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		both[i] = v
+	}
+	return issuer, both[0], both[1]
+}
+
+// BenchmarkVerifyNewFollowing compares a token seen for the first time with 10,000
+// revocations in force with one where nothing is followed. The two take turns.
+func BenchmarkVerifyNewFollowing(b *testing.B) {
+	issuer, follows, ignores := following(b, 10_000, -1)
+	token := issuer.Token(verifytest.TokenSpec{Lifetime: 24 * time.Hour, Claims: map[string]any{"client_id": "shop"}})
+	const batch = 4
+	run := func(v *verify.Verifier) time.Duration {
+		start := time.Now()
+		for range batch {
+			if _, err := v.Verify(b.Context(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return time.Since(start)
+	}
+	// The shortest time is the one that nothing else on the machine was a part of.
+	ours, bare := time.Hour, time.Hour
+	for b.Loop() {
+		ours, bare = min(ours, run(follows)), min(bare, run(ignores))
+	}
+	b.ReportMetric(float64(ours.Nanoseconds())/batch, "ns/token")
+	b.ReportMetric(float64((ours-bare).Nanoseconds())/batch, "ns-more")
+	b.ReportMetric(100*float64(ours)/float64(bare), "%-of-not-following")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkVerifyAgainFollowing is a token that the cache knows, with 10,000
+// revocations in force.
+func BenchmarkVerifyAgainFollowing(b *testing.B) {
+	issuer, follows, ignores := following(b, 10_000, 0)
+	for name, v := range map[string]*verify.Verifier{"following": follows, "not": ignores} {
+		b.Run(name, func(b *testing.B) {
+			token := issuer.Token(verifytest.TokenSpec{Lifetime: 24 * time.Hour, Claims: map[string]any{"client_id": "shop"}})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkVerifyGarbage is what anyone can send.
 func BenchmarkVerifyGarbage(b *testing.B) {
 	s := newSigner(b, jwk.ES256)
@@ -181,6 +252,27 @@ func TestVerifyAllocations(t *testing.T) {
 			t.Errorf("%s: %d known tokens make %d allocations of %d bytes", algorithm, size, objects, bytes)
 		}
 	}
+}
+
+// Looking up whether a known token's session has ended allocates nothing, with 10,000
+// revocations in force.
+func TestVerifyAllocationsFollowing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer, follows, _ := following(t, 10_000, 0)
+		token := longToken(issuer, map[string]any{"client_id": "shop"})
+		verifyOften := func() {
+			for range 1000 {
+				if _, err := follows.Verify(t.Context(), token); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		verifyOften()
+		time.Sleep(10 * time.Second) // in the middle of a request
+		if objects, bytes := allocated(verifyOften); objects >= 1000 || bytes >= 1000 {
+			t.Errorf("1000 known tokens make %d allocations of %d bytes", objects, bytes)
+		}
+	})
 }
 
 // allocated returns how many objects and bytes work allocates.
