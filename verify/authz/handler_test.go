@@ -189,6 +189,15 @@ func TestHandlerOutage(t *testing.T) {
 		issuer.Fail(verifytest.Healthy)
 		time.Sleep(time.Minute)
 		check("afterwards", 204)
+		issuer.FailFeed(verifytest.FeedUnavailable)
+		time.Sleep(verifytest.DefaultMaxRevocationAge)
+		check("without knowing which sessions have ended", 503)
+		issuer.FailFeed(verifytest.FeedHealthy)
+		time.Sleep(time.Minute)
+		check("afterwards", 204)
+		issuer.RevokeSession(verifytest.SessionID)
+		time.Sleep(2 * time.Second)
+		check("when the session has ended", 401)
 	})
 }
 

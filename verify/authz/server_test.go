@@ -52,13 +52,16 @@ func TestNew(t *testing.T) {
 func probe(handler http.Handler, path string) string {
 	response := ask(handler, http.MethodGet, path)
 	var answer struct {
-		Status, Keys string
-		LastError    string `json:"last_error"`
+		Status, Keys     string
+		LastError        string `json:"last_error"`
+		Revocations      string
+		RevocationsError string `json:"revocations_error"`
 	}
 	if err := json.Unmarshal(response.Body.Bytes(), &answer); err != nil {
 		return strconv.Itoa(response.Code)
 	}
-	return strings.TrimSpace(fmt.Sprintln(response.Code, answer.Status, answer.Keys, answer.LastError))
+	words := fmt.Sprintln(response.Code, answer.Status, answer.Keys, answer.LastError, answer.Revocations, answer.RevocationsError)
+	return strings.Join(strings.Fields(words), " ")
 }
 
 func TestOperations(t *testing.T) {
@@ -75,20 +78,24 @@ func TestOperations(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", path, got, want)
 			}
 		}
-		check("/readyz", "503 unready unavailable status")
+		issuer.FailFeed(verifytest.FeedNotFound)
+		check("/readyz", "503 unready unavailable status unavailable not_found")
 		check("/livez", "200 ok")
 		check("/metrics", "202")
 		issuer.Fail(verifytest.Healthy)
 		time.Sleep(time.Minute)
-		check("/readyz", "200 ok fresh")
+		check("/readyz", "503 unready fresh unavailable not_found")
+		issuer.FailFeed(verifytest.FeedHealthy)
+		time.Sleep(time.Minute)
+		check("/readyz", "200 ok fresh fresh")
 		// Nothing but probes, and the keys are still fetched.
 		for range 6 * 60 {
 			time.Sleep(10 * time.Minute)
-			check("/readyz", "200 ok fresh")
+			check("/readyz", "200 ok fresh fresh")
 		}
 		issuer.Fail(verifytest.Down)
 		time.Sleep(10 * time.Minute)
-		check("/readyz", "200 ok stale connection")
+		check("/readyz", "200 ok stale connection fresh")
 	})
 	other := newServer(t, verifytest.NewIssuer(t, verifytest.Config{}), authz.Config{}).Operations()
 	if got := probe(other, "/metrics"); got != "404" {

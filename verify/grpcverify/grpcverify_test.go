@@ -117,6 +117,11 @@ func TestInterceptors(t *testing.T) {
 	scoped := newClient(t, newVerifier(t, issuer), wire.Scope)
 	admin := newClient(t, newVerifier(t, issuer), wire.Scope, "admin")
 	outage := newClient(t, newVerifier(t, down))
+	silent, ended := verifytest.NewIssuer(t, verifytest.Config{}), verifytest.NewIssuer(t, verifytest.Config{})
+	silent.FailFeed(verifytest.FeedDown)
+	blind := newClient(t, newVerifier(t, silent))
+	ended.RevokeSession(verifytest.SessionID)
+	after := newClient(t, newVerifier(t, ended))
 	good := issuer.Token(verifytest.TokenSpec{})
 	for _, tc := range []struct {
 		name   string
@@ -139,6 +144,8 @@ func TestInterceptors(t *testing.T) {
 			IssuedAt: time.Now().Add(-2 * time.Hour),
 		})}, codes.Unauthenticated},
 		{"keys unavailable", outage, []string{"Bearer " + good}, codes.Unavailable},
+		{"revocations unavailable", blind, []string{"Bearer " + silent.Token(verifytest.TokenSpec{})}, codes.Unavailable},
+		{"revoked", after, []string{"Bearer " + ended.Token(verifytest.TokenSpec{})}, codes.Unauthenticated},
 	} {
 		for kind, call := range map[string]func(context.Context, grpc_testing.TestServiceClient) (string, error){
 			"unary": unary, "stream": stream,
@@ -229,13 +236,17 @@ func withdraw(issuer *verifytest.Issuer) {
 func TestStreamEndStatus(t *testing.T) {
 	t.Parallel()
 	down := func(issuer *verifytest.Issuer) { issuer.Fail(verifytest.Down) }
+	silent := func(issuer *verifytest.Issuer) { issuer.FailFeed(verifytest.FeedHang) }
+	ended := func(issuer *verifytest.Issuer) { issuer.RevokeCustomer(verifytest.CustomerID) }
 	for name, test := range map[string]struct {
 		event func(*verifytest.Issuer)
 		want  codes.Code
 	}{
-		"expired":          {func(*verifytest.Issuer) {}, codes.Unauthenticated},
-		"key withdrawn":    {withdraw, codes.Unauthenticated},
-		"keys unavailable": {down, codes.Unavailable},
+		"expired":                 {func(*verifytest.Issuer) {}, codes.Unauthenticated},
+		"key withdrawn":           {withdraw, codes.Unauthenticated},
+		"keys unavailable":        {down, codes.Unavailable},
+		"revoked":                 {ended, codes.Unauthenticated},
+		"revocations unavailable": {silent, codes.Unavailable},
 	} {
 		for kind, outcome := range map[string]func(grpc.ServerStream) error{
 			"returns the error of the context": func(s grpc.ServerStream) error { return s.Context().Err() },

@@ -1,0 +1,244 @@
+package verify_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
+)
+
+// A feedEnd answers requests for the feed, and leaves the others to a publisher.
+type feedEnd struct {
+	*publisher
+
+	feed answer
+}
+
+func (f *feedEnd) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Path == wire.RevocationsPath {
+		return f.feed(r)
+	}
+	return f.publisher.RoundTrip(r)
+}
+
+// newFeedEnd returns a verifier whose feed gives that answer.
+func newFeedEnd(t *testing.T, s *signer, feed answer, config verify.Config) *verify.Verifier {
+	t.Helper()
+	p := &publisher{}
+	p.set(reply(200, publish(t, s)))
+	return newFetching(t, &feedEnd{p, feed}, config)
+}
+
+const goodFeed = `{"issuer":"` + testIssuer + `","enabled":true,"log":"L","seq":3,"after":0,"max_age":900,"pause":1,` +
+	`"revoked":[{"scope":"session","id":"AAECAwQFBgcICQoLDA0ODw","drop_at":4102444800},` +
+	`{"scope":"customer","id":"AAECAwQFBgcICQoLDA0ODw","issued_before":946684801,"drop_at":4102444800,"note":[1]}],` +
+	`"revoked_keys":["k1"]}`
+
+// An answer is read strictly, and refused as a whole.
+func TestFeedDocument(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	swap := func(old, other string) func(string) string {
+		return func(body string) string {
+			if !strings.Contains(body, old) {
+				t.Errorf("there is no %s", old)
+			}
+			return strings.Replace(body, old, other, 1)
+		}
+	}
+	same := func(body string) string { return body }
+	for name, tc := range map[string]struct {
+		change func(string) string
+		age    string
+		want   string
+	}{
+		"good":                           {same, "0.4", ""},
+		"a whole age":                    {same, "12", ""},
+		"an unknown member":              {swap(`{`, `{"later":{"a":[true]},`), "0", ""},
+		"an unknown scope":               {swap(`"scope":"session","id":"AAECAwQFBgcICQoLDA0ODw"`, `"scope":"device","id":{"x":1}`), "0", ""},
+		"white space":                    {swap(`{`, " \n{\t"), "0", ""},
+		"no age":                         {same, "", "document"},
+		"a negative age":                 {same, "-1", "document"},
+		"an age with an exponent":        {same, "1e9", "document"},
+		"an age in words":                {same, "NaN", "document"},
+		"an age with a unit":             {same, "1m", "document"},
+		"two points":                     {same, "1.2.3", "document"},
+		"an age of years":                {same, "99999999", "number"},
+		"an age beyond numbers":          {same, strings.Repeat("9", 30), "document"},
+		"no issuer":                      {swap(`"issuer"`, `"issue"`), "0", "document"},
+		"the log's name is a number":     {swap(`"L"`, `7`), "0", "document"},
+		"enabled is a string":            {swap(`true`, `"true"`), "0", "document"},
+		"seq is a fraction":              {swap(`"seq":3`, `"seq":3.5`), "0", "document"},
+		"seq is a string":                {swap(`"seq":3`, `"seq":"3"`), "0", "document"},
+		"seq is negative":                {swap(`"seq":3`, `"seq":-3`), "0", "number"},
+		"seq beyond numbers":             {swap(`"seq":3`, `"seq":9223372036854775808`), "0", "document"},
+		"no pause":                       {swap(`"pause":1,`, ``), "0", "document"},
+		"revoked is null":                {swap(`"revoked_keys":["k1"]`, `"revoked_keys":null`), "0", "document"},
+		"keys are numbers":               {swap(`["k1"]`, `[1]`), "0", "document"},
+		"an entry is a string":           {swap(`"revoked":[`, `"revoked":["x",`), "0", "document"},
+		"an entry without a scope":       {swap(`"scope":"session",`, ``), "0", "document"},
+		"an entry without an ID":         {swap(`"id":"AAECAwQFBgcICQoLDA0ODw",`, ``), "0", "document"},
+		"an ID of 15 bytes":              {swap(`AAECAwQFBgcICQoLDA0ODw`, `AAECAwQFBgcICQoLDA0O`), "0", "document"},
+		"an ID in another spelling":      {swap(`AAECAwQFBgcICQoLDA0ODw`, `AAECAwQFBgcICQoLDA0ODx`), "0", "document"},
+		"an entry without an end":        {swap(`,"drop_at":4102444800`, ``), "0", "number"},
+		"a customer without a time":      {swap(`"issued_before":946684801,`, ``), "0", "number"},
+		"a time as a string":             {swap(`946684801`, `"946684801"`), "0", "document"},
+		"a name twice":                   {swap(`{`, `{"seq":9,`), "0", "document"},
+		"a name twice in an entry":       {swap(`{"scope":"session"`, `{"scope":"session","scope":"device"`), "0", "document"},
+		"a name twice, escaped":          {swap(`{`, `{"\u0073eq":9,`), "0", "document"},
+		"bytes after it":                 {func(body string) string { return body + "{}" }, "0", "document"},
+		"not UTF-8":                      {swap(`k1`, "k\xff"), "0", "document"},
+		"an array":                       {func(body string) string { return "[" + body + "]" }, "0", "document"},
+		"nothing":                        {func(string) string { return "" }, "0", "document"},
+		"nested too deeply":              {swap(`{`, `{"a":[[[[[[[[1]]]]]]]],`), "0", "document"},
+		"16 MiB and a byte":              {func(body string) string { return body + strings.Repeat(" ", 16<<20+1-len(body)) }, "0", "too_large"},
+		"16 MiB":                         {func(body string) string { return body + strings.Repeat(" ", 16<<20-len(body)) }, "0", ""},
+		"an entry of the distant future": {swap(`"drop_at":4102444800`, `"drop_at":253402300800`), "0", "number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := tc.change(goodFeed)
+			synctest.Test(t, func(t *testing.T) {
+				v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
+					return reply(200, body, wire.RevocationsAge, tc.age, wire.RevocationsNonce, r.URL.Query().Get("nonce"))(r)
+				}, verify.Config{})
+				want := error(nil)
+				if tc.want != "" {
+					want = verify.ErrRevocationsUnavailable
+				}
+				check(t, v, s, want)
+				if h := v.Health().Revocations; h.LastError != tc.want || (h.Refused[tc.want] == 1) != (tc.want != "") {
+					t.Errorf("health is %+v, want %q", h, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// What goes over the wire: the questions, and the ways in which an answer is packed.
+func TestFeedRequest(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	packed := func(body string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write([]byte(body))
+		_ = z.Close()
+		return b.String()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var asked []url.Values
+		nonces := map[string]bool{}
+		v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
+			query := r.URL.Query()
+			asked = append(asked, query)
+			if r.Method != http.MethodGet || r.Header.Get("Accept-Encoding") != "gzip" || r.Header.Get("Authorization") != "" {
+				t.Errorf("got %s with %v", r.Method, r.Header)
+			}
+			if nonce := query.Get("nonce"); len(nonce) < 20 || nonces[nonce] {
+				t.Errorf("the nonce is %q", nonce)
+			}
+			nonces[query.Get("nonce")] = true
+			answer := []string{wire.RevocationsAge, "0", wire.RevocationsNonce, query.Get("nonce")}
+			if query.Get("wait") != "" {
+				time.Sleep(25 * time.Second)
+			}
+			switch len(asked) {
+			case 1:
+				return reply(200, packed(goodFeed), append(answer, "Content-Encoding", "gzip")...)(r)
+			case 2:
+				return reply(200, goodFeed, append(answer, "Content-Encoding", "identity")...)(r)
+			case 3:
+				return reply(200, goodFeed, append(answer, "Content-Encoding", "br")...)(r)
+			case 4:
+				return reply(200, packed(goodFeed)[:100], append(answer, "Content-Encoding", "gzip")...)(r)
+			case 5:
+				return reply(200, goodFeed, append(answer, "Content-Encoding", "gzip")...)(r)
+			case 6:
+				return reply(302, "", "Location", testIssuer+"/elsewhere")(r)
+			default:
+				return reply(200, goodFeed, answer...)(r)
+			}
+		}, verify.Config{})
+		check(t, v, s, nil)
+		var words []string
+		for range 120 {
+			time.Sleep(time.Second)
+			if word := v.Health().Revocations.LastError; len(words) == 0 || words[len(words)-1] != word {
+				words = append(words, word)
+			}
+		}
+		if got := strings.Join(words, ","); got != ",document,connection,document,status," {
+			t.Errorf("the errors were %q", got)
+		}
+		for i, want := range []string{"after=0", "after=3&log=L&wait=25", "after=3&log=L&wait=25", "after=3&log=L", "after=3&log=L", "after=3&log=L", "after=3&log=L", "after=3&log=L&wait=25"} {
+			asked[i].Del("nonce")
+			if got := asked[i].Encode(); got != want {
+				t.Errorf("request %d: got %s, want %s", i+1, got, want)
+			}
+		}
+	})
+}
+
+// The client's own time-out leaves room for the answer.
+func TestFeedWaitsLessThanTheClient(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	for want, client := range map[string]http.Client{
+		"25": {}, "8": {Timeout: 10 * time.Second}, "": {Timeout: 2 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var waits []string
+			p := &publisher{}
+			p.set(reply(200, publish(t, s)))
+			client.Transport = &feedEnd{p, func(r *http.Request) (*http.Response, error) {
+				waits = append(waits, r.URL.Query().Get("wait"))
+				return quietFeed(r)
+			}}
+			v := newFetching(t, nil, verify.Config{HTTPClient: &client})
+			check(t, v, s, nil)
+			time.Sleep(2 * time.Minute)
+			if len(waits) < 2 || waits[0] != "" || waits[1] != want {
+				t.Errorf("got waits of %q, want %q", waits, want)
+			}
+			if err := v.Health().Revocations.LastError; err != "" {
+				t.Errorf("%s: %s", want, err)
+			}
+		})
+	}
+}
+
+// Callers for whom even a new answer is too old do not make a request each.
+func TestFeedOfOldAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
+			// A replica that is an hour behind, and hides nothing.
+			requests++
+			return reply(200, goodFeed, wire.RevocationsAge, "3600", wire.RevocationsNonce, r.URL.Query().Get("nonce"))(r)
+		}, verify.Config{})
+		for range 100 {
+			if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); !errors.Is(err, verify.ErrRevocationsUnavailable) {
+				t.Fatalf("got %v", err)
+			}
+		}
+		if requests > 2 {
+			t.Errorf("100 callers made %d requests in no time", requests)
+		}
+		time.Sleep(time.Minute)
+		if requests > 70 {
+			t.Errorf("%d requests in a minute", requests)
+		}
+	})
+}
