@@ -98,7 +98,10 @@ func (p *portal) refused(w http.ResponseWriter, _ *http.Request, err error) {
 	case errors.Is(err, verify.ErrExpired):
 		page.Title = "Your session has ended"
 		page.Problem = "Portal links work for a limited time. Go back to the shop and open the portal again."
-	case errors.Is(err, verify.ErrKeysUnavailable):
+	case errors.Is(err, verify.ErrRevoked):
+		page.Title = "Your session has ended"
+		page.Problem = "You signed out, or the shop ended it. Go back to the shop and open the portal again."
+	case errors.Is(err, verify.ErrKeysUnavailable), errors.Is(err, verify.ErrRevocationsUnavailable):
 		page.Problem, status = "Links cannot be checked at the moment. Try again in a minute.", http.StatusServiceUnavailable
 	default:
 		page.Problem = "This link is not valid. It may have been cut off: copy all of it, or ask the shop for a new one."
@@ -109,7 +112,7 @@ func (p *portal) refused(w http.ResponseWriter, _ *http.Request, err error) {
 func (p *portal) signedOut(w http.ResponseWriter, _ *http.Request) {
 	p.show(w, http.StatusOK, portalPage{
 		Title:   "You are signed out",
-		Problem: "This browser has forgotten your session. You can close this page.",
+		Problem: "Your session has ended. Its link works no more, here or anywhere else.",
 	})
 }
 

@@ -87,16 +87,6 @@ await check("reload works", async (page) => {
   assert.equal(await heading(page), want.name);
 });
 
-await check("sign-out works", async (page, context) => {
-  await open(page);
-  await page.locator("#sign-out").click();
-  await page.waitForURL(want.base + "/portal/signed-out");
-  assert.equal(await heading(page), "You are signed out");
-  assert.deepEqual(await context.cookies(), []);
-  await page.goto(want.base + "/portal");
-  assert.equal(await heading(page), "You are not signed in");
-});
-
 await check("an expired link explains itself", async (page, context) => {
   const answer = await page.goto(want.expiredLink);
   assert.equal(answer.status(), 401);
@@ -112,6 +102,7 @@ await check("a link that was cut off explains itself", async (page) => {
 
 await check("it is dark where the customer wants it dark", async (page) => {
   await open(page);
+  assert.equal(await heading(page), want.name);
   const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   assert.equal(background, "rgb(19, 22, 25)");
   await screenshot(page, "demo-portal-dark");
@@ -119,6 +110,7 @@ await check("it is dark where the customer wants it dark", async (page) => {
 
 await check("it fits a telephone", async (page) => {
   await open(page);
+  assert.equal(await heading(page), want.name);
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   assert.equal(overflow, false);
 }, { viewport: { width: 360, height: 740 } });
@@ -182,6 +174,25 @@ await check("the first page leads to the API", async (page) => {
   assert.notEqual(await page.evaluate(() => getComputedStyle(document.body).maxWidth), "none", "the style is refused");
   await page.getByRole("link", { name: "The API" }).click();
   await page.waitForURL(want.base + "/docs");
+});
+
+// From here on, the link is dead.
+await check("sign-out ends the session, also for a thief of the link", async (page, context) => {
+  await open(page);
+  await page.locator("#sign-out").click();
+  await page.waitForURL(want.base + "/portal/signed-out");
+  assert.equal(await heading(page), "You are signed out");
+  assert.deepEqual(await context.cookies(), []);
+  await page.goto(want.base + "/portal");
+  assert.equal(await heading(page), "You are not signed in");
+});
+
+await check("a link whose session was ended explains itself", async (page, context) => {
+  const answer = await open(page);
+  assert.equal(answer.status(), 401);
+  assert.equal(await heading(page), "Your session has ended");
+  assert.match(await page.locator("#problem").innerText(), /signed out/);
+  assert.deepEqual(await context.cookies(), []);
 });
 
 await browser.close();
