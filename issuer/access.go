@@ -20,6 +20,7 @@ func secretFiles(settings Settings) []secretFile {
 	all := []secretFile{
 		{settingsPrefix + "_CUSTOMERS_TOKEN_FILE", settings.CustomersTokenFile},
 		{settingsPrefix + "_CUSTOMERS_DSN_FILE", settings.CustomersDSNFile},
+		{settingsPrefix + "_REVOCATIONS_DSN_FILE", settings.RevocationsDSNFile},
 		{settingsPrefix + "_TRACES_HEADERS_FILE", settings.TracesHeadersFile},
 		{settingsPrefix + "_PKCS11_PIN_FILE", settings.PKCS11PINFile},
 	}

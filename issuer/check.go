@@ -18,9 +18,11 @@ const checkTimeout = 15 * time.Second
 
 // Check writes what is in the files and asks the customer directory whether it
 // can answer. Call it in place of Run, for a server made by Open. The error names
-// everything that would keep the server from creating sessions now.
+// everything that would keep the server from creating sessions, or from ending them,
+// now.
 func (s *Server) Check(ctx context.Context, w io.Writer) error {
 	defer s.closeDirectory()
+	defer s.closeRevocations()
 	now := time.Now()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, file := range s.files.all {
@@ -30,7 +32,8 @@ func (s *Server) Check(ctx context.Context, w io.Writer) error {
 	if asked && err == nil {
 		fmt.Fprintf(table, "%s\t-\tthe directory answers\n", customersFile)
 	}
-	problems := []error{table.Flush(), err}
+	logErr := s.describeRevocations(table)
+	problems := []error{table.Flush(), err, logErr}
 	for _, warning := range s.files.warnings() {
 		fmt.Fprintf(w, "warning: %s\n", warning)
 	}
@@ -55,6 +58,20 @@ func (s *Server) describe(file followedFile, now time.Time) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// describeRevocations says what is in the log of revocations, if there is one. It was
+// read when the server was opened.
+func (s *Server) describeRevocations(w io.Writer) error {
+	status := s.revocations.Status()
+	if !status.Enabled {
+		return nil
+	}
+	if status.Failure != nil {
+		return fmt.Errorf("reading the revocation log: %w", status.Failure)
+	}
+	fmt.Fprintf(w, "revocations\t-\tthe log answers, revocations: %d\n", status.Entries)
+	return nil
 }
 
 // askDirectory asks a customer directory that depends on a neighbour.

@@ -11,6 +11,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/reload"
+	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/issuer/internal/secret"
 	"github.com/customersession/customersession/issuer/internal/tracing"
 	"github.com/customersession/customersession/keys"
@@ -39,6 +40,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
 		Compare: compareOrganizations, KeepMost: true,
 	}, contents[*organizations.Registry]{count: countOrganizations, warn: func(*organizations.Registry) []string { return readable(settings.OrganizationsFile) }})
+	log, revocationsErr := revocations.Open(ctx, settings.revocationLog())
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files, registry)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{
 		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
@@ -46,7 +48,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	})
 	err := errors.Join(
 		inFile("key manifest", keysErr), inFile("organizations", organizationsErr), inFile("customers", customersErr),
-		inFile("traces", tracesErr), files.checkSecrets(),
+		inFile("revocations", revocationsErr), inFile("traces", tracesErr), files.checkSecrets(),
 	)
 	if err == nil {
 		err = checkMaxLifetime(keySets.Current().manifest, settings)
@@ -62,15 +64,32 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 			SessionRate: settings.SessionRate, SessionBurst: settings.SessionBurst,
 			AddressRate: settings.AddressRate, AddressBurst: settings.AddressBurst,
 			AnonymousRate: settings.AnonymousRate, AnonymousBurst: settings.AnonymousBurst,
+			Revocations: log, MaxRevocationAge: settings.RevocationsMaxAge,
 			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
 		}, metrics)
 	}
+	if err == nil {
+		err = server.readRevocations(ctx)
+	}
 	if err != nil {
 		closeDirectory()
+		if log != nil {
+			log.Close()
+		}
 		return nil, errors.Join(err, tracer.Shutdown(ctx))
 	}
 	server.files, server.closeDirectory = files, closeDirectory
 	return server, nil
+}
+
+// readRevocations reads the log of revocations before the server answers anything. A
+// log that is away may come back; one that will give the same answer tomorrow is an
+// error.
+func (s *Server) readRevocations(ctx context.Context) error {
+	if err := s.revocations.Refresh(ctx); errors.Is(err, revocations.ErrRefused) {
+		return fmt.Errorf("reading revocations: %w", err)
+	}
+	return nil
 }
 
 // checkMaxLifetime checks that the keys may sign the longest session that the

@@ -51,12 +51,32 @@ func (s *Server) warnings(now time.Time) []string {
 	if err := s.signFailure.Load(); err != nil {
 		warnings = append(warnings, "the last signature failed: "+(*err).Error())
 	}
+	warnings = append(warnings, s.revocationWarnings(now)...)
 	m := ring.Manifest()
 	// Rotating renews a lease when about half of it is left.
 	left := m.SignsUntil(now).Sub(now)
 	if left > 0 && left < m.Policy.Lease/4 {
 		warnings = append(warnings, fmt.Sprintf("no key may sign from %s on, in %s; rotate the keys, or see why no newer manifest came",
 			m.SignsUntil(now).UTC().Format(time.RFC3339), left.Truncate(time.Second)))
+	}
+	return warnings
+}
+
+// clockBound is how far apart this replica's clock and the log's may be, so that
+// everything that was issued before an ending is ended by it.
+const clockBound = time.Second
+
+// revocationWarnings are about the log of revocations.
+func (s *Server) revocationWarnings(now time.Time) []string {
+	var warnings []string
+	status := s.revocations.Status()
+	if status.Failure != nil {
+		warnings = append(warnings, fmt.Sprintf("revocation log: away for %s: %v; sessions cannot be ended meanwhile",
+			now.Sub(status.Failing).Round(time.Second), status.Failure))
+	}
+	if status.Ahead.Abs() > clockBound {
+		warnings = append(warnings, fmt.Sprintf("revocation log: its clock and this one are %s apart; one of them is wrong, and sessions that were just issued may outlive an ending",
+			status.Ahead.Abs().Round(time.Millisecond)))
 	}
 	return warnings
 }

@@ -108,9 +108,13 @@ func (s *Server) follow(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		following.Wait()
-		if s.revocationLog != nil {
-			s.revocationLog.Close()
-		}
+		s.closeRevocations()
+	}
+}
+
+func (s *Server) closeRevocations() {
+	if s.revocationLog != nil {
+		s.revocationLog.Close()
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
+	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/issuer/internal/tracing"
 )
 
@@ -43,6 +44,12 @@ type Settings struct {
 	CustomersQueryID         string        `envconfig:"CUSTOMERS_QUERY_ID" desc:"For postgres: query by ID; $1 organization ID, $2 customer ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND id = $2"`
 	CustomersQueryExternalID string        `envconfig:"CUSTOMERS_QUERY_EXTERNAL_ID" desc:"For postgres: query by external ID; $1 organization ID, $2 external ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"`
 	CustomersTimeout         time.Duration `envconfig:"CUSTOMERS_TIMEOUT" default:"2s" desc:"For http and postgres: time for one attempt, 100ms to 10s"`
+
+	Revocations            string        `envconfig:"REVOCATIONS" default:"off" desc:"Where the log of ended sessions is: file, for any number of processes on one host, or postgres, for many hosts; off: no session can be ended"`
+	RevocationsFile        string        `envconfig:"REVOCATIONS_FILE" desc:"For file: the log, made by revocations init"`
+	RevocationsDSNFile     string        `envconfig:"REVOCATIONS_DSN_FILE" desc:"For postgres: file with the connection string; read at start. The table is made by revocations init"`
+	RevocationsDSNInsecure bool          `envconfig:"REVOCATIONS_DSN_INSECURE" default:"false" desc:"For postgres: true accepts a connection over a network without verified TLS, where anybody on the path can read and change the log"`
+	RevocationsMaxAge      time.Duration `envconfig:"REVOCATIONS_MAX_AGE" default:"15m" desc:"How old a consumer's knowledge of ended sessions may get before it answers 503, 10s to 24h; an ended session is refused everywhere after this time at the latest"`
 
 	SessionLifetime    time.Duration `envconfig:"SESSION_LIFETIME" default:"1h" desc:"How long a session lasts when the request does not say"`
 	MaxSessionLifetime time.Duration `envconfig:"MAX_SESSION_LIFETIME" default:"24h" desc:"Longest session that may be asked for, at most 24h"`
@@ -119,6 +126,9 @@ func LoadSettings() (Settings, error) {
 	s.TracesEndpoint, err = tracing.Endpoint(os.Getenv, s.TracesHeadersFile) //nolint:forbidigo // these are not envconfig's
 	problems = append(problems, err)
 	for _, err := range s.problems() {
+		if err == nil {
+			continue
+		}
 		// A variable that could not be read was reported, and its field is zero.
 		if name, _, _ := strings.Cut(err.Error(), " "); !unreadable[name] {
 			problems = append(problems, err)
@@ -188,6 +198,9 @@ func (s *Settings) problems() []error {
 	problem(s.MaxSessionLifetime < minLifetime || s.MaxSessionLifetime > longestLifetime, "MAX_SESSION_LIFETIME is not between 1m and 24h")
 	problem(s.SessionLifetime < minLifetime || s.SessionLifetime > s.MaxSessionLifetime, "SESSION_LIFETIME is not between 1m and MAX_SESSION_LIFETIME")
 	problem(s.CustomersTimeout < 100*time.Millisecond || s.CustomersTimeout > 10*time.Second, "CUSTOMERS_TIMEOUT is not between 100ms and 10s")
+	problem(s.RevocationsMaxAge < minRevocationAge || s.RevocationsMaxAge > longestRevocationAge, "REVOCATIONS_MAX_AGE is not between 10s and 24h")
+	problem(s.RevocationsMaxAge%time.Second != 0, "REVOCATIONS_MAX_AGE is not in whole seconds")
+	problem(s.RevocationsDSNInsecure && s.Revocations != string(revocations.EnginePostgres), "REVOCATIONS_DSN_INSECURE is set, but "+settingsPrefix+"_REVOCATIONS is not postgres")
 	problem(!isRate(s.KeyRate), "KEY_RATE is not a number from 0 up")
 	problem(s.KeyRate > 0 && s.KeyBurst < 1, "KEY_BURST is less than 1")
 	problem(!isRate(s.SessionRate), "SESSION_RATE is not a number from 0 up")
@@ -200,7 +213,16 @@ func (s *Settings) problems() []error {
 	problem(s.ConnectionsPerAddress < 1, "CONNECTIONS_PER_ADDRESS is less than 1")
 	problem(s.DrainDelay < 0 || s.DrainDelay > 5*time.Minute, "DRAIN_DELAY is not between 0s and 5m")
 	problem(s.DrainTimeout < time.Second || s.DrainTimeout > 5*time.Minute, "DRAIN_TIMEOUT is not between 1s and 5m")
+	problems = append(problems, s.revocationLog().Check())
 	return append(problems, s.directoryProblems()...)
+}
+
+// revocationLog says which log of revocations the settings name.
+func (s *Settings) revocationLog() revocations.Config {
+	return revocations.Config{
+		Engine: revocations.Engine(s.Revocations), File: s.RevocationsFile,
+		DSNFile: s.RevocationsDSNFile, DSNInsecure: s.RevocationsDSNInsecure,
+	}
 }
 
 // directoryProblems checks that the chosen directory has the settings that it
