@@ -112,6 +112,7 @@ func startConsumer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	observer.Verified(t.Context(), verify.Verification{Result: verify.ResultOK})
+	observer.RevocationsAnswered(verify.RevocationsAnswer{Result: verify.ResultOK})
 	observer.Refreshed(verify.Refresh{Result: verify.ResultOK, Keys: 2, Skipped: map[string]int{"unsupported": 1}})
 	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	t.Cleanup(server.Close)
