@@ -20,6 +20,7 @@
 {{- end }}
 {{- include "customersession.setting" (list "ORGANIZATIONS_FILE" "/etc/customersession/organizations/organizations.json") }}
 {{- include "customersession.customerSettings" . }}
+{{- include "customersession.revocationSettings" $v.revocations }}
 {{- include "customersession.setting" (list "SESSION_LIFETIME" $v.sessions.lifetime) }}
 {{- include "customersession.setting" (list "MAX_SESSION_LIFETIME" $v.sessions.maxLifetime) }}
 {{- /* Helm's numbers are floating, and the program wants whole ones for counts. */}}
@@ -96,6 +97,17 @@
 {{- include "customersession.setting" (list "CUSTOMERS_TIMEOUT" $c.timeout) }}
 {{- end }}
 
+{{- define "customersession.revocationSettings" }}
+{{- if eq .log "postgres" }}
+{{- include "customersession.setting" (list "REVOCATIONS" "postgres") }}
+{{- include "customersession.setting" (list "REVOCATIONS_DSN_FILE" "/etc/customersession/revocations/dsn") }}
+{{- if .postgres.insecure }}
+{{- include "customersession.setting" (list "REVOCATIONS_DSN_INSECURE" true) }}
+{{- end }}
+{{- include "customersession.setting" (list "REVOCATIONS_MAX_AGE" .maxAge) }}
+{{- end }}
+{{- end }}
+
 {{/* A volume with one member of a Secret. Call with (list "name" "secret" "member" "path"). */}}
 {{- define "customersession.secretVolume" }}
 - name: {{ index . 0 }}
@@ -122,6 +134,11 @@
 {{- end }}
 {{- end }}
 {{- include "customersession.customersVolume" .Values.customers }}
+{{- with .Values.revocations }}
+{{- if eq .log "postgres" }}
+{{- include "customersession.secretVolume" (list "revocations" (required "revocations.postgres.dsnSecret is missing" .postgres.dsnSecret) .postgres.dsnMember "dsn") }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -167,6 +184,11 @@
 {{- if include "customersession.customersVolume" .Values.customers }}
 - name: customers
   mountPath: /etc/customersession/customers
+  readOnly: true
+{{- end }}
+{{- if eq .Values.revocations.log "postgres" }}
+- name: revocations
+  mountPath: /etc/customersession/revocations
   readOnly: true
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
