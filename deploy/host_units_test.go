@@ -75,7 +75,7 @@ func TestParseHostUnit(t *testing.T) {
 func TestHostHardening(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, writes, families string }{
-		{"customersession.service", "", "AF_INET AF_INET6 AF_UNIX"},
+		{"customersession.service", filepath.Dir(hostEnvironment(t)["CUSTOMERSESSION_REVOCATIONS_FILE"]), "AF_INET AF_INET6 AF_UNIX"},
 		{"customersession-rotate.service", "/var/lib/customersession", "AF_UNIX"},
 	} {
 		u := readHostUnit(t, test.name)
