@@ -18,6 +18,7 @@ import (
 
 	"github.com/customersession/customersession/deploy/rig/clock"
 	"github.com/customersession/customersession/deploy/rig/needs"
+	"github.com/customersession/customersession/deploy/rig/postgres"
 )
 
 const (
@@ -86,6 +87,11 @@ func rehearseAll(t *testing.T, pages []string, flags ...string) {
 			"replica":  rehearse((*rehearsal).replica),
 			"session":  rehearse((*rehearsal).session),
 			"accepted": rehearse((*rehearsal).accepted),
+			"postgres": rehearse(func(r *rehearsal, _ *testscript.TestScript, _ bool, _ []string) error { return r.startPostgres(t) }),
+			"sql": rehearse(func(r *rehearsal, ts *testscript.TestScript, _ bool, args []string) error {
+				r.database.Exec(t, "public", ts.ReadFile(args[0]))
+				return nil
+			}),
 		},
 	})
 }
@@ -107,6 +113,8 @@ type rehearsal struct {
 	settings           []string
 	ahead              time.Duration
 	running            *exec.Cmd
+
+	database *postgres.Server // of a page that needs one
 }
 
 func newRehearsal(env *testscript.Env, program string) error {
@@ -131,6 +139,21 @@ func newRehearsal(env *testscript.Env, program string) error {
 		}
 	}
 	return r.setClock(0)
+}
+
+// startPostgres starts a server. Owner.dsn connects whoever may make tables to it,
+// and revocations.dsn the role customersession, which may do nothing yet:
+//
+//	postgres
+func (r *rehearsal) startPostgres(t testing.TB) error {
+	t.Helper()
+	r.database = postgres.New(t)
+	r.database.Start(t)
+	r.database.Exec(t, "public", "CREATE ROLE customersession LOGIN")
+	return errors.Join(
+		os.WriteFile(filepath.Join(r.folder, "owner.dsn"), []byte(r.database.DSN("postgres", "public")), 0o600),
+		os.WriteFile(filepath.Join(r.folder, "revocations.dsn"), []byte(r.database.DSN("customersession", "public")), 0o600),
+	)
 }
 
 func rehearse(do func(*rehearsal, *testscript.TestScript, bool, []string) error) func(*testscript.TestScript, bool, []string) {
