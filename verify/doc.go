@@ -1,6 +1,7 @@
 // Package verify accepts customer sessions in any service. It needs the
-// issuer's public keys, which it fetches and caches: no database, no call to
-// the issuer for each request, no shared secret.
+// issuer's public keys, which it fetches and caches, and follows the issuer's feed
+// of sessions that have ended: no database, no call to the issuer for each request,
+// no shared secret.
 //
 //	v, err := verify.New(verify.Config{
 //		Issuer:   "https://sessions.example.com",
@@ -15,7 +16,8 @@
 //   - [Verifier.Middleware] guards an [net/http.Handler];
 //     [Verifier.NewMiddleware] does so with scopes, with optional credentials,
 //     with the portal's cookie, or with error pages of its own.
-//   - [Verifier.SignIn] and [Verifier.SignOut] are the portal's side of a link.
+//   - [Verifier.SignIn] and [Verifier.SignOut] are the portal's side of a link;
+//     signing out ends the session everywhere.
 //   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
 //   - Package verifytest is an issuer in memory for the tests of a service,
@@ -35,7 +37,7 @@
 //  6. Payload: strict JSON, not read before.
 //  7. Claims: all required ones present and well formed, this issuer, this
 //     audience, not expired, not from the future, not longer than allowed.
-//  8. Revocation: Config.IsRevoked.
+//  8. Revocation: the issuer's feed, and Config.IsRevoked.
 //
 // Strict JSON means the same to every reader: see package ijson. A token has
 // one spelling: changing any character makes it invalid, even one that a
@@ -49,9 +51,10 @@
 //
 // verifier.go has the steps, as one function, in that order. It calls jws.go for
 // steps 2 and 3, keys.go for step 4 (and package internal/keyset, where keys
-// come from an issuer), claims.go for steps 6 and 7. What was verified goes into
-// cache.go, and to the caller as a copy: session.go. handler.go and signin.go are
-// in front of all that, for requests; sessioncontext.go comes after it.
+// come from an issuer), claims.go for steps 6 and 7, revocations.go (and package
+// internal/revocations) for step 8. What was verified goes into cache.go, and to the
+// caller as a copy: session.go. handler.go, signin.go and signout.go are in front of
+// all that, for requests; sessioncontext.go comes after it.
 //
 // # Trust
 //
@@ -65,9 +68,10 @@
 //
 // Every error wraps one of this package's, and golang-jwt's where it has one for
 // the same: [errors.Is] with [ErrExpired] and with [jwt.ErrTokenExpired] both
-// hold. Distinguish two kinds: [ErrKeysUnavailable] means "cannot tell" (503,
-// try again); every other error means "no" (401). A client should not learn
-// which one. At debug level, Config.Logger gets the reason for each refusal.
+// hold. Distinguish two kinds: [ErrKeysUnavailable] and
+// [ErrRevocationsUnavailable] mean "cannot tell" (503, try again); every other
+// error means "no" (401). A client should not learn which one. At debug level,
+// Config.Logger gets the reason for each refusal.
 //
 // # Keys
 //
@@ -81,17 +85,42 @@
 // signature fetches nothing. A document that is not a JWK Set, contradicts
 // itself or is too large never replaces a good one.
 //
+// # Sessions that have ended
+//
+// A session ends before it expires when its customer signs out, when its link was
+// stolen, when the API key that made it leaked. The issuer publishes this in a
+// feed. The first token asks it; from then on a request is always open, which the
+// issuer answers when there is news, so a session that was ended is refused within
+// seconds. After an hour without use the verifier stops asking, and the next token
+// waits for an answer, 2 seconds at most.
+//
+// What is known has an age: the time since the request began that brought it. When
+// that is more than the issuer allows (15 minutes by default) or
+// Config.MaxRevocationAge, the error is ErrRevocationsUnavailable: a verifier that
+// guessed could be made to accept a stolen session by whoever can cut it off. A
+// handler may demand younger knowledge: [MiddlewareConfig]. An answer that is not
+// the issuer's, a copy, or incomplete changes nothing, and whatever is known to
+// have ended stays so until its last token has expired.
+//
+// An issuer without a log says so in its feed; then nothing ends before it
+// expires. An issuer of an older version has no feed: every token gets
+// ErrRevocationsUnavailable until it is upgraded, unless a negative
+// Config.MaxRevocationAge switches following off.
+//
 // # When the issuer is down
 //
-// The last good set stays in use until Config.MaxStale after it got old; then
-// the error is ErrKeysUnavailable. Lack of keys is never a 401, and so a token
-// with an unknown key gets ErrKeysUnavailable while the set cannot be refreshed.
-// Recovery is automatic. [Verifier.Health] reports the state of the keys, and
-// Config.Logger and Config.Observer are called when it changes.
+// The verifier goes on for the shorter of two times: keys stay in use until
+// Config.MaxStale after they got old, and what is known of ended sessions until it
+// is older than its limit. Then the error is ErrKeysUnavailable or
+// ErrRevocationsUnavailable. Neither lack is ever a 401, and so a token with an
+// unknown key gets ErrKeysUnavailable while the set cannot be refreshed. Recovery is
+// automatic. [Verifier.Health] reports the state of both, and Config.Logger and
+// Config.Observer are called when it changes.
 //
 // There are three ways to start during an outage: Config.SnapshotFile keeps the
-// last good set on disk, Config.Keys has keys in the program, and without either
-// the verifier recovers when the issuer does. [Verifier.Ready] is for start-up.
+// last good keys and the last revocations on disk, Config.Keys has keys in the
+// program, and without either the verifier recovers when the issuer does.
+// [Verifier.Ready] is for start-up.
 //
 // # What lasts longer than a request
 //
@@ -103,9 +132,10 @@
 //
 // # What it costs
 //
-// A new token costs its signature check and 2 to 3 microseconds. A known token
-// costs a hash, less than a microsecond, and no allocation, unless its session
-// outlives the function that asked for it: then its lists, 32 bytes. The cache
+// A new token costs its signature check and 2 to 4 microseconds. A known token
+// costs a hash and four look-ups, less than a microsecond, and no allocation, unless
+// its session outlives the function that asked for it: then its lists, 32 bytes. A
+// revocation takes 48 bytes. The cache
 // holds Config.CacheSize tokens, up to three kilobytes each, and only good ones;
 // when it is full, expired tokens make room first, then those not used recently.
 //
@@ -113,8 +143,9 @@
 //
 // The defaults suit almost every service. Raise Leeway only if clocks are
 // further apart. MaxStale is how long an outage may last, and how long a
-// consumer that is cut off may accept a revoked key. CacheSize should exceed the
-// number of sessions that are active at one time; more is of no use.
+// consumer that is cut off may accept a revoked key; MaxRevocationAge is the same
+// for sessions that have ended. CacheSize should exceed the number of sessions that
+// are active at one time; more is of no use.
 //
 // # Compatibility
 //

@@ -30,6 +30,13 @@
 // [Issuer.Publish], [Issuer.Activate] and [Issuer.Remove] move keys through
 // their life. [Issuer.Fail] makes the issuer fail; see [Failure] for the ways.
 //
+// # Sessions that end
+//
+// The issuer serves a feed of revocations. [Issuer.RevokeSession] and the like end
+// sessions; a verifier hears of it within about a second, the pause of the feed.
+// [Issuer.FailFeed] makes the feed fail while the JWK Set is served, and
+// [FeedFailure] lists the ways.
+//
 // # Conformance
 //
 // [RunConformance] runs a verifier on every case of [Cases] and fails the test
