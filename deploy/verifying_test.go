@@ -408,6 +408,11 @@ func TestVerifyingPage(t *testing.T) {
 	for _, v := range pageVerifiers() {
 		want[v.name] = true
 	}
+	for _, f := range pageFollowers() {
+		for _, block := range f.files {
+			want[block] = true
+		}
+	}
 	if !maps.Equal(marked, want) {
 		t.Errorf("the page marks %v to be run, want %v", marked, want)
 	}
