@@ -35,7 +35,7 @@ func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, custom
 		return nil, err
 	}
 	now := time.Now()
-	key, err := s.keys().SigningKey(now)
+	key, err := s.signingKey(now)
 	if err != nil {
 		return nil, err
 	}

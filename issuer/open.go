@@ -30,10 +30,11 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	var server *Server // when files change
 	metrics := newMetrics()
 	files := &followedFiles{metrics: metrics, logger: logger, secrets: secretFiles(settings)}
 	keySets, keysErr := openFile(files, keysFile, reload.Config[*keySet]{
-		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings), Prepare: openKeys(signers),
+		Path: settings.KeysFile, Load: parseKeys, Accept: acceptKeys(settings, func(m *keys.Manifest) error { return server.revives(m) }), Prepare: openKeys(signers),
 		Compare: compareKeys,
 	}, contents[*keySet]{count: countKeys, warn: warnOfKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
@@ -53,7 +54,6 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	if err == nil {
 		err = checkMaxLifetime(keySets.Current().manifest, settings)
 	}
-	var server *Server
 	if err == nil {
 		server, err = newServer(Config{
 			Issuer: settings.Issuer, Audience: settings.Audience,
@@ -84,12 +84,12 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 
 // readRevocations reads the log of revocations before the server answers anything. A
 // log that is away may come back; one that will give the same answer tomorrow is an
-// error.
+// error, and so is a key manifest that would bring a revoked key back.
 func (s *Server) readRevocations(ctx context.Context) error {
 	if err := s.revocations.Refresh(ctx); errors.Is(err, revocations.ErrRefused) {
 		return fmt.Errorf("reading revocations: %w", err)
 	}
-	return nil
+	return inFile("key manifest", s.revives(s.keys().Manifest()))
 }
 
 // checkMaxLifetime checks that the keys may sign the longest session that the
@@ -131,9 +131,9 @@ func parseKeys(r io.Reader) (*keySet, error) {
 // acceptKeys returns the check of a later key manifest. It refuses one that
 // would make tokens invalid or keep invalid ones good, and one that does not
 // fit the settings. The error lists all that is wrong.
-func acceptKeys(settings Settings) func(old, next *keySet) error {
+func acceptKeys(settings Settings, revives func(*keys.Manifest) error) func(old, next *keySet) error {
 	return func(old, next *keySet) error {
-		return errors.Join(checkCreated(next.manifest), safeStep(old.manifest, next.manifest), checkMaxLifetime(next.manifest, settings))
+		return errors.Join(checkCreated(next.manifest), safeStep(old.manifest, next.manifest), checkMaxLifetime(next.manifest, settings), revives(next.manifest))
 	}
 }
 

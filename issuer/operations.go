@@ -34,7 +34,10 @@ func (s *Server) unready(now time.Time) []string {
 	if s.draining.Load() {
 		reasons = append(reasons, "the server is shutting down")
 	}
-	if _, err := s.keys().SigningKey(now); err != nil {
+	if _, err := s.signingKey(now); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	if err := s.revives(s.keys().Manifest()); err != nil {
 		reasons = append(reasons, err.Error())
 	}
 	return reasons

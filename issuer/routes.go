@@ -38,7 +38,7 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.DELETE(portalPrefix+"customer-session", handle(s.endPortalSession))
 	e.POST(revocationPath, handle(s.revokeToken))
 
-	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.keys)))
+	e.Match(readable, "/.well-known/jwks.json", echo.WrapHandler(keys.NewHandler(s.published)))
 	e.Match(readable, wire.RevocationsPath, handle(s.serveFeed))
 	e.Match(readable, "/.well-known/openid-configuration", s.openIDConfiguration)
 	e.Match(readable, "/.well-known/oauth-authorization-server", s.authorizationServer)

@@ -90,6 +90,10 @@ func (s *Server) Run(ctx context.Context, config RunConfig) error {
 	if len(s.files.all) > 0 {
 		s.logContents(ctx)
 	}
+	group.Go(func() error {
+		s.rememberKeys(failed)
+		return nil
+	})
 	for _, file := range s.files.all {
 		group.Go(func() error { return file.run(failed) })
 	}

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -146,8 +145,12 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
+	follower := feed.New(feed.Config{
+		Issuer: config.Issuer, Log: config.Revocations, MaxAge: config.MaxRevocationAge,
+		RevokedKeys: revokedKeys(config.Keys), Logger: config.Logger,
+	})
 	verifier, err := verify.New(verify.Config{
-		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys(config.Keys),
+		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys{config.Keys, follower.RevokedKey},
 		// The server accepts what it signs.
 		Algorithms: jwk.Algorithms(),
 	})
@@ -163,11 +166,8 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		files:          &followedFiles{},
 		closeDirectory: func() {},
 		verifier:       verifier,
-		revocations: feed.New(feed.Config{
-			Issuer: config.Issuer, Log: config.Revocations, MaxAge: config.MaxRevocationAge,
-			RevokedKeys: revokedKeys(config.Keys), Logger: config.Logger,
-		}),
-		revocationLog: config.Revocations, maxRevocationAge: config.MaxRevocationAge,
+		revocations:    follower,
+		revocationLog:  config.Revocations, maxRevocationAge: config.MaxRevocationAge,
 		waiting:        newWaiting(places, maxWaitingClient),
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
 		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
@@ -263,24 +263,13 @@ func checkIssuer(text string) error {
 	return nil
 }
 
-// publishedKeys is the key source of the server's own verifier: it need not
-// fetch its keys from itself.
-type publishedKeys func() *keys.Ring
-
-// Key implements [verify.KeySource].
-func (p publishedKeys) Key(_ context.Context, keyID string) (*jwk.Key, error) {
-	if key := p().Manifest().PublishedKey(keyID, time.Now()); key != nil {
-		return key, nil
-	}
-	return nil, verify.ErrUnknownKey
-}
-
 // revokedKeys returns the IDs of the keys that the manifest in use revokes.
 func revokedKeys(ring func() *keys.Ring) func() []string {
 	return func() []string {
 		var revoked []string
-		for _, key := range ring().Manifest().Keys {
-			if !key.RevokedAt.IsZero() {
+		m, now := ring().Manifest(), time.Now()
+		for _, key := range m.Keys {
+			if m.StateAt(key, now) == keys.Revoked {
 				revoked = append(revoked, key.ID())
 			}
 		}

@@ -85,6 +85,8 @@ func (f *Follower) tooOld(now time.Time, limit time.Duration) bool {
 type Status struct {
 	// Enabled reports whether there is a log. Without one, all else is zero.
 	Enabled bool
+	// Heard reports whether the log has been read once.
+	Heard bool
 	// Age is how long ago the last complete read began, or, before the first one,
 	// the follower was made.
 	Age time.Duration
@@ -104,7 +106,7 @@ func (f *Follower) Status() Status {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s := Status{
-		Enabled: f.config.Log != nil, Failure: f.failure, Failing: f.failing,
+		Enabled: f.config.Log != nil, Heard: !f.began.IsZero(), Failure: f.failure, Failing: f.failing,
 		Ahead: f.ahead, Entries: len(f.index.entries), Manifest: f.index.manifest,
 	}
 	switch {
