@@ -98,6 +98,16 @@ func TestDev(t *testing.T) {
 	if got := f.do(t, http.MethodGet, "/.well-known/openid-configuration", "").text(t, "issuer"); got != d.base {
 		t.Errorf("issuer is %s, want %s", got, d.base)
 	}
+	// What the second curl line does.
+	if a := f.revoke(t, d.secret, d.find(t, d.stdout, `(?s)/customer-sessions/revoke .*?-d '(\{.*?\})'`)); a.status != http.StatusOK {
+		t.Errorf("ending sessions: %d %s", a.status, a.body)
+	}
+	deadline := time.Now().Add(startLimit)
+	for f.do(t, http.MethodGet, "/portal", "", "Cookie", cookie).status == http.StatusOK {
+		if time.Now().After(deadline) {
+			t.Fatal("the portal goes on with an ended session")
+		}
+	}
 	d.signal(t)
 	if code := d.wait(t); code != 0 {
 		t.Errorf("exit code %d after SIGTERM: %s", code, d.stderr)

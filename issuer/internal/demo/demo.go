@@ -107,7 +107,7 @@ func newRing() (*keys.Ring, error) {
 
 func (d *Demo) newRegistry() (*organizations.Registry, error) {
 	secret, entry, err := organizations.NewAPIKey("demo",
-		[]organizations.Scope{organizations.ScopeWrite, organizations.ScopeIntrospect}, time.Time{})
+		organizations.Scopes(), time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,12 @@ Create a session
 
 Open the portal, signed in as Ada Lovelace for one hour
   %[4]s
+
+End all sessions of that customer
+  curl -s %[1]s/v1/customer-sessions/revoke \
+    -H 'Authorization: Bearer %[2]s' \
+    -H 'Content-Type: application/json' \
+    -d '{"customer_id": "%[3]s"}'
 
 Read on
   %[1]s/docs                     the API
