@@ -85,7 +85,7 @@ func (c *contract) find(req *http.Request, status int) (*routers.Route, *openapi
 		path += "/"
 		item = c.document.Paths.Value(path)
 	}
-	if id, found := strings.CutPrefix(path, "/v1/customer-sessions/"); found && item == nil && strings.Count(id, "/") == 1 {
+	if id, found := strings.CutPrefix(path, "/v1/customer-sessions/"); found && item == nil && strings.Count(id, "/") == 1 && req.URL.RawPath == "" {
 		path = "/v1/customer-sessions/{id}"
 		item = c.document.Paths.Value(path)
 	}

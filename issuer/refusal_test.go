@@ -171,7 +171,7 @@ func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{
-		"/v1", "/v1/customer-sessions/x", "/v1/customer-session/", "/V1/customer-sessions/", "/v1/customer-sessions/../",
+		"/v1", "/v1/customer-session/x", "/v1/customer-session/", "/V1/customer-sessions/", "/v1/customer-portal/../",
 		"/v1/customer%2Dsessions/x", "/v1/customers/" + customerID, "/.well-known/jwks", "/docs/nothing", "/docs/../livez", "/metrics", "/livez", "/readyz",
 	} {
 		methods := []string{http.MethodGet, http.MethodPost}

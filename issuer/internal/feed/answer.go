@@ -38,9 +38,10 @@ func (a *Answer) Age() time.Duration {
 // Wait waits until there is news for a consumer, ctx is done or stopping is closed.
 func (f *Follower) Wait(ctx context.Context, q *Query, stopping <-chan struct{}) {
 	f.mu.RLock()
-	news, nothing := f.news, f.edition.enabled && f.edition.position.Log == q.Log && f.edition.news <= q.After
+	e, news := f.edition, f.news
 	f.mu.RUnlock()
-	if !nothing {
+	// A consumer that has heard more than there is must ask for everything.
+	if !e.enabled || e.position.Log != q.Log || q.After < e.news || q.After > e.position.Seq {
 		return
 	}
 	select {

@@ -101,6 +101,7 @@ func TestWaitEnds(t *testing.T) {
 			{"nothing new", feed.Query{Log: log, After: 1}, nil, 5 * time.Second},
 			{"stopping", feed.Query{Log: log, After: 1}, stopping, 0},
 			{"news", feed.Query{Log: log}, nil, 0},
+			{"more heard than there is", feed.Query{Log: log, After: 2}, nil, 0},
 			{"another log", feed.Query{Log: "x", After: 1}, nil, 0},
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
