@@ -59,8 +59,13 @@ func (f *Follower) End(ctx context.Context, e revocations.Entry) (Ended, error) 
 	}
 	scope := wire.RevocationScope(e.Scope)
 	id := wire.NewRevocationID(scope, e.OrganizationID.String(), e.ID)
-	if before, dead := f.dead(e.Scope, id); dead {
-		return Ended{IssuedBefore: before, Repeated: true}, nil
+	if _, dead := f.dead(e.Scope, id); dead {
+		// The log may have lost it since it was read.
+		asked := time.Now()
+		confirmed := f.await(ctx, func() bool { return f.began.After(asked) })
+		if before, dead := f.dead(e.Scope, id); dead && confirmed {
+			return Ended{IssuedBefore: before, Repeated: true}, nil
+		}
 	}
 	if !f.hasRoom(e.Scope, e.OrganizationID) {
 		return Ended{}, ErrTooMany
@@ -115,7 +120,7 @@ func (f *Follower) dead(scope revocations.Scope, id wire.RevocationID) (issuedBe
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	m, ok := f.index.marks[id]
-	if !ok {
+	if !ok || m.kept {
 		return time.Time{}, false
 	}
 	if !scope.UntilNow() {

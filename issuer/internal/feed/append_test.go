@@ -136,3 +136,59 @@ func TestOutcomeUnknown(t *testing.T) {
 		wantEnded(t, off, session(uuid.NewString()), false)
 	})
 }
+
+// What a log has lost is written again when it is ended again, although this
+// replica remembers it: consumers that follow the new log elsewhere do not.
+func TestLostIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]time.Duration{"loss noticed": time.Second, "loss not noticed yet": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newLog()
+				f := follow(t, store)
+				synctest.Wait()
+				id := uuid.NewString()
+				end(t, f, revocations.Session, id)
+				first := end(t, f, revocations.Customer, customer)
+				store.set(func(l *log) { l.memory = revocations.NewMemory() })
+				time.Sleep(wait)
+				end(t, f, revocations.Session, id)
+				if again := end(t, f, revocations.Customer, customer); again.Before(first) {
+					t.Errorf("ended again: issued before %v, want %v or later", again, first)
+				}
+				restarted := follow(t, store)
+				synctest.Wait()
+				late := session(uuid.NewString())
+				late.CustomerID = uuid.NewString()
+				wantEnded(t, restarted, session(id), true)
+				wantEnded(t, restarted, session(uuid.NewString()), true)
+				wantEnded(t, restarted, late, false)
+				if writes := store.writes; writes != 4 {
+					t.Errorf("%d entries were written, want 4", writes)
+				}
+				end(t, f, revocations.Session, id)
+				if store.writes != 4 {
+					t.Errorf("what is in the log is written again: %d entries", store.writes)
+				}
+			})
+		})
+	}
+}
+
+// While the log is away, what was ended before is not confirmed.
+func TestRepeatedWithoutLog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		id := uuid.NewString()
+		end(t, f, revocations.Session, id)
+		store.set(func(l *log) { l.err = revocations.ErrUnavailable })
+		_, err := f.End(t.Context(), revocations.Entry{Scope: revocations.Session, OrganizationID: organization, ID: id})
+		if !errors.Is(err, feed.ErrUnknown) {
+			t.Errorf("got %v, want ErrUnknown", err)
+		}
+	})
+}

@@ -266,8 +266,8 @@ func (f *Follower) ask() {
 }
 
 // await has the log read, and waits until done reports true of what is known or
-// catchUp is over. Done is called with mu held.
-func (f *Follower) await(ctx context.Context, done func() bool) {
+// catchUp is over. Done is called with mu held; its last result is returned.
+func (f *Follower) await(ctx context.Context, done func() bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
 	f.ask()
@@ -276,12 +276,12 @@ func (f *Follower) await(ctx context.Context, done func() bool) {
 		over, read := done(), f.read
 		f.mu.RUnlock()
 		if over {
-			return
+			return true
 		}
 		select {
 		case <-read:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }

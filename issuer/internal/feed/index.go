@@ -28,6 +28,8 @@ type entry struct {
 type mark struct {
 	issuedBefore int64 // a session is dead if it was issued earlier
 	dropAt       int64
+	// kept is set if not all of it is in the log that is there now: see index.keep.
+	kept bool
 }
 
 // always is later than any session is issued.
@@ -91,15 +93,17 @@ func (x *index) insert(e entry) {
 
 // note lets an entry count, also one that was not read from the log yet.
 func (x *index) note(e *entry) {
-	m := x.marks[e.id]
+	before := e.issuedBefore
 	if e.scope == wire.RevokeSession {
-		m.issuedBefore = always
+		before = always
 	} else {
-		m.issuedBefore = max(m.issuedBefore, e.issuedBefore)
-		x.latest = max(x.latest, e.issuedBefore)
+		x.latest = max(x.latest, before)
 	}
-	m.dropAt = max(m.dropAt, e.dropAt)
-	x.marks[e.id] = m
+	m := x.marks[e.id]
+	x.marks[e.id] = mark{
+		issuedBefore: max(m.issuedBefore, before), dropAt: max(m.dropAt, e.dropAt),
+		kept: m.kept && (before < m.issuedBefore || e.dropAt < m.dropAt),
+	}
 }
 
 // covers reports whether all that e ends is ended without it.
@@ -126,7 +130,10 @@ func (x *index) keep(old *index) {
 	x.entries = append(kept, x.entries...)
 	for id, m := range old.marks {
 		n := x.marks[id]
-		x.marks[id] = mark{max(m.issuedBefore, n.issuedBefore), max(m.dropAt, n.dropAt)}
+		x.marks[id] = mark{
+			issuedBefore: max(m.issuedBefore, n.issuedBefore), dropAt: max(m.dropAt, n.dropAt),
+			kept: n.issuedBefore < m.issuedBefore || n.dropAt < m.dropAt,
+		}
 	}
 	for id, dropAt := range old.keys {
 		x.keys[id] = max(x.keys[id], dropAt)
