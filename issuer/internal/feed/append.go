@@ -24,8 +24,9 @@ const (
 const (
 	appendsAtOnce = 8
 	appendTimeout = 5 * time.Second
-	// clockBound is by how much the clock of a replica may be ahead of the log's.
-	clockBound = time.Second
+	// margin is by how much a new entry's time exceeds the log's clock: see
+	// [revocations.IssuedBefore].
+	margin = 2 * time.Second
 )
 
 // Why nothing was ended.
@@ -114,8 +115,7 @@ func (f *Follower) note(r *revocations.Record) {
 }
 
 // dead reports whether all that an entry would end is dead already, and the time of
-// the entry that ended it. Sessions of replicas whose clocks are ahead must be
-// covered too.
+// the entry that ended it: the time of a new one would be no later.
 func (f *Follower) dead(scope revocations.Scope, id wire.RevocationID) (issuedBefore time.Time, dead bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -127,7 +127,7 @@ func (f *Follower) dead(scope revocations.Scope, id wire.RevocationID) (issuedBe
 		return time.Time{}, true
 	}
 	before := time.Unix(m.issuedBefore, 0)
-	return before, before.After(time.Now().Add(f.ahead + clockBound))
+	return before, !before.Before(time.Now().Add(f.ahead + margin))
 }
 
 // hasRoom reports whether an organization may make another entry.
