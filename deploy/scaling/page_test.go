@@ -23,6 +23,7 @@ const (
 	// What the page says that one costs, at most.
 	sessionCost = 250 * time.Microsecond
 	setCost     = 140 * time.Microsecond
+	feedCost    = 240 * time.Microsecond
 )
 
 // The page has what the model says.
@@ -39,6 +40,8 @@ func TestPage(t *testing.T) {
 	outcomes := simulateAll(scenarios(t))
 	want := replaceTable(t, got, loadBegin, loadTable(outcomes))
 	want = replaceTable(t, want, sizingBegin, sizingTable(outcomes))
+	want = replaceTable(t, want, feedBegin, feedTable())
+	want = replaceTable(t, want, crowdsBegin, crowdsTable())
 	switch {
 	case got == want:
 	case *update:
@@ -102,12 +105,14 @@ func loadTable(outcomes []outcome) string {
 // sizingTable has the cores for some installations.
 func sizingTable(outcomes []outcome) string {
 	var b strings.Builder
-	b.WriteString("| Consumers | Worst second | Sessions a second | Cores |\n|---:|---:|---:|---:|\n")
+	b.WriteString("| Consumers | Worst second | Sessions a second | Cores | with one revocation a second |\n|---:|---:|---:|---:|---:|\n")
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
-		worst := worstSecond(outcomes, n)
+		worst, followed := worstSecond(outcomes, n), oneASecond(feedReplicas(n))
+		answers := simulateFeed(followed, n, seed).load(followed.windows[0]).requests / 60
 		for _, sessions := range []int{100, 1_000, 5_000} {
 			used := float64(sessions)*sessionCost.Seconds() + float64(worst)*setCost.Seconds()
-			fmt.Fprintf(&b, "| %s | %s | %s | %.1f |\n", grouped(n), grouped(worst), grouped(sessions), math.Ceil(20*used)/10)
+			fmt.Fprintf(&b, "| %s | %s | %s | %.1f | %.1f |\n", grouped(n), grouped(worst), grouped(sessions),
+				math.Ceil(20*used)/10, math.Ceil(20*(used+float64(answers)*feedCost.Seconds()))/10)
 		}
 	}
 	return b.String()

@@ -43,6 +43,7 @@ func measure(t *testing.T, s *scenario, n int) *tally {
 				time.Sleep(upTo(s.spread / time.Duration(n)))
 				v, err := verify.New(verify.Config{
 					Issuer: testIssuer, Audience: testAudience, HTTPClient: client, CacheSize: 8,
+					MaxRevocationAge: -1, // the feed has a model of its own
 				})
 				if err != nil {
 					t.Error(err)
@@ -163,13 +164,18 @@ func TestModel(t *testing.T) {
 
 func compare(t *testing.T, s *scenario, n int) {
 	t.Helper()
+	compareLoads(t, s.windows, n, measure(t, s, n), func(seed uint64) *tally { return simulate(s, n, seed) })
+}
+
+// compareLoads compares what n consumers asked with the model.
+func compareLoads(t *testing.T, windows []window, n int, measured *tally, simulate func(seed uint64) *tally) {
+	t.Helper()
 	const runs = 20
 	model := make([]*tally, runs)
 	for i := range model {
-		model[i] = simulate(s, n, uint64(i))
+		model[i] = simulate(uint64(i))
 	}
-	measured := measure(t, s, n)
-	for _, w := range s.windows {
+	for _, w := range windows {
 		got := measured.load(w)
 		for _, f := range []struct {
 			name    string
@@ -179,6 +185,8 @@ func compare(t *testing.T, s *scenario, n int) {
 			{"requests", func(l load) int { return l.requests }, 0},
 			{"requests in a minute", func(l load) int { return l.minute }, 0.01},
 			{"bytes", func(l load) int { return l.bytes }, 0.01},
+			{"news", func(l load) int { return l.news }, 0},
+			{"prompt news", func(l load) int { return l.prompt }, 0.01},
 		} {
 			mean, deviation := spread(model, func(a *tally) float64 { return float64(f.of(a.load(w))) })
 			t.Logf("%d consumers, %s: %d %s, the model %.1f±%.1f", n, w.label, f.of(got), f.name, mean, deviation)
