@@ -140,7 +140,9 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 	if s.revocationLog == nil {
 		q.wait, q.Pause = 0, s.longPause() // nothing will happen
 	}
-	s.revocations.CatchUp(c.Request().Context(), &q.Query)
+	if err := s.revocations.CatchUp(c.Request().Context(), &q.Query); err != nil {
+		return s.unavailableFeed(c, err)
+	}
 	if q.wait > 0 && !s.waitForNews(c, q, client, exempt) {
 		// It comes back later, on another connection.
 		result, q.Pause = feedCrowded, s.longPause()
@@ -151,9 +153,7 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 	}
 	answer, err := s.revocations.Answer(&q.Query)
 	if err != nil {
-		// Another replica may know more.
-		c.Response().Header().Set("Connection", "close")
-		return feedUnavailable, err
+		return s.unavailableFeed(c, err)
 	}
 	if answer.Large && !exempt {
 		if wait, ok := s.snapshotLimit.Allow(client); !ok {
@@ -162,6 +162,12 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 		}
 	}
 	return result, writeFeed(c, q, &answer)
+}
+
+// unavailableFeed sends a consumer to another replica, which may know more.
+func (*Server) unavailableFeed(c *call, cause error) (result string, err error) {
+	c.Response().Header().Set("Connection", "close")
+	return feedUnavailable, cause
 }
 
 // longPause is the pause of a consumer that does not wait here. It still asks often

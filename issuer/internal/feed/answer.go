@@ -52,15 +52,33 @@ func (f *Follower) Wait(ctx context.Context, q *Query, stopping <-chan struct{})
 }
 
 // CatchUp has the log read if a consumer has heard more of it than this replica:
-// another replica is ahead. It waits for up to 2 seconds.
-func (f *Follower) CatchUp(ctx context.Context, q *Query) {
-	behind := func() bool { return f.position.Log == q.Log && f.position.Seq < q.After }
-	f.mu.RLock()
-	lags := f.config.Log != nil && behind()
-	f.mu.RUnlock()
-	if lags {
-		f.await(ctx, func() bool { return !behind() })
+// another replica is ahead, or the log went back. It waits for up to 2 seconds, and
+// not at all while the log is away. The error is ErrUnavailable if the consumer had
+// better ask another replica.
+func (f *Follower) CatchUp(ctx context.Context, q *Query) error {
+	if f.config.Log == nil {
+		return nil
 	}
+	asked := time.Now()
+	// The caller of these two holds mu.
+	behind := func() bool { return f.position.Log == q.Log && f.position.Seq < q.After }
+	read := func() bool { return !behind() || f.began.After(asked) }
+	f.mu.RLock()
+	current, old := !behind(), f.tooOld(asked, f.config.MaxAge/2)
+	f.mu.RUnlock()
+	switch {
+	case old:
+		return ErrUnavailable
+	case current:
+		return nil
+	}
+	f.await(ctx, func() bool { return read() || f.failure != nil })
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if !read() {
+		return ErrUnavailable
+	}
+	return nil
 }
 
 // Answer returns the answer to a query. The error is ErrUnavailable if what is

@@ -2,6 +2,7 @@ package feed_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"testing"
@@ -127,7 +128,9 @@ func TestCatchUp(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		fill(t, store, organization, 3)
 		start := time.Now()
-		f.CatchUp(t.Context(), &feed.Query{Log: log, After: 3})
+		if err := f.CatchUp(t.Context(), &feed.Query{Log: log, After: 3}); err != nil {
+			t.Error(err)
+		}
 		if got := ask(t, f, log, 3); got.Seq != 3 || time.Since(start) > 100*time.Millisecond {
 			t.Errorf("got seq %d after %v", got.Seq, time.Since(start))
 		}
@@ -135,14 +138,55 @@ func TestCatchUp(t *testing.T) {
 		start = time.Now()
 		var all sync.WaitGroup
 		for range 100 {
-			all.Go(func() { f.CatchUp(t.Context(), &feed.Query{Log: log, After: 1 << 60}) })
+			all.Go(func() {
+				if err := f.CatchUp(t.Context(), &feed.Query{Log: log, After: 1 << 60}); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		all.Wait()
-		if took := time.Since(start); took != 2*time.Second {
-			t.Errorf("waited %v for what never comes, want 2s", took)
+		// After one more read it is clear that the log has no more.
+		if reads, took := store.reads-before, time.Since(start); reads > 2 || took > 100*time.Millisecond {
+			t.Errorf("the log was read %d times in %v", reads, took)
 		}
-		if reads := store.reads - before; reads > 10 {
-			t.Errorf("the log was read %d times in 2s", reads)
+	})
+}
+
+// A replica that cannot read the log does not keep consumers from asking another
+// one: not those that have heard more, and nobody once what it knows is too old.
+func TestSentElsewhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		fill(t, store, organization, 1)
+		f := follow(t, store)
+		synctest.Wait()
+		name := ask(t, f, "", 0).Log
+		start := time.Now()
+		store.set(func(l *log) { l.err = errAway })
+		time.Sleep(time.Second)
+		catchUp := func(after int64) error {
+			began := time.Now()
+			err := f.CatchUp(t.Context(), &feed.Query{Log: name, After: after})
+			if took := time.Since(began); took != 0 {
+				t.Errorf("one that has heard %d waits %v", after, took)
+			}
+			return err
+		}
+		if err := catchUp(1); err != nil {
+			t.Errorf("one that has heard as much: %v", err)
+		}
+		if err := catchUp(2); !errors.Is(err, feed.ErrUnavailable) {
+			t.Errorf("one that has heard more: got %v, want ErrUnavailable", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), maxAge)
+		defer cancel()
+		f.Wait(ctx, &feed.Query{Log: name, After: 1}, nil)
+		if waited := time.Since(start); waited < maxAge/2 || waited > maxAge/2+time.Second {
+			t.Errorf("waited %v for news, want half of the maximum age", waited)
+		}
+		if err := catchUp(1); !errors.Is(err, feed.ErrUnavailable) {
+			t.Errorf("at half of the maximum age: got %v, want ErrUnavailable", err)
 		}
 	})
 }

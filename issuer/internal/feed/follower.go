@@ -70,7 +70,7 @@ type Follower struct {
 	dropped  time.Time     // when entries were last dropped
 	manifest []string      // the keys that the manifest revokes
 	edition  *edition      // what is known, for consumers
-	news     chan struct{} // closed when there is more to say than the edition said
+	news     chan struct{} // closed when there is more to say than the edition said, or nothing at all
 	read     chan struct{} // closed when a read has ended
 }
 
@@ -162,6 +162,9 @@ func (f *Follower) fail(ctx context.Context, err error) {
 	if f.updateKeys() {
 		f.publish(true)
 	}
+	if f.tooOld(time.Now(), f.config.MaxAge/2) {
+		f.wake() // another replica may know more
+	}
 	f.endRead()
 	f.mu.Unlock()
 	if first {
@@ -252,9 +255,14 @@ func (f *Follower) publish(news bool) {
 	}
 	f.edition = e
 	if news {
-		close(f.news)
-		f.news = make(chan struct{})
+		f.wake()
 	}
+}
+
+// wake ends the waiting of consumers. The caller holds mu.
+func (f *Follower) wake() {
+	close(f.news)
+	f.news = make(chan struct{})
 }
 
 // ask makes Run read the log at once.
