@@ -179,7 +179,7 @@ func TestFeedFails(t *testing.T) {
 				if lines != 1 || !strings.Contains(c.log.String(), "error="+tc.word) {
 					t.Errorf("the log has %d lines about it: %s", lines, c.log)
 				}
-				if n := issuer.FeedRequests() - requests; n > 20 {
+				if n := issuer.FeedRequests() - requests; n > 25 {
 					t.Errorf("%d requests in 4 minutes of an outage", n)
 				}
 				issuer.FailFeed(verifytest.FeedHealthy)
@@ -192,6 +192,26 @@ func TestFeedFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// However long an outage was, a verifier asks again soon enough for a short age.
+func TestFeedRetries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const maxAge = 16 * time.Second
+		issuer := verifytest.NewIssuer(t, verifytest.Config{MaxRevocationAge: maxAge})
+		c := newConsumer(t, issuer, nil)
+		token := longToken(issuer, nil)
+		for range 5 {
+			c.check(t, "before", token, nil)
+			issuer.FailFeed(verifytest.FeedUnavailable)
+			time.Sleep(5 * time.Minute)
+			c.check(t, "during the outage", token, verify.ErrRevocationsUnavailable)
+			issuer.FailFeed(verifytest.FeedHealthy)
+			time.Sleep(maxAge / 4)
+			c.check(t, "a quarter of the age later", token, nil)
+		}
+	})
 }
 
 // A feed that comes from another log, or from an earlier state, makes the verifier

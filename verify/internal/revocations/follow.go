@@ -121,7 +121,7 @@ func (s *Source) settle(r *request, o *outcome) (pause time.Duration, dropped bo
 		if o.failed.refused() {
 			s.refused[o.failed.class]++
 		}
-		pause = retryAfter(s.failures)
+		pause = retryAfter(s.failures, o.known.Retry(time.Duration(s.demand.Load())))
 		s.failures++
 	}
 	s.completed++
@@ -133,16 +133,19 @@ func (s *Source) unavailable(err *fetchError) error {
 	return fmt.Errorf("%w: asking %s: %s", ErrUnavailable, s.fetcher.url, err.Error())
 }
 
-// retryAfter returns how long to wait after a failure that others came before. It
-// spreads retries, so that the consumers of an issuer that comes back do not ask
-// it all at once.
-func retryAfter(before int) time.Duration {
+// retryAfter returns how long to wait after a failure that others came before, and
+// little more than most unless that is 0. It spreads retries, so that the consumers
+// of an issuer that comes back do not ask it all at once.
+func retryAfter(before int, most time.Duration) time.Duration {
 	if before == 0 {
 		return mathrand.N(firstRetry) //nolint:gosec // jitter needs no secrecy
 	}
 	wait := maxRetry
 	if doublings := before - 1; doublings < 5 {
 		wait = min(minRetry<<doublings, maxRetry)
+	}
+	if most > 0 {
+		wait = max(min(wait, most), minRetry)
 	}
 	return wait + mathrand.N(wait/5) //nolint:gosec // the same
 }

@@ -97,6 +97,13 @@ func (k *Knowledge) Pause(limit time.Duration) time.Duration {
 	return min(k.pause, k.limit(limit)/4)
 }
 
+// Retry returns the longest time from a failure to the next request, for the same
+// callers: several tries must fit into the age that they allow. It is 0 if nothing
+// is known, for no limit.
+func (k *Knowledge) Retry(limit time.Duration) time.Duration {
+	return k.limit(limit) / 8
+}
+
 // limit returns the smaller of two limits to the age: the feed's, and one that is
 // 0 for none.
 func (k *Knowledge) limit(other time.Duration) time.Duration {
