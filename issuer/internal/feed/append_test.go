@@ -40,6 +40,37 @@ func TestRepeated(t *testing.T) {
 	})
 }
 
+// An organization that ends everything again and again takes one place, here and at
+// each consumer, and the last time counts.
+func TestAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		kept := uuid.NewString()
+		end(t, f, revocations.Session, kept)
+		var last time.Time
+		for range 500 {
+			time.Sleep(2 * time.Second)
+			last = end(t, f, revocations.Organization, "")
+		}
+		if store.writes < 500 {
+			t.Fatalf("%d entries were written: the test shows nothing", store.writes)
+		}
+		if n := f.Status().Entries; n > 10 {
+			t.Errorf("%d entries are in force, want no more than those of the last ten seconds", n)
+		}
+		answer := ask(t, f, "", 0)
+		if n := len(answer.Revoked); n > 10 || answer.Revoked[n-1].IssuedBefore != last.Unix() {
+			t.Errorf("a complete answer has %d entries, the last one until %d, want %d", n, answer.Revoked[n-1].IssuedBefore, last.Unix())
+		}
+		wantEnded(t, f, session(kept), true)
+		time.Sleep(time.Until(last))
+		wantEnded(t, f, session(uuid.NewString()), false)
+	})
+}
+
 // An organization has its limits. The wider a scope is, the longer it works, and
 // ending everything always does. Others notice nothing.
 func TestLimits(t *testing.T) {

@@ -45,6 +45,7 @@ type index struct {
 	keys     map[string]int64
 	manifest int64 // the highest version of a manifest
 	nextDrop int64 // when an entry is dropped next
+	repeated int   // entries since the last drop whose ID had one
 	latest   int64 // the latest issuedBefore of an entry that is not a session's
 }
 
@@ -88,6 +89,9 @@ func (x *index) insert(e entry) {
 	x.entries = append(x.entries, e)
 	x.counts[e.organization]++
 	x.nextDrop = min(x.nextDrop, e.dropAt)
+	if _, known := x.marks[e.id]; known {
+		x.repeated++
+	}
 	x.note(&e)
 }
 
@@ -142,21 +146,28 @@ func (x *index) keep(old *index) {
 	x.latest = max(x.latest, old.latest)
 }
 
-// drop forgets what may be forgotten, and reports whether there was any.
+// drop forgets what may be forgotten: what is over, and what a later entry of the
+// same ID ends too, so that an organization that ends the same thing again and
+// again takes one place. It reports whether there was any.
 func (x *index) drop(now time.Time) bool {
-	if now.Unix() < x.nextDrop {
+	if now.Unix() < x.nextDrop && x.repeated == 0 {
 		return false
 	}
+	later := make(map[wire.RevocationID]entry, len(x.marks))
 	live := make([]entry, 0, len(x.entries))
 	clear(x.counts)
-	x.nextDrop = always
-	for _, e := range x.entries {
-		if e.dropAt > now.Unix() {
-			live = append(live, e)
-			x.counts[e.organization]++
-			x.nextDrop = min(x.nextDrop, e.dropAt)
+	x.nextDrop, x.repeated = always, 0
+	for _, e := range slices.Backward(x.entries) {
+		l, found := later[e.id]
+		if e.dropAt <= now.Unix() || found && l.issuedBefore >= e.issuedBefore && l.dropAt >= e.dropAt {
+			continue
 		}
+		later[e.id] = e
+		live = append(live, e)
+		x.counts[e.organization]++
+		x.nextDrop = min(x.nextDrop, e.dropAt)
 	}
+	slices.Reverse(live)
 	x.entries = live
 	for id, m := range x.marks {
 		if m.dropAt <= now.Unix() {
