@@ -41,7 +41,7 @@ const (
 // the rest of the server.
 const (
 	connectionCost = 150 << 10
-	waitingCost    = 32 << 10
+	waitingCost    = 40 << 10
 	serverCost     = 32 << 20
 )
 

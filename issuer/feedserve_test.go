@@ -225,6 +225,9 @@ func TestServeWaiting(t *testing.T) {
 		ending.Wait()
 		t.Logf("%d consumers: %d MiB while they wait, %d MiB at most; woken after %v to %v", consumers, before>>10,
 			peakKiB(t, p.process)>>10, first.Round(time.Millisecond), last.Round(time.Millisecond))
+		if round == 0 && before > 300<<10 {
+			t.Errorf("%d KiB are resident while they wait, want at most 300 MiB", before)
+		}
 		if last > 2*time.Second {
 			t.Errorf("the last consumer was woken after %v", last)
 		}
@@ -237,8 +240,9 @@ func TestServeWaiting(t *testing.T) {
 		}
 		p.untilWaiting(t, consumers)
 	}
-	if peak := peakKiB(t, p.process); peak > 300<<10 {
-		t.Errorf("%d KiB were resident, want at most 300 MiB", peak)
+	// What a wake leaves behind is collected later.
+	if peak := peakKiB(t, p.process); peak > 450<<10 {
+		t.Errorf("%d KiB were resident, want at most 450 MiB", peak)
 	}
 }
 
