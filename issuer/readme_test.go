@@ -110,6 +110,56 @@ func TestREADMEFirstSession(t *testing.T) {
 func TestREADMEGo(t *testing.T) {
 	t.Parallel()
 	d := startDev(t)
+	account := fixture{base: "http://" + startAccount(t, d)}
+	_, token, _ := strings.Cut(d.link, "customer_session_token=")
+	for token, want := range map[string]string{
+		token:                "customer 992fae2a-2a17-4b7a-8d9e-e287cf90131b",
+		token[:len(token)-2]: refusedToken,
+	} {
+		a := roundTrip(t, account.request(t, http.MethodGet, "/account", "", "Authorization", "Bearer "+token))
+		if strings.TrimSpace(string(a.body)) != want {
+			t.Errorf("got %d %s, want %s", a.status, a.body, want)
+		}
+	}
+}
+
+const refusedToken = `{"error":"invalid_token","error_description":"The token is not valid here"}`
+
+// The README's commands end a session, and its Go program refuses the token.
+func TestREADMEEnd(t *testing.T) {
+	t.Parallel()
+	needs.Program(t, "curl", "install curl")
+	d := startDev(t)
+	export := d.find(t, d.stdout, `\n  (export API_KEY=.*\n)`)
+	addresses := strings.NewReplacer("http://127.0.0.1:8080", d.base, "127.0.0.1:9000", startAccount(t, d))
+	text := section(t, "\n## End a session\n", "\n## Run it")
+	_, rest, _ := strings.Cut(text, "End it.")
+	n := newNewcomer(t)
+	shown := n.types(t, addresses.Replace(export+block(t, text, "sh")+block(t, rest, "sh")))
+	ended := time.Now()
+	if first, _, _ := strings.Cut(shown, "\n"); first != "customer 992fae2a-2a17-4b7a-8d9e-e287cf90131b" {
+		t.Errorf("the terminal shows %s", shown)
+	}
+	answer, err := os.ReadFile(filepath.Join(n.dir, "session.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token, _ := strings.Cut(string(answer), `"token":"`)
+	token, _, _ = strings.Cut(token, `"`)
+	account := fixture{base: addresses.Replace("http://127.0.0.1:9000")}
+	for time.Since(ended) < startLimit {
+		a := roundTrip(t, account.request(t, http.MethodGet, "/account", "", "Authorization", "Bearer "+token))
+		if strings.TrimSpace(string(a.body)) == refusedToken {
+			t.Logf("refused %v after the commands", time.Since(ended).Round(time.Millisecond))
+			return
+		}
+	}
+	t.Errorf("the service still accepts the token after %v", startLimit)
+}
+
+// startAccount builds and starts the README's Go program, and returns its address.
+func startAccount(t *testing.T, d *devServer) string {
+	t.Helper()
 	listener := listen(t)
 	address := listener.Addr().String()
 	program := section(t, "<!-- run: issuer/readme_test.go -->\n```go\n", "```")
@@ -125,18 +175,8 @@ func TestREADMEGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	startProgram(t, binary, nil)
-	_, token, _ := strings.Cut(d.link, "customer_session_token=")
-	account := fixture{base: "http://" + address}
 	awaitListener(t, address)
-	for token, want := range map[string]string{
-		token:                "customer 992fae2a-2a17-4b7a-8d9e-e287cf90131b",
-		token[:len(token)-2]: `{"error":"invalid_token","error_description":"The token is not valid here"}`,
-	} {
-		a := roundTrip(t, account.request(t, http.MethodGet, "/account", "", "Authorization", "Bearer "+token))
-		if strings.TrimSpace(string(a.body)) != want {
-			t.Errorf("got %d %s, want %s", a.status, a.body, want)
-		}
-	}
+	return address
 }
 
 // awaitListener waits until a program listens.
