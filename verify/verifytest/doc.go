@@ -57,6 +57,9 @@
 //		})
 //	}
 //
+// [Conformance.RunRevocations] does the same with what a feed of revocations can do
+// to a verifier that follows it.
+//
 // To test another verifier, such as a gateway, use [Conformance]: it takes any
 // [Issuer] and can skip the cases that depend on rules of customer sessions
 // rather than of JWTs.
