@@ -175,6 +175,7 @@ func (c *Config) validate() error {
 	problem(!isQuotable(c.Realm), "Realm has characters that a challenge cannot quote")
 	problem(c.Keys != nil && c.Keys.Len() == 0, "Keys is an empty set; leave it nil to fetch keys")
 	problem(c.MaxRevocationAge > 0 && c.RevocationsURL == "", "MaxRevocationAge needs a RevocationsURL")
+	problem(c.MaxRevocationAge > 0 && c.MaxRevocationAge < time.Second, "MaxRevocationAge is less than a second, which no feed can keep")
 	idle := !c.follows() && (c.HTTPClient != nil || c.SnapshotFile != "")
 	switch {
 	case c.KeySource != nil:

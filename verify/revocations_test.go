@@ -556,6 +556,7 @@ func TestNewRefusesRevocations(t *testing.T) {
 		"http":                    {RevocationsURL: "http://sessions.example.com/feed"},
 		"a user":                  {RevocationsURL: "https://a@sessions.example.com/feed"},
 		"relative":                {RevocationsURL: "/feed"},
+		"a nanosecond":            {MaxRevocationAge: 1},
 		"an age without a feed":   {KeySource: setSource{}, MaxRevocationAge: time.Hour},
 		"an age beside no feed":   {JWKSetURL: "https://sessions.example.com/keys", MaxRevocationAge: time.Hour},
 		"a file without a feed":   {KeySource: setSource{}, SnapshotFile: "keys.json"},

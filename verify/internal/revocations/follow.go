@@ -82,7 +82,7 @@ func (s *Source) start(ctx context.Context, known *Knowledge) (context.Context, 
 
 // take takes an answer.
 func (s *Source) take(asked *Request, answer *Answer, o *outcome) {
-	before := o.known.Revision()
+	var before int
 	var verdict Verdict
 	o.known, verdict = s.change(func(k *Knowledge) (*Knowledge, Verdict) {
 		before = k.Revision()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk/ijson"
@@ -119,6 +120,8 @@ type snapshot struct {
 	// savedAt and revision are those of the last version that was written.
 	savedAt  Instant
 	revision int
+	// saving is set while one is being written, which another goroutine does.
+	saving atomic.Bool
 }
 
 func newSnapshot(config *Config) *snapshot {
@@ -145,16 +148,23 @@ func (s *Source) saveSnapshot(k *Knowledge) {
 	if !ok {
 		return
 	}
+	if !s.snapshot.saving.CompareAndSwap(false, true) {
+		return // the disk still hangs on the last one
+	}
 	s.snapshot.savedAt, s.snapshot.revision = now, k.revision
 	kept.Issuer, kept.URL = s.issuer, s.snapshot.url
-	data, err := json.Marshal(kept)
-	if err == nil {
-		err = snapshotfile.Replace(s.snapshot.file, append(data, '\n'))
-	}
-	if err != nil {
-		s.logger.Warn("cannot write the snapshot of revocations; after a restart during an outage no session can be judged",
-			slog.String("error", err.Error()))
-	}
+	// A disk that hangs must not keep the feed from being followed.
+	s.running.Go(func() {
+		defer s.snapshot.saving.Store(false)
+		data, err := json.Marshal(kept)
+		if err == nil {
+			err = snapshotfile.Replace(s.snapshot.file, append(data, '\n'))
+		}
+		if err != nil {
+			s.logger.Warn("cannot write the snapshot of revocations; after a restart during an outage no session can be judged",
+				slog.String("error", err.Error()))
+		}
+	})
 }
 
 // loadSnapshot reads the file, once.
