@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/verifytest"
 	"github.com/customersession/customersession/verify/wire"
@@ -72,8 +73,14 @@ func TestRevocationSnapshot(t *testing.T) {
 		c.check(t, "at first", good, nil)
 		time.Sleep(40 * time.Second)
 		issuer.RevokeSession(verifytest.SessionID)
+		withdrawn := issuer.KeyID()
+		issuer.Activate(issuer.Publish(jwk.ES256))
+		issuer.RevokeKey(withdrawn)
+		of := issuer.Token(verifytest.TokenSpec{KeyID: withdrawn, Lifetime: 24 * time.Hour})
+		good = longToken(issuer, map[string]any{"sid": "00000000-0000-4000-8000-000000000000"})
 		time.Sleep(2 * time.Second)
 		c.check(t, "at first", ended, verify.ErrRevoked)
+		c.check(t, "at first, a revoked key", of, verify.ErrRevoked)
 		assertPrivate(t, file)
 		time.Sleep(50 * time.Minute)
 		c.Close()
@@ -84,6 +91,7 @@ func TestRevocationSnapshot(t *testing.T) {
 		start := time.Now()
 		restarted.check(t, "after a restart", good, nil)
 		restarted.check(t, "after a restart", ended, verify.ErrRevoked)
+		restarted.check(t, "after a restart, a revoked key", of, verify.ErrRevoked)
 		if waited := time.Since(start); waited != 0 {
 			t.Errorf("waited for %v although the snapshot has it all", waited)
 		}

@@ -36,8 +36,15 @@ type Snapshot struct {
 	Seq     int64           `json:"seq"`
 	MaxAge  int64           `json:"max_age"`
 	Revoked []SnapshotEntry `json:"revoked"`
-	// RevokedKeys are the IDs of revoked signing keys, and when each is forgotten.
-	RevokedKeys map[string]int64 `json:"revoked_keys"`
+	// RevokedKeys are the revoked signing keys, in no order.
+	RevokedKeys []SnapshotKey `json:"revoked_keys"`
+}
+
+// A SnapshotKey is a revoked signing key.
+type SnapshotKey struct {
+	ID string `json:"kid"`
+	// DropAt is when it is forgotten.
+	DropAt int64 `json:"drop_at"`
 }
 
 // A SnapshotEntry is an entry in force. In the file it is a list, without names.
@@ -70,7 +77,10 @@ func (k *Knowledge) Snapshot(now Instant) (s Snapshot, ok bool) {
 	}
 	s = Snapshot{
 		AsOf: now.Wall.Add(-age).Unix(), Log: k.log, Seq: k.seq, MaxAge: int64(k.maxAge / time.Second),
-		Revoked: make([]SnapshotEntry, 0, k.set.len()), RevokedKeys: k.keys,
+		Revoked: make([]SnapshotEntry, 0, k.set.len()), RevokedKeys: make([]SnapshotKey, 0, len(k.keys)),
+	}
+	for id, dropAt := range k.keys {
+		s.RevokedKeys = append(s.RevokedKeys, SnapshotKey{id, dropAt})
 	}
 	for id, e := range k.set.all {
 		if e.issuedBefore == always {
@@ -95,7 +105,10 @@ func (s *Snapshot) Restore(now Instant, leeway time.Duration) (*Knowledge, error
 	}
 	k := &Knowledge{
 		log: s.Log, seq: s.Seq, heard: true, begun: now, age: age,
-		maxAge: time.Duration(s.MaxAge) * time.Second, keys: s.RevokedKeys,
+		maxAge: time.Duration(s.MaxAge) * time.Second, keys: make(map[string]int64, len(s.RevokedKeys)),
+	}
+	for _, key := range s.RevokedKeys {
+		k.keys[key.ID] = key.DropAt
 	}
 	c := change{set: &k.set}
 	for _, e := range s.Revoked {
