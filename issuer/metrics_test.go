@@ -41,7 +41,7 @@ func TestMetricsReference(t *testing.T) {
 		}
 	}
 	for _, name := range regexp.MustCompile("customersession_[a-z_]+").FindAllString(reference(t), -1) {
-		if got[name] == "" {
+		if got[name] == "" && !strings.HasPrefix(name, "customersession_verify_") { // those are a consumer's
 			t.Errorf("the reference speaks of %s, which is not there", name)
 		}
 	}
