@@ -33,6 +33,7 @@ type log struct {
 	memory *revocations.Memory
 	err    error         // of every call
 	slow   time.Duration // for Append
+	late   time.Duration // of the answers to Read
 	reads  int
 	writes int
 }
@@ -64,13 +65,15 @@ func (l *log) Append(ctx context.Context, e revocations.Entry) (revocations.Reco
 
 func (l *log) Read(ctx context.Context, after revocations.Position) (revocations.Page, error) {
 	l.mu.Lock()
-	memory, err := l.memory, l.err
+	memory, err, late := l.memory, l.err, l.late
 	l.reads++
 	l.mu.Unlock()
 	if err != nil {
 		return revocations.Page{}, err
 	}
-	return memory.Read(ctx, after)
+	page, err := memory.Read(ctx, after)
+	time.Sleep(late)
+	return page, err
 }
 
 func (*log) Close() {}

@@ -124,6 +124,23 @@ func TestLogAway(t *testing.T) {
 	})
 }
 
+// What is known is as old as the read that found it was when it began: what is
+// appended meanwhile is not in it.
+func TestAge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		store.set(func(l *log) { l.late = 3 * time.Second })
+		f := follow(t, store)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		a, err := f.Answer(&feed.Query{})
+		if err != nil || a.Age() != 3*time.Second || f.Status().Age != 3*time.Second {
+			t.Errorf("the age is %v and %v, want 3s: %v", a.Age(), f.Status().Age, err)
+		}
+	})
+}
+
 // A log that lost entries does not revive what they ended, here or at consumers.
 func TestAnotherLog(t *testing.T) {
 	t.Parallel()
