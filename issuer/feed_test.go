@@ -75,7 +75,7 @@ func TestFeed(t *testing.T) {
 	appendSessions(t, log, 20)
 	f := newFixture(t, withLog(log))
 	all, a := f.feed(t, "?nonce=aZ09-_")
-	if all.Issuer != f.base || !all.Enabled || all.Seq != 20 || all.After != 0 || all.MaxAge != 900 || all.Pause != 1 || len(all.Revoked) != 20 {
+	if all.Issuer != f.base || !all.Enabled || all.Seq < 20 || all.After != 0 || all.MaxAge != 900 || all.Pause != 1 || len(all.Revoked) != 20 {
 		t.Errorf("got %+v", all)
 	}
 	age, err := strconv.ParseFloat(a.header.Get(wire.RevocationsAge), 64)
@@ -108,7 +108,10 @@ func TestFeedGzip(t *testing.T) {
 	log := revocations.NewMemory()
 	appendSessions(t, log, 100)
 	f := newFixture(t, withLog(log))
-	_, plain := f.feed(t, "")
+	all, plain := f.feed(t, "")
+	for all.Seq == 100 { // until the version of the manifest is in the log too
+		all, plain = f.feed(t, "")
+	}
 	for accept, want := range map[string]string{
 		"gzip": "gzip", "br, GZIP;q=0.5": "gzip", "deflate, gzip ; q=1.0": "gzip", "gzip;q=0": "", "gzip;q=0.000": "", "br": "", "identity": "",
 	} {
@@ -310,17 +313,18 @@ func TestFeedWait(t *testing.T) {
 	_ = gone.conn.Close()
 	one.untilWaiting(t, 1)
 	// The time of a request to arrive passes, and more.
+	asked := time.Now()
 	short := one.wait(t, localhost, "?wait=0.3&after=0&log="+first.Log)
-	if got := short.get(t); len(got.Revoked) != 0 {
-		t.Errorf("got %+v, want nothing", got)
+	if got := short.get(t); len(got.Revoked) != 0 || time.Since(asked) < 300*time.Millisecond {
+		t.Errorf("got %+v after %v, want nothing after 0.3s", got, time.Since(asked))
 	}
 	here.still(t)
 	start := time.Now()
 	appendSessions(t, log, 1)
-	if got := here.get(t); len(got.Revoked) != 1 || got.Seq != 1 {
+	if got := here.get(t); len(got.Revoked) != 1 || got.Seq < 1 {
 		t.Errorf("got %+v", got)
 	}
-	if got := there.get(t); len(got.Revoked) != 1 || got.Seq != 1 {
+	if got := there.get(t); len(got.Revoked) != 1 || got.Seq < 1 {
 		t.Errorf("got %+v from the other replica", got)
 	}
 	if took := time.Since(start); took > 3*time.Second {
