@@ -74,7 +74,7 @@ func (s *Server) describeRevocations(w io.Writer) error {
 	return nil
 }
 
-// askDirectory asks a customer directory that depends on a neighbour.
+// askDirectory asks a customer directory that depends on a remote.
 func (s *Server) askDirectory(ctx context.Context) (asked bool, err error) {
 	directory, ok := s.customers.(interface {
 		Check(ctx context.Context) error

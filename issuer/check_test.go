@@ -9,7 +9,7 @@ import (
 	"github.com/customersession/customersession/issuer/internal/customers"
 )
 
-// askable is a directory that depends on a neighbour.
+// askable is a directory that depends on a remote.
 type askable struct {
 	customers.Directory
 	err error

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/customersession/customersession/issuer/internal/neighbour"
+	"github.com/customersession/customersession/issuer/internal/remote"
 )
 
 // maxAnswer and maxAnswerHeader are the lengths in bytes of the longest accepted
@@ -48,7 +48,7 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 	})
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, neighbour.Describe(err)
+		return nil, remote.Describe(err)
 	}
 	if h.headers != nil {
 		h.headers(ctx, request.Header)
@@ -80,8 +80,8 @@ func (h *HTTP) exchange(ctx context.Context, address string) ([]byte, error) {
 // noAnswer is the failure of an attempt without a whole answer. A connection that
 // ends in the middle may be due to the request.
 func noAnswer(err error, connected bool) error {
-	failure := neighbour.Describe(err)
-	if !connected || neighbour.TimedOut(err) {
+	failure := remote.Describe(err)
+	if !connected || remote.TimedOut(err) {
 		failure = &outageError{failure}
 	}
 	return &transientError{err: failure}

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/customersession/customersession/issuer/internal/neighbour"
+	"github.com/customersession/customersession/issuer/internal/remote"
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
@@ -75,7 +75,7 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 	if timeout < 0 {
 		return nil, errors.New("configuring the customer database: timeout must not be negative")
 	}
-	pool, err := neighbour.ParseDSN(config.DSN, config.Insecure, "CUSTOMERSESSION_CUSTOMERS_DSN_INSECURE")
+	pool, err := remote.ParseDSN(config.DSN, config.Insecure, "CUSTOMERSESSION_CUSTOMERS_DSN_INSECURE")
 	if err != nil {
 		return nil, fmt.Errorf("configuring the customer database: %w", err)
 	}
@@ -144,7 +144,7 @@ func (p *Postgres) rows(ctx context.Context, q Query) (rows [][]byte, err error)
 	}
 	err = p.guard.do(ctx, q.OrganizationID, func() error {
 		rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
-		if neighbour.ConnectionLost(err) && ctx.Err() == nil {
+		if remote.ConnectionLost(err) && ctx.Err() == nil {
 			rows, err = p.ask(ctx, query, q.OrganizationID.String(), key)
 		}
 		return databaseError(err)

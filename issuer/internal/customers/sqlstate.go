@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/customersession/customersession/issuer/internal/neighbour"
+	"github.com/customersession/customersession/issuer/internal/remote"
 )
 
 // stateError is an error that the database answers with. Of that it keeps only the
@@ -81,13 +81,13 @@ func databaseError(err error) error {
 	if err == nil {
 		return nil
 	}
-	connecting := neighbour.ConnectionRefused(err)
+	connecting := remote.ConnectionRefused(err)
 	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		err = &stateError{code: answer.Code, connecting: connecting}
-		if connecting || neighbour.ShutsDown(answer) {
+		if connecting || remote.ShutsDown(answer) {
 			err = &outageError{err}
 		}
 		return err
 	}
-	return &outageError{neighbour.Describe(err)}
+	return &outageError{remote.Describe(err)}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/customersession/customersession/issuer/internal/neighbour"
+	"github.com/customersession/customersession/issuer/internal/remote"
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
@@ -64,7 +64,7 @@ func NewPostgres(ctx context.Context, config PostgresConfig) (*Postgres, error) 
 }
 
 func connections(ctx context.Context, config PostgresConfig, timeout time.Duration, most int32) (*pgxpool.Pool, error) {
-	pool, err := neighbour.ParseDSN(config.DSN, config.Insecure, "CUSTOMERSESSION_REVOCATIONS_DSN_INSECURE")
+	pool, err := remote.ParseDSN(config.DSN, config.Insecure, "CUSTOMERSESSION_REVOCATIONS_DSN_INSECURE")
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/customersession/customersession/issuer/internal/neighbour"
+	"github.com/customersession/customersession/issuer/internal/remote"
 )
 
 var (
@@ -25,7 +25,7 @@ func lost(err error) bool {
 			return false
 		}
 	}
-	return neighbour.ConnectionLost(err)
+	return remote.ConnectionLost(err)
 }
 
 // databaseError returns an error of pgx in words of ours, as ErrUnavailable or
@@ -43,7 +43,7 @@ func databaseError(err error) error {
 	}
 	answer, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return fmt.Errorf("%w: %w", ErrUnavailable, neighbour.Describe(err))
+		return fmt.Errorf("%w: %w", ErrUnavailable, remote.Describe(err))
 	}
 	kind, meaning := ErrUnavailable, "the database refuses"
 	switch answer.Code {

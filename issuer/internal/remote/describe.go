@@ -1,6 +1,6 @@
-// Package neighbour has what the users of other services share: how to connect to
+// Package remote has what the clients of other services share: how to connect to
 // PostgreSQL, and what to say when a service does not answer.
-package neighbour
+package remote
 
 import (
 	"context"
