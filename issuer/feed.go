@@ -192,13 +192,10 @@ func (s *Server) waitForNews(c *call, q *feedQuery, client netip.Prefix, exempt 
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.wait)
 	defer cancel()
-	// The server's own deadlines are for requests that are answered at once. They
-	// cannot be set where there is no connection, as in tests.
-	control := http.NewResponseController(c.Response())
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Time{})
 	s.revocations.Wait(ctx, &q.Query, s.stopping)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	// The server's deadline is for requests that are answered at once. There is none
+	// where there is no connection, as in tests.
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(writeTimeout))
 	return true
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/verify/wire"
@@ -331,6 +332,22 @@ func TestFeedWait(t *testing.T) {
 		t.Errorf("the news took %v", took)
 	}
 	one.untilWaiting(t, 0)
+}
+
+// A consumer may wait for longer than a request may otherwise take to be answered.
+func TestFeedLongWait(t *testing.T) {
+	t.Parallel()
+	wait := 1
+	if needs.Exhaustive() {
+		wait = 24
+	}
+	f := newFixture(t, withLog(revocations.NewMemory()))
+	first, _ := f.feed(t, "")
+	start := time.Now()
+	w := f.wait(t, localhost, fmt.Sprintf("?wait=%d&after=0&log=%s", wait, first.Log))
+	if got := w.get(t); len(got.Revoked) != 0 || time.Since(start) < time.Duration(wait)*time.Second {
+		t.Errorf("got %+v after %v", got, time.Since(start))
+	}
 }
 
 var localhost = net.IPv4(127, 0, 0, 1)
