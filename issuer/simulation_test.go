@@ -40,7 +40,7 @@ func TestSimulation(t *testing.T) {
 	t.Parallel()
 	seeds := 10
 	if needs.Exhaustive() {
-		seeds = 300
+		seeds = 60
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
