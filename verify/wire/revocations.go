@@ -14,7 +14,7 @@ const (
 	// is, in seconds, when the answer is written.
 	RevocationsAge = "Revocations-Age"
 	// RevocationsNonce is the header that repeats the nonce of the request. An
-	// answer with another nonce is a copy of an answer to somebody else.
+	// answer with another nonce is a copy of the answer to another request.
 	RevocationsNonce = "Revocations-Nonce"
 )
 
@@ -74,9 +74,9 @@ func (r *Revocation) Ends(issuedAt int64) bool {
 	return r.Scope == RevokeSession || issuedAt < r.IssuedBefore
 }
 
-// A RevocationID stands for what a revocation names. The feed is public, and who
-// the customers are is nobody's business: only someone who knows both IDs can
-// recognize it.
+// A RevocationID stands for what a revocation names. The feed is public and must
+// not show who the customers are: only a reader who knows both IDs can recognize
+// one.
 type RevocationID [16]byte
 
 // NewRevocationID returns the ID for something of an organization: the first 16

@@ -41,7 +41,7 @@ type variant struct {
 	gzip         bool
 }
 
-// An answer is made once, for all who ask for it.
+// An answer is made once, for every consumer that asks for it.
 type answer struct {
 	once sync.Once
 	body []byte

@@ -199,7 +199,7 @@ func hint(err error) string {
 }
 
 // catchUp reads what is new in the file, and makes it durable: the process that
-// wrote it may have been killed before it did that, and a number that somebody has
+// wrote it may have been killed before it did that, and a number that a reader has
 // seen must never be given again. The caller has the lock. The error is errCopy
 // if the file must become a new incarnation.
 func (f *File) catchUp() error {
@@ -223,7 +223,7 @@ func (f *File) catchUp() error {
 	}
 	news, ok := bytes.CutPrefix(tail, f.last)
 	if !ok {
-		// Somebody has written another version into the same file.
+		// Another version was written into the same file.
 		return errCopy
 	}
 	if err := f.parse(news); err != nil {

@@ -27,7 +27,7 @@ type Log interface {
 var ErrUnavailable = errors.New("revocation log is unavailable")
 
 // ErrRefused means that the log, as it is set up, cannot keep its promise, such
-// as a standby or a file that is damaged. It stays so until somebody mends it.
+// as a standby or a file that is damaged. It stays so until it is repaired.
 var ErrRefused = errors.New("revocation log is refused")
 
 // ErrEntry means that there can be no such entry: its ID is too long or is not

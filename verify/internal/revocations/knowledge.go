@@ -178,7 +178,7 @@ const (
 	// one. The knowledge is kept, but does not count as fresh until the next
 	// request, which asks for everything, is answered.
 	FromZero Verdict = "from_zero"
-	// OtherNonce: the answer is a copy of one to somebody else.
+	// OtherNonce: the answer is a copy of one to another request.
 	OtherNonce Verdict = "nonce"
 	// OtherIssuer: the answer is another issuer's.
 	OtherIssuer Verdict = "issuer"
