@@ -31,7 +31,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/fileaccess":    {},
 		"issuer/internal/loopback":      {},
 		"issuer/internal/logwriter":     {},
-		"issuer/internal/remote":     {module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/remote":        {module + "/issuer/internal/secret", module + "/issuer/internal/loopback", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/secret":        {},
 		"issuer/internal/jsontext":      {jwk, "github.com/google/uuid"},
 		"issuer/internal/ratelimit":     {"golang.org/x/time/rate"},
