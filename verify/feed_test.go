@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -188,6 +189,56 @@ func TestFeedRequest(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An endless answer is read no further than its limit, packed or not.
+func TestFeedEndless(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	for _, packed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var read atomic.Int64
+			v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
+				response, err := reply(200, "", wire.RevocationsAge, "0", wire.RevocationsNonce, r.URL.Query().Get("nonce"))(r)
+				var body io.Reader = &whiteSpace{read: &read}
+				if packed {
+					response.Header.Set("Content-Encoding", "gzip")
+					reader, writer := io.Pipe()
+					go func() {
+						z := gzip.NewWriter(writer)
+						_, err := io.Copy(z, body)
+						_ = writer.CloseWithError(err)
+					}()
+					response.Body = reader
+					return response, err
+				}
+				response.Body = io.NopCloser(body)
+				return response, err
+			}, verify.Config{})
+			check(t, v, s, verify.ErrRevocationsUnavailable)
+			if got := v.Health().Revocations.LastError; got != "too_large" {
+				t.Errorf("packed %t: got %q", packed, got)
+			}
+			// Packing is ahead of unpacking by what is on the way.
+			if n := read.Load(); n > 80<<20 {
+				t.Errorf("packed %t: %d bytes were read", packed, n)
+			}
+		})
+	}
+}
+
+// A whiteSpace reader has no end, but for a test that fails.
+type whiteSpace struct{ read *atomic.Int64 }
+
+func (e *whiteSpace) Read(b []byte) (int, error) {
+	if e.read.Load() > 256<<20 {
+		return 0, io.EOF
+	}
+	for i := range b {
+		b[i] = ' '
+	}
+	e.read.Add(int64(len(b)))
+	return len(b), nil
 }
 
 // The client's own time-out leaves room for the answer.

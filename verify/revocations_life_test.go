@@ -127,6 +127,9 @@ func TestRevocationSnapshotIgnored(t *testing.T) {
 		"another issuer": {func(file, content string) error {
 			return write(file, strings.Replace(content, testIssuer, testIssuer+"x", 1))
 		}, "another issuer"},
+		"another feed": {func(file, content string) error {
+			return write(file, strings.Replace(content, `-revocations",`, `-revocations?",`, 1))
+		}, "another issuer"},
 		"from the future":  {func(file, content string) error { return write(file, later(content)) }, "future"},
 		"others may write": {func(file, _ string) error { return os.Chmod(file, 0o622) }, "others may write"},
 		"a folder":         {func(file, _ string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, "regular file"},

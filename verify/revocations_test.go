@@ -427,6 +427,32 @@ func TestFeedRests(t *testing.T) {
 	})
 }
 
+// In an outage, callers get their answer at once, and leave asking to the verifier,
+// which does so less and less often.
+func TestFeedOutageWithCallers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := verifytest.NewIssuer(t, verifytest.Config{MaxRevocationAge: time.Minute})
+		c := newConsumer(t, issuer, nil)
+		token := longToken(issuer, nil)
+		c.check(t, "at first", token, nil)
+		issuer.FailFeed(verifytest.FeedUnavailable)
+		time.Sleep(61 * time.Second)
+		requests := issuer.FeedRequests()
+		for range 3000 {
+			start := time.Now()
+			c.check(t, "in the outage", token, verify.ErrRevocationsUnavailable)
+			if waited := time.Since(start); waited != 0 {
+				t.Fatalf("a caller waited for %v", waited)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := issuer.FeedRequests() - requests; n > 12 {
+			t.Errorf("%d requests in 5 minutes", n)
+		}
+	})
+}
+
 // A route may demand to know more than others, and the verifier asks accordingly.
 func TestMiddlewareMaxRevocationAge(t *testing.T) {
 	t.Parallel()
@@ -493,6 +519,25 @@ func TestMaxRevocationAge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// No route can get older knowledge than the verifier allows.
+func TestMiddlewareLoosensNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := verifytest.NewIssuer(t, verifytest.Config{})
+		c := newConsumer(t, issuer, func(config *verify.Config) { config.MaxRevocationAge = time.Minute })
+		page := c.NewMiddleware(verify.MiddlewareConfig{MaxRevocationAge: time.Hour})(http.NotFoundHandler())
+		token := longToken(issuer, nil)
+		c.check(t, "at first", token, nil)
+		issuer.FailFeed(verifytest.FeedDown)
+		time.Sleep(2 * time.Minute)
+		answer := visit(page, http.MethodGet, "/", "Authorization", "Bearer "+token)
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("got %d", answer.StatusCode)
+		}
+	})
 }
 
 // Where nothing is followed, nothing is asked, and a session is good until it

@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -144,6 +145,31 @@ func TestSignOutWithoutTheIssuer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The session ends also if the browser does not wait for the answer.
+func TestSignOutOfOneWhoLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := verifytest.NewIssuer(t, verifytest.Config{})
+		door := &doorman{issuer: issuer.Client().Transport, answer: func(r *http.Request) (*http.Response, error) {
+			if err := r.Context().Err(); err != nil {
+				return nil, err
+			}
+			return reply(204, "")(r)
+		}}
+		c := newConsumer(t, issuer, func(config *verify.Config) { config.HTTPClient = &http.Client{Transport: door} })
+		token := longToken(issuer, nil)
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		r := httptest.NewRequest(http.MethodPost, "https://portal.example.com/sign-out", http.NoBody).WithContext(ctx)
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: token})
+		c.SignOut("/bye").ServeHTTP(httptest.NewRecorder(), r)
+		if len(door.ended) != 1 || c.log.String() != "" {
+			t.Errorf("the issuer got %d requests, and the log says %q", len(door.ended), c.log)
+		}
+		c.check(t, "here", token, verify.ErrRevoked)
+	})
 }
 
 // A token that cannot be judged now is ended at the issuer all the same; what is no
