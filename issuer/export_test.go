@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,4 +34,10 @@ func ExpiryForTest(issuedAt time.Time, lifetime time.Duration, key *keys.Signing
 func DecodeForTest(body []byte) error {
 	_, err := decodeCreate(body, defaultLifetime, longestLifetime)
 	return err
+}
+
+// Pauses returns what makes the pauses of the feed for a maximum age.
+func Pauses(maxAge time.Duration) func(client netip.Prefix, least time.Duration) time.Duration {
+	p := newPauses(maxAge)
+	return func(client netip.Prefix, least time.Duration) time.Duration { return p.next(client, false, least) }
 }

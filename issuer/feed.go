@@ -17,6 +17,7 @@ import (
 
 	"github.com/customersession/customersession/issuer/internal/connections"
 	"github.com/customersession/customersession/issuer/internal/feed"
+	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -31,10 +32,19 @@ const (
 	// snapshotRate and snapshotBurst limit large answers to one client address.
 	snapshotRate  = 1
 	snapshotBurst = 20
-	// pause is how long a consumer is to wait before its next request, and
-	// longestPause the same for one that could not wait here.
+	// pause is how long a consumer is to wait before its next request, unless many
+	// are to come back: then up to longestPause. crowdedPause is the least for one
+	// that finds no place to wait.
 	pause        = time.Second
+	crowdedPause = 5 * time.Second
 	longestPause = 30 * time.Second
+	// feedRate is how many consumers are to come back in a second. While sessions
+	// end all the time, none waits for long, so that the pauses alone decide how
+	// much the feed takes of the processor. One client address takes no more than
+	// clientRate of that, else it could make the others wait.
+	feedRate    = 2000
+	clientRate  = 100
+	clientBurst = 200
 )
 
 // What a connection costs while a header comes in, one with a waiting consumer, and
@@ -136,21 +146,23 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 	}
 	client := clientKey(c)
 	exempt := s.isTrusted(client.Addr())
-	result, q.Pause = feedAnswered, pause
+	result = feedAnswered
+	least := pause
 	if s.revocationLog == nil {
-		q.wait, q.Pause = 0, s.longPause() // nothing will happen
+		q.wait, least = 0, longestPause // nothing will happen
 	}
 	if err := s.revocations.CatchUp(c.Request().Context(), &q.Query); err != nil {
 		return s.unavailableFeed(c, err)
 	}
 	if q.wait > 0 && !s.waitForNews(c, q, client, exempt) {
 		// It comes back later, on another connection.
-		result, q.Pause = feedCrowded, s.longPause()
+		result, least = feedCrowded, crowdedPause
 		c.Response().Header().Set("Connection", "close")
 	}
 	if s.draining.Load() {
 		c.Response().Header().Set("Connection", "close")
 	}
+	q.Pause = s.pauses.next(client, exempt, least)
 	answer, err := s.revocations.Answer(&q.Query)
 	if err != nil {
 		return s.unavailableFeed(c, err)
@@ -168,12 +180,6 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 func (*Server) unavailableFeed(c *call, cause error) (result string, err error) {
 	c.Response().Header().Set("Connection", "close")
 	return feedUnavailable, cause
-}
-
-// longPause is the pause of a consumer that does not wait here. It still asks often
-// enough for the maximum age.
-func (s *Server) longPause() time.Duration {
-	return max(pause, min(longestPause, s.maxRevocationAge/4))
 }
 
 // waitForNews waits until there is news for the consumer, its time is up, it is gone,
@@ -220,6 +226,44 @@ func writeFeed(c *call, q *feedQuery, a *feed.Answer) error {
 // clients.
 func (s *Server) isTrusted(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.trusted, func(network netip.Prefix) bool { return network.Contains(addr) })
+}
+
+// pauses makes the pauses of consumers.
+type pauses struct {
+	longest time.Duration
+	clients *ratelimit.Limiter[netip.Prefix]
+
+	mu  sync.Mutex
+	due time.Time // when the next consumer is to come back, if not at once
+}
+
+// newPauses returns the pauses for a maximum age: consumers still ask often enough
+// for that.
+func newPauses(maxAge time.Duration) *pauses {
+	return &pauses{
+		longest: max(pause, min(longestPause, maxAge/4)),
+		clients: ratelimit.New[netip.Prefix](clientRate, clientBurst, maxAddresses),
+	}
+}
+
+// next returns the pause of a consumer, which is not less than least unless that is
+// too long. There are few different ones, because each makes another answer.
+func (p *pauses) next(client netip.Prefix, exempt bool, least time.Duration) time.Duration {
+	if !exempt {
+		if _, ok := p.clients.Allow(client); !ok {
+			return p.longest
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	due := min(max(p.due.Sub(now), pause), p.longest)
+	p.due = now.Add(due + time.Second/feedRate)
+	rounded := pause
+	for rounded*3/2 < due {
+		rounded *= 2
+	}
+	return min(max(rounded, least), p.longest)
 }
 
 // waiting counts the consumers that wait.

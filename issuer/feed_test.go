@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -384,8 +385,8 @@ func TestFeedCrowd(t *testing.T) {
 		f.untilWaiting(t, n+1)
 	}
 	over := f.wait(t, mob, query)
-	if got := over.get(t); got.Pause != 30 {
-		t.Errorf("pause is %d, want 30", got.Pause)
+	if got := over.get(t); got.Pause != 5 {
+		t.Errorf("pause is %d, want 5", got.Pause)
 	}
 	if _, err := over.conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the connection of the one beyond: got %v, want its end", err)
@@ -400,6 +401,58 @@ func TestFeedCrowd(t *testing.T) {
 	for _, w := range crowd {
 		w.still(t)
 	}
+}
+
+// A replica asks consumers to come back at a rate that it can bear, however many
+// there are: 2,000 a second. A few of them come back after a second each time.
+func TestFeedPauses(t *testing.T) {
+	t.Parallel()
+	address := func(n int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 32)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		next := issuer.Pauses(15 * time.Minute)
+		for range 100 {
+			for n := range 1000 {
+				if pause := next(address(n), time.Second); pause != time.Second {
+					t.Fatalf("one of a thousand has a pause of %v", pause)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		// All of these hear of the same at once.
+		back, different := 0, map[time.Duration]bool{}
+		for n := range 20_000 {
+			pause := next(address(n), time.Second)
+			different[pause] = true
+			if pause <= 4*time.Second {
+				back++
+			}
+		}
+		if back < 8_000 || back > 12_000 || len(different) > 6 {
+			t.Errorf("%d of 20,000 are back within 4 seconds, after %d different pauses", back, len(different))
+		}
+		for n := range 100_000 {
+			if pause := next(address(n), time.Second); pause > 30*time.Second {
+				t.Fatalf("one pauses for %v", pause)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		next := issuer.Pauses(15 * time.Minute)
+		for range 100_000 {
+			next(address(1), time.Second)
+		}
+		if pause := next(address(2), time.Second); pause != time.Second {
+			t.Errorf("a mob at one address makes others pause for %v", pause)
+		}
+		if pause := next(address(2), 5*time.Second); pause != 5*time.Second {
+			t.Errorf("one that cannot wait pauses for %v", pause)
+		}
+		if pause := issuer.Pauses(10*time.Second)(address(2), 30*time.Second); pause != 2500*time.Millisecond {
+			t.Errorf("with a maximum age of 10 s, the pause is %v", pause)
+		}
+	})
 }
 
 // Large answers are limited for each address, but not those of networks that stand

@@ -113,6 +113,7 @@ type Server struct {
 	revocationLog    revocations.Log // may be nil
 	maxRevocationAge time.Duration
 	waiting          *waiting // consumers of the feed
+	pauses           *pauses
 	// signFailure is the error of the last signature, nil after a success.
 	signFailure atomic.Pointer[error]
 
@@ -169,6 +170,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		revocations:    follower,
 		revocationLog:  config.Revocations, maxRevocationAge: config.MaxRevocationAge,
 		waiting:        newWaiting(places, maxWaitingClient),
+		pauses:         newPauses(config.MaxRevocationAge),
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),
 		sessionLimit:   ratelimit.New[string](config.SessionRate, config.SessionBurst, maxHolders),
 		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),

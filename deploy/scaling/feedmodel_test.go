@@ -12,7 +12,9 @@ const (
 	feedMaxAge       = 15 * time.Minute
 	feedWait         = 25 * time.Second
 	feedPause        = time.Second
-	feedCrowdedPause = 30 * time.Second
+	feedCrowdedPause = 5 * time.Second
+	feedLongestPause = 30 * time.Second
+	feedRate         = 2000
 	feedInterval     = 500 * time.Millisecond
 	feedRetry        = time.Second
 	feedLastRetry    = 30 * time.Second
@@ -21,6 +23,8 @@ const (
 	waitingAddress = 64
 	largeRate      = 1
 	largeBurst     = 20
+	clientRate     = 100
+	clientBurst    = 200
 )
 
 // tick is the resolution of the model of the feed.
@@ -43,13 +47,20 @@ type replica struct {
 	waiting   []int32
 	addresses []address // if consumers share any
 	phase     int       // of its reads of the log, in ticks
+	// due is when the next consumer is to come back, since the start.
+	due time.Duration
 }
 
 // An address is what consumers of one address have of a replica's budgets.
 type address struct {
-	waiting int
-	large   float64 // answers that they may get
-	at      int     // when that was so, in ticks
+	waiting      int
+	large, paced bucket
+}
+
+// A bucket limits a rate.
+type bucket struct {
+	tokens float64
+	at     int // when there were so many, in ticks
 }
 
 // A feedModel is a run of a scenario. Unlike consumers of the JWK Set, those of
@@ -84,7 +95,7 @@ func simulateFeed(s *feedScenario, n int, seed uint64) *tally {
 	for r := range m.replicas {
 		m.replicas[r].phase = m.random.IntN(int(feedInterval / tick))
 		if s.sharing > 1 {
-			m.replicas[r].addresses = slices.Repeat([]address{{large: largeBurst}}, n/s.sharing+1)
+			m.replicas[r].addresses = slices.Repeat([]address{{large: bucket{tokens: largeBurst}, paced: bucket{tokens: clientBurst}}}, n/s.sharing+1)
 		}
 	}
 	for i := range m.consumers {
@@ -222,17 +233,18 @@ func (m *feedModel) fail(i int32) {
 	m.schedule(i, wait)
 }
 
-func (m *feedModel) answer(i int32, pause time.Duration) {
+func (m *feedModel) answer(i int32, least time.Duration) {
 	c := &m.consumers[i]
 	known := m.replicas[c.replica].known
-	answer := feedAnswer{new: int(known - c.heard), crowded: pause > feedPause}
+	answer := feedAnswer{new: int(known - c.heard), crowded: least > feedPause}
 	if !c.asked || answer.new > feedSmall && answer.new > (m.live+int(known))/2 {
 		answer.old, answer.new = m.live, int(known)
 	}
 	if answer.new > 0 {
 		answer.seconds = (m.appended[known-1] - m.appended[int(known)-answer.new]) / int(time.Second/tick)
 	}
-	if a := m.address(i); a != nil && answer.old+answer.new > feedSmall && !a.allows(m.now) {
+	pause := m.pause(i, least)
+	if a := m.address(i); a != nil && answer.old+answer.new > feedSmall && !a.large.take(m.now, largeRate, largeBurst) {
 		m.fail(i)
 		return
 	}
@@ -246,13 +258,29 @@ func (m *feedModel) answer(i int32, pause time.Duration) {
 	m.schedule(i, pause-m.upTo(pause/5))
 }
 
-// allows reports whether another large answer is within the budget.
-func (a *address) allows(now int) bool {
-	a.large = min(a.large+float64(now-a.at)*tick.Seconds()*largeRate, largeBurst)
-	a.at = now
-	if a.large < 1 {
+// pause returns the pause of a consumer, so that feedRate of them come back in a
+// second.
+func (m *feedModel) pause(i int32, least time.Duration) time.Duration {
+	if a := m.address(i); a != nil && !a.paced.take(m.now, clientRate, clientBurst) {
+		return feedLongestPause
+	}
+	r, now := &m.replicas[m.consumers[i].replica], time.Duration(m.now)*tick
+	due := min(max(r.due-now, feedPause), feedLongestPause)
+	r.due = now + due + time.Second/feedRate
+	rounded := feedPause
+	for rounded*3/2 < due {
+		rounded *= 2
+	}
+	return min(max(rounded, least), feedLongestPause)
+}
+
+// take takes a token, if there is one.
+func (b *bucket) take(now int, rate, burst float64) bool {
+	b.tokens = min(b.tokens+float64(now-b.at)*tick.Seconds()*rate, burst)
+	b.at = now
+	if b.tokens < 1 {
 		return false
 	}
-	a.large--
+	b.tokens--
 	return true
 }

@@ -325,11 +325,22 @@ func TestFeedModel(t *testing.T) {
 	for _, s := range all {
 		t.Run(fmt.Sprintf("%s, %d replicas", s.name, s.replicas), func(t *testing.T) {
 			t.Parallel()
-			// Appending takes time.
-			s.live, s.entries = min(s.live, 200), s.entries[:min(len(s.entries), 1000)]
 			for _, n := range numbers {
-				compareLoads(t, s.windows, n, measureFeed(t, s, n), func(seed uint64) *tally { return simulateFeed(s, n, seed) })
+				compareFeed(t, s, n)
 			}
 		})
 	}
+	if needs.Exhaustive() && !raceEnabled {
+		t.Run("One revocation a second, too many consumers for a second", func(t *testing.T) {
+			t.Parallel()
+			compareFeed(t, oneASecond(1), 3000)
+		})
+	}
+}
+
+func compareFeed(t *testing.T, s *feedScenario, n int) {
+	t.Helper()
+	// Appending takes time.
+	s.live, s.entries = min(s.live, 200), s.entries[:min(len(s.entries), 1000)]
+	compareLoads(t, s.windows, n, measureFeed(t, s, n), func(seed uint64) *tally { return simulateFeed(s, n, seed) })
 }

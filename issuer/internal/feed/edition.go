@@ -18,7 +18,7 @@ const (
 	compressed = 512
 	// keptAnswers is how many answers of an edition are kept beside the complete
 	// one. Nearly all who wait have heard the same.
-	keptAnswers = 8
+	keptAnswers = 64
 )
 
 // An edition is what is known at one time, for consumers. It does not change.
