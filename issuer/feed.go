@@ -162,16 +162,16 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 	if s.draining.Load() {
 		c.Response().Header().Set("Connection", "close")
 	}
-	q.Pause = s.pauses.next(client, exempt, least)
-	answer, err := s.revocations.Answer(&q.Query)
-	if err != nil {
-		return s.unavailableFeed(c, err)
-	}
-	if answer.Large && !exempt {
+	if !exempt && s.revocations.Large(&q.Query) {
 		if wait, ok := s.snapshotLimit.Allow(client); !ok {
 			s.metrics.limited.WithLabelValues("feed").Inc()
 			return feedLimited, &tooManyError{wait}
 		}
+	}
+	q.Pause = s.pauses.next(client, exempt, least)
+	answer, err := s.revocations.Answer(&q.Query)
+	if err != nil {
+		return s.unavailableFeed(c, err)
 	}
 	return result, writeFeed(c, q, &answer)
 }

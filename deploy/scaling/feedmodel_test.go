@@ -1,6 +1,7 @@
 package scaling_test
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -237,13 +238,17 @@ func (m *feedModel) answer(i int32, least time.Duration) {
 	c := &m.consumers[i]
 	known := m.replicas[c.replica].known
 	answer := feedAnswer{new: int(known - c.heard), crowded: least > feedPause}
-	if !c.asked || answer.new > feedSmall && answer.new > (m.live+int(known))/2 {
+	if answer.new > feedSmall {
+		rounded := 1 << bits.Len(uint(answer.new-1))
+		answer.new = min(rounded, int(known))
+		answer.old = rounded - answer.new
+	}
+	if all := m.live + int(known); !c.asked || answer.old+answer.new > max(feedSmall, all/2) {
 		answer.old, answer.new = m.live, int(known)
 	}
 	if answer.new > 0 {
 		answer.seconds = (m.appended[known-1] - m.appended[int(known)-answer.new]) / int(time.Second/tick)
 	}
-	pause := m.pause(i, least)
 	if a := m.address(i); a != nil && answer.old+answer.new > feedSmall && !a.large.take(m.now, largeRate, largeBurst) {
 		m.fail(i)
 		return
@@ -255,6 +260,7 @@ func (m *feedModel) answer(i int32, least time.Duration) {
 		m.counts.delay(m.time(), time.Duration(m.now-m.appended[c.heard])*tick)
 	}
 	c.asked, c.heard, c.failures = true, max(c.heard, known), 0
+	pause := m.pause(i, least)
 	m.schedule(i, pause-m.upTo(pause/5))
 }
 

@@ -21,8 +21,6 @@ type Answer struct {
 	// Body is JSON, shared with others. Gzip reports whether it is compressed.
 	Body []byte
 	Gzip bool
-	// Large reports whether it costs more than others to send.
-	Large bool
 
 	began time.Time
 }
@@ -81,6 +79,16 @@ func (f *Follower) CatchUp(ctx context.Context, q *Query) error {
 	return nil
 }
 
+// Large reports whether the answer to a query would cost more than others to make
+// and to send.
+func (f *Follower) Large(q *Query) bool {
+	f.mu.RLock()
+	e := f.edition
+	f.mu.RUnlock()
+	_, entries := e.find(q)
+	return len(entries) > smallAnswer
+}
+
 // Answer returns the answer to a query. The error is ErrUnavailable if what is
 // known is older than half of the maximum age, so that a consumer asks another
 // replica while there is time.
@@ -92,11 +100,7 @@ func (f *Follower) Answer(q *Query) (Answer, error) {
 	if old {
 		return Answer{}, ErrUnavailable
 	}
-	seq := q.After
-	if q.Log != e.position.Log || seq > e.position.Seq {
-		seq = 0
-	}
-	after, entries := e.find(seq)
+	after, entries := e.find(q)
 	a := e.answer(variant{after: after, pause: int64(q.Pause / time.Second), gzip: q.Gzip}, entries)
-	return Answer{Body: a.body, Gzip: a.gzip, Large: len(entries) > smallAnswer, began: began}, a.err
+	return Answer{Body: a.body, Gzip: a.gzip, began: began}, a.err
 }

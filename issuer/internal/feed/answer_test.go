@@ -45,6 +45,35 @@ func TestDeltas(t *testing.T) {
 	})
 }
 
+// Whatever consumers say they have heard, there are few different large answers, and
+// none lacks anything: each takes time to make, and anybody may ask for it.
+func TestFewLargeAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const entries = 2000
+		store := newLog()
+		fill(t, store, organization, entries)
+		f := follow(t, store)
+		synctest.Wait()
+		all, large := ask(t, f, "", 0), map[int64]bool{}
+		for after := range int64(entries + 1) {
+			got := ask(t, f, all.Log, after)
+			if got.After > after || len(got.Revoked) != entries-int(got.After) {
+				t.Fatalf("after %d: got %d entries after %d", after, len(got.Revoked), got.After)
+			}
+			if q := (&feed.Query{Log: all.Log, After: after}); f.Large(q) != (len(got.Revoked) > 150) {
+				t.Fatalf("an answer of %d entries is large: %v", len(got.Revoked), f.Large(q))
+			}
+			if len(got.Revoked) > 150 {
+				large[got.After] = true
+			}
+		}
+		if len(large) > 3 {
+			t.Errorf("there are %d different large answers", len(large))
+		}
+	})
+}
+
 // All who wait are woken by one entry, and get one answer, which was made once.
 func TestWoken(t *testing.T) {
 	t.Parallel()
@@ -204,8 +233,8 @@ func TestSize(t *testing.T) {
 		synctest.Wait()
 		plain, err := f.Answer(&feed.Query{})
 		packed, err2 := f.Answer(&feed.Query{Gzip: true})
-		if err != nil || err2 != nil || !packed.Gzip || !packed.Large {
-			t.Fatalf("got %v, %v, gzip %v, large %v", err, err2, packed.Gzip, packed.Large)
+		if err != nil || err2 != nil || !packed.Gzip || !f.Large(&feed.Query{}) {
+			t.Fatalf("got %v, %v, gzip %v", err, err2, packed.Gzip)
 		}
 		t.Logf("10,000 entries: %d bytes, compressed %d", len(plain.Body), len(packed.Body))
 		if len(packed.Body) >= 300_000 {
