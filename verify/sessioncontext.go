@@ -30,9 +30,8 @@ const (
 //   - [ErrRevoked] as soon as the feed says so; and what Config.IsRevoked or a
 //     Config.KeySource says, within two seconds;
 //   - [ErrKeysUnavailable] when the keys are MaxStale past their freshness, and
-//     [ErrRevocationsUnavailable] when the knowledge of ended sessions is too old,
-//     within two seconds: the session may be good, but this can no longer be
-//     judged.
+//     [ErrRevocationsUnavailable] when the knowledge of ended sessions is too old:
+//     the session may be good, but this can no longer be judged.
 //
 // The session must come from this verifier or one with the same trust. For any
 // other one, such as the zero Session, the context is done from the start, and
@@ -49,7 +48,7 @@ func (v *Verifier) SessionContext(ctx context.Context, session Session) (_ conte
 	if session.Issuer == v.issuer {
 		open.key, _ = findKey(session.KeyID) // the judgement says why there is none
 	}
-	v.open.add(open, v.judgeAtIntervals)
+	v.open.add(open, v.judgeAfter(), v.judgeAtIntervals)
 	context.AfterFunc(judged, func() { v.open.remove(open) })
 	if err := v.judge(open, findKey, func() (*revocations.Knowledge, error) { return v.feed.Known(ctx, 0) }); err != nil {
 		end(err)
@@ -133,8 +132,19 @@ func (v *Verifier) keyFinder(ctx context.Context) func(keyID string) (*jwk.Key, 
 func (v *Verifier) judgeAtIntervals() {
 	v.judgeOpen()
 	if v.open.remain() {
-		time.AfterFunc(judgeEvery, v.judgeAtIntervals)
+		time.AfterFunc(v.judgeAfter(), v.judgeAtIntervals)
 	}
+}
+
+// judgeAfter returns how long it takes until open sessions are judged again: no
+// longer than what is known of ended ones may be used.
+func (v *Verifier) judgeAfter() time.Duration {
+	if v.feed != nil {
+		if left := v.feed.Left(); left > 0 {
+			return min(judgeEvery, left+time.Millisecond)
+		}
+	}
+	return judgeEvery
 }
 
 // An openSession is a session whose context is not done.
@@ -153,8 +163,8 @@ type openSessions struct {
 	judging bool
 }
 
-// add adds s. Judge is called after a while, unless that is planned already.
-func (o *openSessions) add(s *openSession, judge func()) {
+// add adds s. Judge is called after some time, unless that is planned already.
+func (o *openSessions) add(s *openSession, after time.Duration, judge func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.all == nil {
@@ -163,7 +173,7 @@ func (o *openSessions) add(s *openSession, judge func()) {
 	o.all[s] = struct{}{}
 	if !o.judging {
 		o.judging = true
-		time.AfterFunc(judgeEvery, judge)
+		time.AfterFunc(after, judge)
 	}
 }
 

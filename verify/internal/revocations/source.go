@@ -301,6 +301,17 @@ func (s *Source) Peek() (*Knowledge, error) {
 	return known, cmp.Or(failure, errOld)
 }
 
+// Left returns for how long what is known may still be used if no answer comes, at
+// most 0 if it may not.
+func (s *Source) Left() time.Duration {
+	known := s.known.Load()
+	age, ok := known.Age(s.now())
+	if !ok {
+		return 0
+	}
+	return known.limit(s.maxAge) - age
+}
+
 // Refuse ends a session here and now, whatever the feed says.
 func (s *Source) Refuse(r wire.Revocation) {
 	s.change(func(k *Knowledge) (*Knowledge, Verdict) { return k.With(r), Taken })
