@@ -165,6 +165,20 @@ func (s *Server) Start(t testing.TB, settings ...string) {
 	}
 }
 
+// DemandPassword makes the server, which starts later, ask a user for a password.
+func (s *Server) DemandPassword(t testing.TB, user string) {
+	t.Helper()
+	path := filepath.Join(s.dir, "pg_hba.conf")
+	rules, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules = append([]byte("host all "+user+" 127.0.0.1/32 scram-sha-256\n"), rules...)
+	if err := os.WriteFile(path, rules, 0o600); err != nil { //nolint:gosec // a folder of our own
+		t.Fatal(err)
+	}
+}
+
 // Stop ends the server at once, as a crash of the program would. It does nothing
 // if the server does not run.
 func (s *Server) Stop(t testing.TB) {

@@ -43,9 +43,9 @@ var ordinary = table("uuid", "text", "timestamptz", "text[]")
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	server := newPostgres(t)
-	server.demandPassword(t, "guarded")
-	server.start(t)
+	server := newDatabase(t)
+	server.DemandPassword(t, "guarded")
+	server.Start(t)
 
 	t.Run("types", func(t *testing.T) {
 		tests := []struct{ name, table string }{
@@ -56,7 +56,7 @@ func TestPostgres(t *testing.T) {
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				schema := "types_" + test.name
-				server.exec(t, schema, test.table)
+				server.Exec(t, schema, test.table)
 				testDirectory(t, server.directory(t, schema, customers.PostgresConfig{}))
 			})
 		}
@@ -73,9 +73,9 @@ func TestPostgres(t *testing.T) {
 	t.Run("slow", testSlow(server))
 }
 
-func testOwnQueries(server *postgres) func(*testing.T) {
+func testOwnQueries(server database) func(*testing.T) {
 	return func(t *testing.T) {
-		server.exec(t, "own", `CREATE TABLE account (uid uuid, mail text);
+		server.Exec(t, "own", `CREATE TABLE account (uid uuid, mail text);
 		INSERT INTO account VALUES ('`+ada.String()+`', 'ada@example.com')`)
 		p := server.directory(t, "own", customers.PostgresConfig{
 			ByID:         `SELECT uid AS id, mail AS email, 7 AS unknown, $1::text AS also FROM account WHERE uid = $2 -- comment`,
@@ -93,9 +93,9 @@ func testOwnQueries(server *postgres) func(*testing.T) {
 	}
 }
 
-func testBadAnswers(server *postgres) func(*testing.T) {
+func testBadAnswers(server database) func(*testing.T) {
 	return func(t *testing.T) {
-		server.exec(t, "bad", "")
+		server.Exec(t, "bad", "")
 		tests := []struct{ name, query string }{
 			{"two rows", "SELECT $2 AS id, 'a@b' AS email, $1 AS organization_id UNION ALL SELECT $2, 'b@b', $1"},
 			{"no e-mail", "SELECT $2 AS id, $1 AS organization_id"},
@@ -138,9 +138,9 @@ func unavailable(t *testing.T, err error) {
 
 // testChangingSchema changes the table under SELECT *, which breaks prepared
 // statements.
-func testChangingSchema(server *postgres) func(*testing.T) {
+func testChangingSchema(server database) func(*testing.T) {
 	return func(t *testing.T) {
-		server.exec(t, "changing", ordinary)
+		server.Exec(t, "changing", ordinary)
 		p := server.directory(t, "changing", customers.PostgresConfig{Timeout: 10 * time.Second})
 		var calls atomic.Int64
 		stop := make(chan struct{})
@@ -165,7 +165,7 @@ func testChangingSchema(server *postgres) func(*testing.T) {
 			"ADD COLUMN nickname text", "DROP COLUMN nickname", "ALTER COLUMN name TYPE varchar(80)",
 			"DROP COLUMN locale", "ADD COLUMN locale text DEFAULT 'en'", "ALTER COLUMN id TYPE text",
 		} {
-			server.exec(t, "changing", "ALTER TABLE customers "+change)
+			server.Exec(t, "changing", "ALTER TABLE customers "+change)
 			for before := calls.Load(); calls.Load() < before+20 && !t.Failed(); {
 				runtime.Gosched()
 			}
@@ -181,13 +181,13 @@ func testChangingSchema(server *postgres) func(*testing.T) {
 
 // testLocked holds a lock on the table: callers wait for the timeout, not for
 // the lock, and nothing stays behind in the server.
-func testLocked(server *postgres) func(*testing.T) {
+func testLocked(server database) func(*testing.T) {
 	return func(t *testing.T) {
-		server.exec(t, "locked", ordinary)
+		server.Exec(t, "locked", ordinary)
 		p := server.directory(t, "locked", customers.PostgresConfig{Timeout: 300 * time.Millisecond})
 		find(t.Context(), t, p, adaByID)
 
-		connection := server.connect(t, "locked")
+		connection := server.Connect(t, "locked")
 		defer connection.Close(t.Context())
 		run := func(statement string) {
 			t.Helper()
@@ -213,9 +213,9 @@ func testLocked(server *postgres) func(*testing.T) {
 
 // testSlow has more callers than connections, all of them waiting for a slow
 // query. The first ones wait for the timeout, later ones are turned away.
-func testSlow(server *postgres) func(*testing.T) {
+func testSlow(server database) func(*testing.T) {
 	return func(t *testing.T) {
-		server.exec(t, "slow", ordinary+"CREATE SEQUENCE calls; CREATE TABLE speed AS SELECT 60.0 AS seconds")
+		server.Exec(t, "slow", ordinary+"CREATE SEQUENCE calls; CREATE TABLE speed AS SELECT 60.0 AS seconds")
 		p := server.directory(t, "slow", customers.PostgresConfig{
 			DSN:     secret.Text(server.dsn("slow") + "&pool_max_conns=3"),
 			Timeout: 300 * time.Millisecond,
@@ -227,10 +227,10 @@ func testSlow(server *postgres) func(*testing.T) {
 			callers.Go(func() { bounded(t, p, 300*time.Millisecond) })
 		}
 		callers.Wait()
-		server.exec(t, "slow", "UPDATE speed SET seconds = 0")
+		server.Exec(t, "slow", "UPDATE speed SET seconds = 0")
 		eventually(t, "it is healthy", func() bool { return healthy(t, p) })
 
-		connection := server.connect(t, "slow")
+		connection := server.Connect(t, "slow")
 		defer connection.Close(t.Context())
 		eventually(t, "no more connections than allowed are left", func() bool {
 			var n int
@@ -287,13 +287,13 @@ func eventually(t *testing.T, what string, condition func() bool) {
 func TestPostgresRestart(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
-	server := newPostgres(t)
+	server := newDatabase(t)
 	p := server.directory(t, "restart", customers.PostgresConfig{Timeout: timeout})
 	for range 10 {
 		bounded(t, p, timeout)
 	}
-	server.start(t)
-	server.exec(t, "restart", ordinary)
+	server.Start(t)
+	server.Exec(t, "restart", ordinary)
 	eventually(t, "it is healthy after the start", func() bool { return healthy(t, p) })
 
 	var found, failed atomic.Int64
@@ -320,9 +320,9 @@ func TestPostgresRestart(t *testing.T) {
 	}
 	for range 2 {
 		more(t, &found)
-		server.stop(t)
+		server.Stop(t)
 		more(t, &failed)
-		server.start(t)
+		server.Start(t)
 		more(t, &found)
 	}
 	close(stop)
