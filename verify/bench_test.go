@@ -260,8 +260,9 @@ func TestVerifyAllocationsFollowing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer, follows, _ := following(t, 10_000, 0)
 		token := longToken(issuer, map[string]any{"client_id": "shop"})
+		const often = 100_000
 		verifyOften := func() {
-			for range 1000 {
+			for range often {
 				if _, err := follows.Verify(t.Context(), token); err != nil {
 					t.Fatal(err)
 				}
@@ -269,8 +270,9 @@ func TestVerifyAllocationsFollowing(t *testing.T) {
 		}
 		verifyOften()
 		time.Sleep(10 * time.Second) // in the middle of a request
-		if objects, bytes := allocated(verifyOften); objects >= 1000 || bytes >= 1000 {
-			t.Errorf("1000 known tokens make %d allocations of %d bytes", objects, bytes)
+		// The runtime may allocate a little of its own in the meantime.
+		if objects, bytes := allocated(verifyOften); objects >= often || bytes >= often {
+			t.Errorf("%d known tokens make %d allocations of %d bytes", often, objects, bytes)
 		}
 	})
 }

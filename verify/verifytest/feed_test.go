@@ -142,7 +142,7 @@ func TestFeedFailures(t *testing.T) {
 			}
 		}
 		issuer.FailFeed(verifytest.FeedBomb)
-		if got, err := askRaw(t, issuer, query); err != nil || len(got.body) < 20<<20 || got.packed > 100<<10 {
+		if got, err := askRaw(t, issuer, query); err != nil || len(got.body) < 17<<20 || got.packed > 100<<10 {
 			t.Errorf("the bomb: %d bytes of %d, %v", got.packed, len(got.body), err)
 		}
 		issuer.FailFeed(verifytest.FeedCutOff)

@@ -41,7 +41,7 @@ const (
 	FeedOtherLog
 	// FeedOtherIssuer answers for another issuer.
 	FeedOtherIssuer
-	// FeedBomb answers with 20 MiB that gzip packs into 20 KiB.
+	// FeedBomb answers with 17 MiB that gzip packs into 17 KiB.
 	FeedBomb
 	// FeedMillion answers with a million entries.
 	FeedMillion
@@ -55,7 +55,7 @@ const (
 	// proxyTimeout and proxyDelay are those of FeedCutOff and FeedBuffered.
 	proxyTimeout = 10 * time.Second
 	proxyDelay   = 5 * time.Second
-	bombLength   = 20 << 20
+	bombLength   = 17 << 20
 )
 
 // waits reports whether requests wait for news all the same.
