@@ -342,5 +342,8 @@ func compareFeed(t *testing.T, s *feedScenario, n int) {
 	t.Helper()
 	// Appending takes time.
 	s.live, s.entries = min(s.live, 200), s.entries[:min(len(s.entries), 1000)]
-	compareLoads(t, s.windows, n, measureFeed(t, s, n), func(seed uint64) *tally { return simulateFeed(s, n, seed) })
+	// Replicas wait a moment for the lock of the file, so that entries come later than
+	// in the model, and a request may be in another window.
+	const allowed = 0.01
+	compareLoads(t, s.windows, n, allowed, measureFeed(t, s, n), func(seed uint64) *tally { return simulateFeed(s, n, seed) })
 }
