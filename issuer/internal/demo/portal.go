@@ -112,7 +112,7 @@ func (p *portal) refused(w http.ResponseWriter, _ *http.Request, err error) {
 func (p *portal) signedOut(w http.ResponseWriter, _ *http.Request) {
 	p.show(w, http.StatusOK, portalPage{
 		Title:   "You are signed out",
-		Problem: "Your session has ended. Its link works no more, here or anywhere else.",
+		Problem: "Your session has ended. Its link no longer works, here or anywhere else.",
 	})
 }
 
