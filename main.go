@@ -82,6 +82,7 @@ func newCommand() *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "keys", Title: "Keys:"},
+		&cobra.Group{ID: "sessions", Title: "Sessions:"},
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
 	authzCommand, keysCommand := authz.NewCommand(build.String()), keyscommand.New(os.Getenv)

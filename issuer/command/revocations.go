@@ -14,7 +14,7 @@ import (
 )
 
 func newRevocationsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "revocations", GroupID: "tools", Short: "Look after the revocation log: init, list, status"}
+	cmd := &cobra.Command{Use: "revocations", GroupID: "sessions", Short: "Look after the revocation log: init, list, status"}
 	cmd.AddCommand(newRevocationsInitCommand(), newRevocationsListCommand(), newRevocationsStatusCommand())
 	return cmd
 }

@@ -22,7 +22,7 @@ import (
 func newRevokeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "revoke",
-		GroupID: "keys",
+		GroupID: "sessions",
 		Short:   "End sessions: one, or all of a customer, a member, an API key or an organization",
 	}
 	for _, target := range []revokeTarget{
@@ -160,7 +160,7 @@ func (r revocation) run(argument string) (endedSessions, error) {
 		before := record.IssuedBefore.UTC()
 		ended.IssuedBefore = &before
 	}
-	newLogger(r.cmd.ErrOrStderr(), slog.LevelInfo).Info("sessions revoked",
+	newLogger(r.cmd.ErrOrStderr(), slog.LevelInfo).Info("sessions ended",
 		"scope", entry.Scope, "organization_id", entry.OrganizationID, "id", entry.ID,
 		"log_seq", record.Seq, "reason", *r.reason)
 	return ended, nil

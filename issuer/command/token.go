@@ -25,7 +25,7 @@ import (
 const maxInput = 1 << 16
 
 func newTokenCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", GroupID: "tools", Short: "Inspect tokens"}
+	cmd := &cobra.Command{Use: "token", GroupID: "sessions", Short: "Inspect tokens"}
 	cmd.AddCommand(newTokenInspectCommand())
 	return cmd
 }
