@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -149,21 +150,39 @@ func (s *Server) endPortalSession(c *call) error {
 	if err != nil {
 		return err
 	}
-	everywhere := c.QueryParam("everywhere")
-	if everywhere != "" && everywhere != "true" && everywhere != "false" {
-		return errEverywhere
+	everywhere, err := readEverywhere(c.Request())
+	if err != nil {
+		return err
 	}
 	organization, err := uuid.Parse(session.OrganizationID)
 	if err != nil {
 		return err
 	}
-	ending := endingOf(&session, organization, everywhere == "true")
+	ending := endingOf(&session, organization, everywhere)
 	ending.by = session.ID
 	if _, err := s.end(c, ending); err != nil {
 		return err
 	}
 	noStore(c)
 	return c.NoContent(http.StatusNoContent)
+}
+
+// readEverywhere reports whether a request asks for everywhere. Of a query that
+// cannot be read nothing is guessed: ending less than was meant must not look like
+// success. The error is errEverywhere.
+func readEverywhere(r *http.Request) (bool, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	values := query["everywhere"]
+	switch {
+	case err != nil || len(values) > 1:
+		return false, errEverywhere
+	case len(values) == 0 || values[0] == "false":
+		return false, nil
+	case values[0] == "true":
+		return true, nil
+	default:
+		return false, errEverywhere
+	}
 }
 
 // An ending is what is to be ended.

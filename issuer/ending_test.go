@@ -240,8 +240,10 @@ func TestSignOutTwice(t *testing.T) {
 	end := func(query string) *answer {
 		return f.do(t, http.MethodDelete, signOutPath+query, "", "Authorization", "Bearer "+token, "Origin", "https://shop.example.com")
 	}
-	if a := end("?everywhere=maybe"); a.status != http.StatusUnprocessableEntity {
-		t.Errorf("got %d %s", a.status, a.body)
+	for _, query := range []string{"maybe", "", "TRUE", "false&everywhere=true", "true;", "true&x=%", "%00"} {
+		if a := end("?everywhere=" + query); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%q: got %d %s", query, a.status, a.body)
+		}
 	}
 	a := end("")
 	if a.status != http.StatusNoContent || a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Cache-Control") != "no-store" {
