@@ -396,6 +396,28 @@ func TestFeedFirstUse(t *testing.T) {
 	}
 }
 
+// While requests fail, callers get an answer at once: thousands that wait for an
+// issuer that hangs would take the service down with it.
+func TestFeedHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := verifytest.NewIssuer(t, verifytest.Config{})
+		issuer.FailFeed(verifytest.FeedHang)
+		c := newConsumer(t, issuer, nil)
+		token := longToken(issuer, nil)
+		c.check(t, "the first caller", token, verify.ErrRevocationsUnavailable)
+		time.Sleep(10 * time.Second) // the first request has failed
+		for range 1000 {
+			start := time.Now()
+			c.check(t, "a later one", token, verify.ErrRevocationsUnavailable)
+			if waited := time.Since(start); waited != 0 {
+				t.Fatalf("waited for %v, although %d requests have hung", waited, issuer.FeedRequests())
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 // A verifier that nobody uses stops asking, and asks before it judges again.
 func TestFeedRests(t *testing.T) {
 	t.Parallel()

@@ -230,10 +230,10 @@ func (s *Source) hasten() (ended <-chan struct{}, failure error) {
 		return nil, errClosed
 	case s.stop == nil:
 		s.begin()
+	case s.outage:
+		return nil, s.failure // also while the next one is under way: it may hang
 	case s.request != nil:
 		s.interrupt()
-	case s.outage:
-		return nil, s.failure
 	case time.Since(s.askedAt) < cooldown:
 		// Another request would say the same.
 		return nil, errOld
