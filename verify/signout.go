@@ -50,17 +50,21 @@ func (v *Verifier) endSession(r *http.Request) {
 	// The browser may leave: the session must end all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
-	known, _, err := v.verify(ctx, token, 0)
+	known, _, err := v.examine(ctx, token)
 	switch {
 	case err == nil:
 		session := &known.claims.session
+		if feed, _ := v.feed.Peek(); judgeBy(feed, nil, &known.subject, session.KeyID) != nil {
+			return // it has ended already
+		}
+		// Whether it had ended may not be known now: this must be, later on.
 		v.feed.Refuse(wire.Revocation{
 			Scope:  wire.RevokeSession,
 			ID:     wire.NewRevocationID(wire.RevokeSession, session.OrganizationID, session.ID),
 			DropAt: known.deadline.Unix() + 1,
 		})
-	case !cannotTell(err):
-		return // it has ended already, or was none
+	case !errors.Is(err, ErrKeysUnavailable):
+		return // it was none
 	}
 	if v.ending == nil {
 		return

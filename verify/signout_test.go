@@ -172,6 +172,39 @@ func TestSignOutOfOneWhoLeaves(t *testing.T) {
 	})
 }
 
+// Without the feed no session can be judged. A sign-out then waits for the feed no
+// more than for the issuer, and is not forgotten when the feed is back.
+func TestSignOutWithoutTheFeed(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]verifytest.FeedFailure{"down": verifytest.FeedDown, "hang": verifytest.FeedHang} {
+		for when, before := range map[string]time.Duration{"at first": 0, "after an hour": time.Hour} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					issuer := verifytest.NewIssuer(t, verifytest.Config{})
+					door := &doorman{issuer: issuer.Client().Transport, answer: reply(500, "")}
+					c := newConsumer(t, issuer, func(config *verify.Config) { config.HTTPClient = &http.Client{Transport: door} })
+					token := longToken(issuer, nil)
+					if before > 0 {
+						c.check(t, "at first", token, nil)
+					}
+					issuer.FailFeed(failure)
+					time.Sleep(before)
+					start := time.Now()
+					checkSignedOut(t, c, token)
+					if waited := time.Since(start); waited != 0 || len(door.ended) != 1 {
+						t.Errorf("it took %v, and the issuer got %d requests", waited, len(door.ended))
+					}
+					issuer.FailFeed(verifytest.FeedHealthy)
+					time.Sleep(time.Minute)
+					c.check(t, "once sessions can be judged", token, verify.ErrRevoked)
+					c.check(t, "another session", longToken(issuer, map[string]any{"sid": "00000000-0000-4000-8000-000000000000"}), nil)
+				})
+			})
+		}
+	}
+}
+
 // A token that cannot be judged now is ended at the issuer all the same; what is no
 // token goes nowhere, and neither does anything for another site's page.
 func TestSignOutOfOtherCookies(t *testing.T) {

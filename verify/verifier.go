@@ -124,15 +124,32 @@ func (v *Verifier) observe(ctx context.Context, token string, maxAge time.Durati
 	return err
 }
 
-// verify takes the steps of the package manual. A token that was verified
-// before skips those that depend on its bytes alone; see recheck for the rest.
+// verify takes the steps of the package manual.
 func (v *Verifier) verify(ctx context.Context, token string, maxAge time.Duration) (verified *entry, cached bool, err error) {
+	verified, cached, err = v.examine(ctx, token)
+	if err != nil {
+		return nil, cached, err
+	}
+	// 8. Revocation.
+	if err := v.checkRevocation(ctx, verified, maxAge); err != nil {
+		return nil, cached, err
+	}
+	if !cached {
+		v.cache.add(verified)
+	}
+	return verified, cached, nil
+}
+
+// examine takes the steps that are about the token itself. A token that was
+// verified before skips those that depend on its bytes alone; see recheck for the
+// rest.
+func (v *Verifier) examine(ctx context.Context, token string) (examined *entry, cached bool, err error) {
 	// 1. Length.
 	if len(token) > wire.MaxTokenLength {
 		return nil, false, errLength
 	}
 	if known := v.cache.get(token); known != nil {
-		return known, true, v.recheck(ctx, known, maxAge)
+		return known, true, v.recheck(ctx, known)
 	}
 	// 2. Characters.
 	jws, err := parseJWS(token)
@@ -157,29 +174,24 @@ func (v *Verifier) verify(ctx context.Context, token string, maxAge time.Duratio
 		return nil, false, err
 	}
 	// 6. Payload.
-	verified = &entry{token: token, key: key}
-	if err := verified.claims.parse(jws.payload); err != nil {
+	examined = &entry{token: token, key: key}
+	if err := examined.claims.parse(jws.payload); err != nil {
 		return nil, false, err
 	}
 	// 7. Claims.
-	if err := v.checkClaims(&verified.claims); err != nil {
+	if err := v.checkClaims(&examined.claims); err != nil {
 		return nil, false, err
 	}
-	// 8. Revocation.
-	session := &verified.claims.session
+	session := &examined.claims.session
 	session.KeyID = key.ID()
-	verified.subject = v.subject(session)
-	if err := v.checkRevocation(ctx, verified, maxAge); err != nil {
-		return nil, false, err
-	}
-	verified.deadline = session.ExpiresAt.Add(v.leeway)
-	v.cache.add(verified)
-	return verified, false, nil
+	examined.subject = v.subject(session)
+	examined.deadline = session.ExpiresAt.Add(v.leeway)
+	return examined, false, nil
 }
 
 // recheck repeats what may have changed since a token was verified: its key may
-// have been removed, it may have expired, its session may have been revoked.
-func (v *Verifier) recheck(ctx context.Context, known *entry, maxAge time.Duration) error {
+// have been removed, it may have expired.
+func (v *Verifier) recheck(ctx context.Context, known *entry) error {
 	key, err := v.findKey(ctx, header{known.key.Algorithm(), known.key.ID()})
 	switch {
 	case errors.Is(err, ErrKeysUnavailable):
@@ -192,9 +204,8 @@ func (v *Verifier) recheck(ctx context.Context, known *entry, maxAge time.Durati
 	}
 	if err != nil {
 		v.cache.remove(known)
-		return err
 	}
-	return v.checkRevocation(ctx, known, maxAge)
+	return err
 }
 
 // findKey returns the key that a header names. The token does not choose the
