@@ -29,6 +29,9 @@ const (
 	answerTime = 2 * time.Second
 	// maxPause bounds the pause that a feed can ask for.
 	maxPause = time.Minute
+	// maxSkew is how far the wall clock may be set back without consequences:
+	// entries stay in force for twice that after they are needed last.
+	maxSkew = 5 * time.Minute
 )
 
 // Knowledge is what a consumer knows of ended sessions, and as of when. It does
@@ -73,7 +76,18 @@ type Request struct {
 
 // Request returns the next request, which begins now.
 func (k *Knowledge) Request(now Instant, nonce string, wait time.Duration) Request {
-	return Request{Begun: now, Log: k.log, After: k.seq, Nonce: nonce, Wait: wait}
+	r := Request{Begun: now, Log: k.log, After: k.seq, Nonce: nonce, Wait: wait}
+	if k.setBack(now) {
+		r.Log, r.After = "", 0
+	}
+	return r
+}
+
+// setBack reports whether the wall clock was set back since the last request that
+// was answered. While it was ahead, entries may have been forgotten that are in
+// force again now.
+func (k *Knowledge) setBack(now Instant) bool {
+	return k.heard && now.Monotonic-k.begun.Monotonic > now.Wall.Sub(k.begun.Wall)+maxSkew
 }
 
 // Wait returns how long the next request may wait for news: 0 while nothing is
@@ -116,7 +130,7 @@ func (k *Knowledge) limit(other time.Duration) time.Duration {
 // Age returns how old the knowledge is at most; ok is false if it is not known to
 // be complete as of any time.
 func (k *Knowledge) Age(now Instant) (age time.Duration, ok bool) {
-	return now.Since(k.begun) + k.age, k.heard
+	return now.Since(k.begun) + k.age, k.heard && !k.setBack(now)
 }
 
 // Fresh reports whether the knowledge is young enough to judge a session by, for

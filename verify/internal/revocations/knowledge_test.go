@@ -90,7 +90,8 @@ func TestAge(t *testing.T) {
 		{"a nanosecond later", 103*time.Second + 1, 103*time.Second + 1, 0, false},
 		{"by the monotonic clock alone", 103*time.Second + 1, 0, 0, false},
 		{"by the wall clock alone: the machine was suspended", 31 * time.Second, 103*time.Second + 1, 0, false},
-		{"the wall clock was set back", 103 * time.Second, -time.Hour, 0, true},
+		{"the wall clock was set back by five minutes", 103 * time.Second, 103*time.Second - 5*time.Minute, 0, true},
+		{"and by more", 103 * time.Second, 103*time.Second - 5*time.Minute - 1, 0, false},
 		{"a caller may demand less", 43*time.Second + 1, 43 * time.Second, 40 * time.Second, false},
 		{"and get it", 43 * time.Second, 43 * time.Second, 40 * time.Second, true},
 		{"but not more than the feed", 103*time.Second + 1, 103 * time.Second, time.Hour, false},
@@ -195,6 +196,40 @@ func TestFromZero(t *testing.T) {
 				t.Error("what was known is forgotten")
 			}
 		})
+	}
+}
+
+// A clock that is wrong for a while makes knowledge forget too early, and must not
+// revive what it has forgotten.
+func TestWallClockIsAhead(t *testing.T) {
+	t.Parallel()
+	ended := entry(wire.RevokeSession, session, 0, 25*time.Hour)
+	clock := func(d, ahead time.Duration) revocations.Instant {
+		return revocations.Instant{Monotonic: d, Wall: epoch.Add(d + ahead)}
+	}
+	k := take(t, new(revocations.Knowledge), answer(0, 5, ended), at(0), revocations.Taken)
+	k = take(t, k, answer(5, 5), clock(time.Second, 26*time.Hour), revocations.Taken)
+	if k.Ends(subject(0)) || !k.Fresh(clock(2*time.Second, 26*time.Hour), 0) {
+		t.Fatal("a day later the entry should be forgotten, or this test shows nothing")
+	}
+	if k.Fresh(at(3*time.Second), 0) {
+		t.Error("what may have been forgotten too early counts as fresh")
+	}
+	// An answer to a request from before may arrive now.
+	r := k.Request(clock(2*time.Second, 26*time.Hour), "n", 0)
+	k, _ = k.Take(&r, answer(5, 6), issuer, at(4*time.Second))
+	if k.Fresh(at(4*time.Second), 0) {
+		t.Error("an answer without it counts as fresh")
+	}
+	if r := k.Request(at(5*time.Second), "n", 0); r.After != 0 || r.Log != "" {
+		t.Errorf("the next request is %+v, want one for everything", r)
+	}
+	k = take(t, k, answer(0, 6, ended), at(5*time.Second), revocations.Taken)
+	if !k.Ends(subject(0)) || !k.Fresh(at(5*time.Second), 0) {
+		t.Error("the session lives, or nothing can be judged")
+	}
+	if r := k.Request(at(6*time.Second), "n", 0); r.After != 6 {
+		t.Errorf("the request after that is %+v", r)
 	}
 }
 
