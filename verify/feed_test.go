@@ -295,3 +295,32 @@ func TestFeedOfOldAnswers(t *testing.T) {
 		}
 	})
 }
+
+// What is not gzip is a bad answer, and what ends too early a bad connection.
+func TestFeedDamaged(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write([]byte(goodFeed))
+	_ = z.Close()
+	flip := func(i int) string {
+		damaged := bytes.Clone(b.Bytes())
+		damaged[i] ^= 0x55
+		return string(damaged)
+	}
+	for name, tc := range map[string]struct{ body, want string }{
+		"header": {flip(0), "document"}, "data": {flip(30), "document"}, "checksum": {flip(b.Len() - 5), "document"},
+		"more": {b.String() + "more", "connection"}, "much more": {b.String() + goodFeed, "document"}, "less": {b.String()[:b.Len()-9], "connection"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
+				return reply(200, tc.body, "Content-Encoding", "gzip", wire.RevocationsAge, "0", wire.RevocationsNonce, r.URL.Query().Get("nonce"))(r)
+			}, verify.Config{})
+			check(t, v, s, verify.ErrRevocationsUnavailable)
+			if h := v.Health().Revocations; h.LastError != tc.want {
+				t.Errorf("%s: the error is %q, want %q", name, h.LastError, tc.want)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package revocations
 
 import (
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -166,7 +167,8 @@ func readAnswer(response *http.Response) (*Answer, *fetchError) {
 
 // bodyError distinguishes bytes that are not gzip from what the network does.
 func bodyError(err error) *fetchError {
-	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
+	if corrupt || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
 		return &fetchError{class: classDocument}
 	}
 	return networkError(err)
