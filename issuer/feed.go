@@ -34,8 +34,10 @@ const (
 	snapshotBurst = 20
 	// pause is how long a consumer is to wait before its next request, unless many
 	// are to come back: then up to longestPause. crowdedPause is the least for one
-	// that finds no place to wait.
+	// that finds no place to wait, and awayPause for one that would wait in vain,
+	// because the log is away.
 	pause        = time.Second
+	awayPause    = 2 * time.Second
 	crowdedPause = 5 * time.Second
 	longestPause = 30 * time.Second
 	// feedRate is how many consumers are to come back in a second. While sessions
@@ -154,9 +156,14 @@ func (s *Server) answerFeed(c *call) (result string, err error) {
 	if err := s.revocations.CatchUp(c.Request().Context(), &q.Query); err != nil {
 		return s.unavailableFeed(c, err)
 	}
-	if q.wait > 0 && !s.waitForNews(c, q, client, exempt) {
+	if q.wait > 0 && !s.revocations.Away() && !s.waitForNews(c, q, client, exempt) {
 		// It comes back later, on another connection.
 		result, least = feedCrowded, crowdedPause
+		c.Response().Header().Set("Connection", "close")
+	}
+	if s.revocations.Away() {
+		// Another replica may hear news that this one does not.
+		least = max(least, awayPause)
 		c.Response().Header().Set("Connection", "close")
 	}
 	if s.draining.Load() {

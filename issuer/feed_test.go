@@ -353,6 +353,30 @@ func TestFeedLongWait(t *testing.T) {
 
 var localhost = net.IPv4(127, 0, 0, 1)
 
+// A replica whose log is away lets nobody wait for what it cannot hear, so that
+// consumers find another one, and answers them as before.
+func TestFeedLogAway(t *testing.T) {
+	t.Parallel()
+	log := &logSwitch{Log: revocations.NewMemory()}
+	f := newFixture(t, withLog(log))
+	first, _ := f.feed(t, "")
+	query := "?wait=25&after=0&log=" + first.Log
+	w := f.wait(t, localhost, query)
+	f.untilWaiting(t, 1)
+	start := time.Now()
+	log.set(true)
+	for _, w := range []*waitingConsumer{w, f.wait(t, localhost, query)} {
+		a := <-w.answer
+		var got wire.Revocations
+		if a == nil || a.status != http.StatusOK || a.header.Get("Connection") != "close" || json.Unmarshal(a.body, &got) != nil || got.Pause != 2 {
+			t.Errorf("got %+v", a)
+		}
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("the answers took %v", took)
+	}
+}
+
 // A server that ends answers those who wait, and none waits while it drains.
 func TestFeedDrains(t *testing.T) {
 	t.Parallel()

@@ -182,7 +182,8 @@ func TestCatchUp(t *testing.T) {
 }
 
 // A replica that cannot read the log does not keep consumers from asking another
-// one: not those that have heard more, and nobody once what it knows is too old.
+// one: it answers none that has heard more or once what it knows is too old, and lets
+// none wait for news.
 func TestSentElsewhere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -211,11 +212,20 @@ func TestSentElsewhere(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), maxAge)
 		defer cancel()
 		f.Wait(ctx, &feed.Query{Log: name, After: 1}, nil)
-		if waited := time.Since(start); waited < maxAge/2 || waited > maxAge/2+time.Second {
-			t.Errorf("waited %v for news, want half of the maximum age", waited)
+		if waited := time.Since(start); waited < 2*time.Second || waited > 3*time.Second || !f.Away() {
+			t.Errorf("waited %v for news that cannot come, then away: %v", waited, f.Away())
 		}
+		if err := catchUp(1); err != nil {
+			t.Errorf("one that has heard as much, later: %v", err)
+		}
+		time.Sleep(maxAge / 2)
 		if err := catchUp(1); !errors.Is(err, feed.ErrUnavailable) {
 			t.Errorf("at half of the maximum age: got %v, want ErrUnavailable", err)
+		}
+		store.set(func(l *log) { l.err = nil })
+		time.Sleep(time.Second)
+		if f.Away() {
+			t.Error("away although it was read")
 		}
 	})
 }

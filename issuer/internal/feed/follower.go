@@ -21,6 +21,9 @@ const (
 	spacing  = 50 * time.Millisecond
 	// catchUp is how long a caller waits for the log to be read.
 	catchUp = 2 * time.Second
+	// awayAfter is how long reads fail until the log counts as away: a restart of a
+	// database is shorter.
+	awayAfter = 2 * time.Second
 	// dropInterval is how often entries are dropped from memory.
 	dropInterval = 10 * time.Second
 	// slowestRead bounds a read of the log.
@@ -162,7 +165,7 @@ func (f *Follower) fail(ctx context.Context, err error) {
 	if f.updateKeys() {
 		f.publish(true)
 	}
-	if f.tooOld(time.Now(), f.config.MaxAge/2) {
+	if f.away() {
 		f.wake() // another replica may know more
 	}
 	f.endRead()
@@ -258,6 +261,17 @@ func (f *Follower) publish(news bool) {
 		f.wake()
 	}
 }
+
+// Away reports whether the log has been away for so long that nobody should wait for
+// news here.
+func (f *Follower) Away() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.away()
+}
+
+// away is Away for a caller that holds mu.
+func (f *Follower) away() bool { return !f.failing.IsZero() && time.Since(f.failing) >= awayAfter }
 
 // wake ends the waiting of consumers. The caller holds mu.
 func (f *Follower) wake() {
