@@ -111,7 +111,10 @@ func TestFeedGzip(t *testing.T) {
 	appendSessions(t, log, 100)
 	f := newFixture(t, withLog(log))
 	all, plain := f.feed(t, "")
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
 	for all.Seq == 100 { // until the version of the manifest is in the log too
+		<-again.C
 		all, plain = f.feed(t, "")
 	}
 	for accept, want := range map[string]string{

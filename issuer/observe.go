@@ -81,12 +81,12 @@ func isRequestID(id string) bool {
 func (s *Server) logRequest(c *call, took time.Duration, traceID string) {
 	status, level := c.Response().Status, slog.LevelInfo
 	switch {
+	case c.Path() == wire.RevocationsPath && (status == http.StatusOK || status == http.StatusServiceUnavailable):
+		level = slog.LevelDebug // each consumer, twice a minute; a log that is away has a line of its own
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	case status == http.StatusNoContent && c.Request().Method == http.MethodOptions:
 		level = slog.LevelDebug // a preflight: the call follows
-	case status == http.StatusOK && c.Path() == wire.RevocationsPath:
-		level = slog.LevelDebug // each consumer, twice a minute
 	}
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,
