@@ -107,6 +107,7 @@ func newRefusals() refusals {
 		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},
 		{errSigner, unavailable("No session can be signed at the moment")},
 		{verify.ErrKeysUnavailable, unavailable("Tokens cannot be verified at the moment")},
+		{feed.ErrClock, unavailable("The clocks of this server and of the log of revocations are too far apart: what was asked for has not ended")},
 		{feed.ErrUnavailable, unavailable("It is not known at the moment which sessions have been ended")},
 	}
 }

@@ -27,6 +27,12 @@ const (
 	// margin is by how much a new entry's time exceeds the log's clock: see
 	// [revocations.IssuedBefore].
 	margin = 2 * time.Second
+	// farAhead is by how much the log's clock may be ahead of ours. Until our
+	// clock gets there, nobody whose sessions were ended can have new ones.
+	farAhead = time.Minute
+	// farBehind is by how much it may be behind. Entries are dropped that much too
+	// early, for which [revocations.Retention] allows.
+	farBehind = 5 * time.Minute
 )
 
 // Why nothing was ended.
@@ -39,6 +45,9 @@ var (
 	// ErrUnknown means that the log did not answer as it should, so that the entry
 	// may be in it or not. Repeating is safe.
 	ErrUnknown = errors.New("the outcome of the revocation is unknown")
+	// ErrClock means that the clocks of the log and of this replica are so far
+	// apart that an entry would not end what was asked for, or much more.
+	ErrClock = errors.New("the clocks of the revocation log and of this server are too far apart")
 )
 
 // Ended is what became of an entry.
@@ -53,10 +62,14 @@ type Ended struct {
 
 // End makes an entry in the log. Once it returns, this replica's answers have the
 // entry, unless the log has gone away since; the others' have it when they read
-// the log. The error wraps ErrOff, ErrTooMany or ErrUnknown.
+// the log. The error wraps ErrOff, ErrTooMany, ErrUnknown or ErrClock.
 func (f *Follower) End(ctx context.Context, e revocations.Entry) (Ended, error) {
 	if f.config.Log == nil {
 		return Ended{}, ErrOff
+	}
+	called := time.Now()
+	if ahead := f.clockAhead(); ahead < -farBehind || e.Scope.UntilNow() && ahead > farAhead {
+		return Ended{}, ErrClock
 	}
 	scope := wire.RevocationScope(e.Scope)
 	id := wire.NewRevocationID(scope, e.OrganizationID.String(), e.ID)
@@ -72,7 +85,17 @@ func (f *Follower) End(ctx context.Context, e revocations.Entry) (Ended, error) 
 		return Ended{}, ErrTooMany
 	}
 	record, err := f.append(ctx, e)
+	if err == nil && e.Scope.UntilNow() && !record.IssuedBefore.After(called) {
+		// It leaves what was just issued: our clock is the one in sessions.
+		err = ErrClock
+	}
 	return Ended{IssuedBefore: record.IssuedBefore}, err
+}
+
+func (f *Follower) clockAhead() time.Duration {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.ahead
 }
 
 // Remember makes an entry about the issuer itself. The error wraps ErrUnknown.
@@ -127,7 +150,7 @@ func (f *Follower) dead(scope revocations.Scope, id wire.RevocationID) (issuedBe
 		return time.Time{}, true
 	}
 	before := time.Unix(m.issuedBefore, 0)
-	return before, !before.Before(time.Now().Add(f.ahead + margin))
+	return before, !before.Before(time.Now().Add(max(f.ahead, 0) + margin))
 }
 
 // hasRoom reports whether an organization may make another entry.

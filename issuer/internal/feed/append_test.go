@@ -224,3 +224,49 @@ func TestRepeatedWithoutLog(t *testing.T) {
 		}
 	})
 }
+
+// What was not ended is not acknowledged: a log whose clock is behind leaves what was
+// just issued, and one whose clock is far ahead would keep the next ones away for as
+// long.
+func TestClocksApart(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ahead            time.Duration
+		customer, single error
+	}{
+		"the same":          {},
+		"a little behind":   {ahead: -time.Second},
+		"behind":            {ahead: -4 * time.Second, customer: feed.ErrClock},
+		"minutes behind":    {ahead: -4 * time.Minute, customer: feed.ErrClock},
+		"a day behind":      {ahead: -24 * time.Hour, customer: feed.ErrClock, single: feed.ErrClock},
+		"a little ahead":    {ahead: 30 * time.Second},
+		"minutes ahead":     {ahead: 10 * time.Minute, customer: feed.ErrClock},
+		"a long time ahead": {ahead: 365 * 24 * time.Hour, customer: feed.ErrClock},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newLog()
+				store.ahead = c.ahead
+				f := follow(t, store)
+				synctest.Wait()
+				s := session(uuid.NewString())
+				for range 2 {
+					_, err := f.End(t.Context(), revocations.Entry{Scope: revocations.Customer, OrganizationID: organization, ID: customer})
+					if !errors.Is(err, c.customer) {
+						t.Errorf("a customer: got %v, want %v", err, c.customer)
+					}
+				}
+				if c.customer == nil {
+					wantEnded(t, f, s, true)
+				}
+				for range 2 {
+					_, err := f.End(t.Context(), revocations.Entry{Scope: revocations.Session, OrganizationID: organization, ID: s.ID})
+					if !errors.Is(err, c.single) {
+						t.Errorf("a session: got %v, want %v", err, c.single)
+					}
+				}
+			})
+		})
+	}
+}

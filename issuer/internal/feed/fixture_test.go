@@ -34,6 +34,7 @@ type log struct {
 	err    error         // of every call
 	slow   time.Duration // for Append
 	late   time.Duration // of the answers to Read
+	ahead  time.Duration // of its clock
 	reads  int
 	writes int
 }
@@ -49,7 +50,7 @@ func (l *log) set(change func(*log)) {
 
 func (l *log) Append(ctx context.Context, e revocations.Entry) (revocations.Record, error) {
 	l.mu.Lock()
-	memory, err, slow := l.memory, l.err, l.slow
+	memory, err, slow, ahead := l.memory, l.err, l.slow, l.ahead
 	l.writes++
 	l.mu.Unlock()
 	if err != nil {
@@ -60,18 +61,32 @@ func (l *log) Append(ctx context.Context, e revocations.Entry) (revocations.Reco
 	case <-ctx.Done():
 		return revocations.Record{}, ctx.Err()
 	}
-	return memory.Append(ctx, e)
+	record, err := memory.Append(ctx, e)
+	return withClock(record, ahead), err
+}
+
+// withClock returns the record as a log with another clock makes it.
+func withClock(r revocations.Record, ahead time.Duration) revocations.Record {
+	r.DropAt = r.DropAt.Add(ahead)
+	if !r.IssuedBefore.IsZero() {
+		r.IssuedBefore = r.IssuedBefore.Add(ahead)
+	}
+	return r
 }
 
 func (l *log) Read(ctx context.Context, after revocations.Position) (revocations.Page, error) {
 	l.mu.Lock()
-	memory, err, late := l.memory, l.err, l.late
+	memory, err, late, ahead := l.memory, l.err, l.late, l.ahead
 	l.reads++
 	l.mu.Unlock()
 	if err != nil {
 		return revocations.Page{}, err
 	}
 	page, err := memory.Read(ctx, after)
+	page.Clock = page.Clock.Add(ahead)
+	for i, r := range page.Records {
+		page.Records[i] = withClock(r, ahead)
+	}
 	time.Sleep(late)
 	return page, err
 }
