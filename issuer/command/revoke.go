@@ -131,6 +131,9 @@ func (r revocation) run(argument string) (endedSessions, error) {
 	if utf8.RuneCountInString(*r.reason) > maxReason {
 		return endedSessions{}, misused(r.cmd, "--reason is longer than %d characters", maxReason)
 	}
+	if strings.Contains(*r.reason, "csk_") || strings.Contains(*r.reason, "eyJ") {
+		return endedSessions{}, misused(r.cmd, "--reason is logged; leave keys and tokens out")
+	}
 	maxAge, err := r.maxAge()
 	if err != nil {
 		return endedSessions{}, err
