@@ -324,3 +324,44 @@ func TestFeedDamaged(t *testing.T) {
 		})
 	}
 }
+
+// A deadEnd is a client's transport with one connection, as HTTP/2 has.
+type deadEnd struct {
+	http.RoundTripper
+
+	dead atomic.Bool
+}
+
+func (d *deadEnd) RoundTrip(r *http.Request) (*http.Response, error) {
+	if d.dead.Load() {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+func (d *deadEnd) CloseIdleConnections() { d.dead.Store(false) }
+
+// A connection on which nothing arrives any more is given up: a firewall may have
+// forgotten it.
+func TestFeedOnDeadConnection(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, jwk.ES256)
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{}
+		p.set(reply(200, publish(t, s)))
+		connection := &deadEnd{RoundTripper: &feedEnd{p, func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Get("wait") != "" {
+				time.Sleep(25 * time.Second)
+			}
+			return quietFeed(r)
+		}}}
+		v := newFetching(t, connection, verify.Config{})
+		check(t, v, s, nil)
+		connection.dead.Store(true)
+		time.Sleep(10 * time.Minute)
+		if h := v.Health().Revocations; h.Age > 3*time.Minute || h.LastError != "" {
+			t.Errorf("it does not recover: %+v", h)
+		}
+	})
+}

@@ -72,6 +72,8 @@ type fetcher struct {
 	client *http.Client
 	// timeout is that of the client, 0 for none.
 	timeout time.Duration
+	// stalled is set if there was no answer in time to the last request.
+	stalled bool
 }
 
 func newFetcher(config *Config) fetcher {
@@ -99,8 +101,14 @@ func timeoutOf(client *http.Client) time.Duration {
 	}
 }
 
-// fetch makes one request.
-func (f *fetcher) fetch(ctx context.Context, r *Request) (*Answer, *fetchError) {
+// fetch makes one request. No other may be under way.
+func (f *fetcher) fetch(ctx context.Context, r *Request) (answer *Answer, failed *fetchError) {
+	if f.stalled {
+		// HTTP/2 would go on with the same connection, although it may be dead,
+		// until TCP gives it up after a quarter of an hour.
+		f.client.CloseIdleConnections()
+	}
+	defer func() { f.stalled = failed != nil && failed.class == classTimeout }()
 	address, err := url.Parse(f.url)
 	if err != nil {
 		return nil, &fetchError{class: classConnection}
