@@ -99,8 +99,13 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 
 // NewMiddleware returns a middleware that passes on the requests that config
 // allows. See [Verifier.Middleware] for the answers to others; a session
-// without a required scope gets 403.
+// without a required scope gets 403. NewMiddleware panics when
+// config.MaxRevocationAge is negative, or less than a second but not 0: no feed can
+// keep that, and the handler would answer 503.
 func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) http.Handler {
+	if config.MaxRevocationAge != 0 && config.MaxRevocationAge < time.Second {
+		panic("verify: MiddlewareConfig.MaxRevocationAge is less than a second")
+	}
 	config.Scopes = slices.Clone(config.Scopes)
 	if v.feed != nil && config.MaxRevocationAge > 0 {
 		v.feed.Demand(config.MaxRevocationAge)

@@ -517,6 +517,22 @@ func TestMiddlewareMaxRevocationAge(t *testing.T) {
 	})
 }
 
+// A limit that no feed can keep would only show as 503s, under load.
+func TestMiddlewareRefusesMaxRevocationAge(t *testing.T) {
+	t.Parallel()
+	c := newConsumer(t, verifytest.NewIssuer(t, verifytest.Config{}), nil)
+	for maxAge, want := range map[time.Duration]bool{-1: true, 1: true, time.Second - 1: true, 0: false, time.Second: false} {
+		panics := func() (panics bool) {
+			defer func() { panics = recover() != nil }()
+			c.NewMiddleware(verify.MiddlewareConfig{MaxRevocationAge: maxAge})
+			return false
+		}()
+		if panics != want {
+			t.Errorf("%v: panics is %t", maxAge, panics)
+		}
+	}
+}
+
 // The smaller of the feed's limit and Config.MaxRevocationAge holds.
 func TestMaxRevocationAge(t *testing.T) {
 	t.Parallel()
