@@ -79,8 +79,9 @@ type MiddlewareConfig struct {
 	Cookie bool
 	// MaxRevocationAge is how old the knowledge of ended sessions may be for this
 	// handler, if that is less than elsewhere: a page that moves money may demand
-	// a minute. The verifier then asks the issuer more often. It has no effect
-	// where no feed is followed. Default: as Config.MaxRevocationAge.
+	// a minute. The verifier then asks the issuer at least four times in that
+	// age. It has no effect where no feed is followed. Default: as
+	// Config.MaxRevocationAge.
 	MaxRevocationAge time.Duration
 	// OnError answers a denied request, with a page for example. The headers
 	// of the default answer are already set. Whatever OnError does, the
@@ -92,7 +93,7 @@ type MiddlewareConfig struct {
 // Middleware passes requests with a valid bearer token on to next, which finds
 // the session with [FromContext]. Other requests get the answers of RFC 6750,
 // Section 3: 401 with a challenge, 400 for a header that cannot be read, and
-// 503 with Retry-After when keys are unavailable.
+// 503 with Retry-After when keys or revocations are unavailable.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return v.NewMiddleware(MiddlewareConfig{})(next)
 }
