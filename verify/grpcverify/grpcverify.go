@@ -55,7 +55,8 @@ func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServ
 // receives messages, a handler that waits for one gets an error immediately, and
 // the call fails with Unauthenticated, or with Unavailable if the session can no
 // longer be judged, whatever the handler returns. A handler that waits for
-// something else must watch the context.
+// something else must watch the context. One that waits in SendMsg for a client
+// that does not read goes on waiting, but sends no other message.
 func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		session, err := authenticate(stream.Context(), v, scopes)
