@@ -33,9 +33,10 @@
 // # Sessions that end
 //
 // The issuer serves a feed of revocations. [Issuer.RevokeSession] and the like end
-// sessions; a verifier hears of it within about a second, the pause of the feed.
-// [Issuer.FailFeed] makes the feed fail while the JWK Set is served, and
-// [FeedFailure] lists the ways.
+// sessions; a verifier hears of it within about a second, the pause of the feed, or
+// at once with [verify.Verifier.Refresh]. [Issuer.FailFeed] makes the feed fail while
+// the JWK Set is served, and [FeedFailure] lists the ways. A new verifier then answers
+// 503; one that has heard from the feed does so after [Config.MaxRevocationAge].
 //
 // # Conformance
 //

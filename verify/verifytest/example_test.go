@@ -94,6 +94,42 @@ func ExampleIssuer_Fail() {
 	// true 1
 }
 
+// Test what a service does when a session has ended, and when that cannot be known.
+func ExampleIssuer_RevokeSession() {
+	issuer := verifytest.NewIssuer(nil, verifytest.Config{})
+	start := func() *verify.Verifier {
+		v, err := verify.New(issuer.Config())
+		if err != nil {
+			panic(err)
+		}
+		return v
+	}
+	visit := func(v *verify.Verifier) {
+		request := httptest.NewRequest(http.MethodGet, "/account", http.NoBody)
+		request.Header.Set("Authorization", "Bearer "+issuer.Token(verifytest.TokenSpec{}))
+		answer := httptest.NewRecorder()
+		account := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		v.Middleware(account).ServeHTTP(answer, request)
+		fmt.Println(answer.Code)
+	}
+
+	v := start()
+	defer v.Close()
+	visit(v)
+	issuer.RevokeSession(verifytest.SessionID)
+	_ = v.Refresh(context.Background()) // or wait for a second
+	visit(v)
+
+	issuer.FailFeed(verifytest.FeedDown)
+	restarted := start()
+	defer restarted.Close()
+	visit(restarted)
+	// Output:
+	// 200
+	// 401
+	// 503
+}
+
 // Outside a test, Check runs one case at a time.
 func ExampleConformance_Check() {
 	issuer := verifytest.ConformanceIssuer(nil)
