@@ -112,11 +112,15 @@ func (f *Follower) append(ctx context.Context, e revocations.Entry) (revocations
 	if err != nil {
 		return revocations.Record{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
-	record, err := f.config.Log.Append(limited, e)
-	leave()
-	if err != nil {
-		return revocations.Record{}, fmt.Errorf("%w: %w", ErrUnknown, err)
+	appending := begin(func() (revocations.Record, error) {
+		defer leave()
+		return f.config.Log.Append(limited, e)
+	})
+	r, _ := inTime(limited, appending)
+	if r.err != nil {
+		return revocations.Record{}, fmt.Errorf("%w: %w", ErrUnknown, r.err)
 	}
+	record := r.value
 	appended := time.Now()
 	f.note(&record)
 	f.await(ctx, func() bool { return f.began.After(appended) })

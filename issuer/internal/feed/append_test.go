@@ -270,3 +270,47 @@ func TestClocksApart(t *testing.T) {
 		})
 	}
 }
+
+// A log that hangs, whatever it is told about time, keeps no caller, is reported as
+// away, and does not gather calls.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newLog()
+		f := follow(t, store)
+		synctest.Wait()
+		hang := make(chan struct{})
+		store.set(func(l *log) { l.hang = hang })
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				_, err := f.End(t.Context(), revocations.Entry{Scope: revocations.Customer, OrganizationID: organization, ID: customer})
+				if !errors.Is(err, feed.ErrUnknown) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(start); took > 6*time.Second {
+			t.Errorf("a call took %v", took)
+		}
+		time.Sleep(time.Minute)
+		s := f.Status()
+		if s.Failure == nil || s.Age < time.Minute {
+			t.Errorf("the log is not away: %v, its age is %v", s.Failure, s.Age)
+		}
+		store.set(func(l *log) {
+			if l.reads > 2 || l.writes > 4 {
+				t.Errorf("%d reads and %d appends were begun, want one after the first and those of the places of an organization", l.reads, l.writes)
+			}
+			l.hang = nil
+		})
+		close(hang)
+		time.Sleep(time.Second)
+		if s := f.Status(); s.Failure != nil || s.Age > time.Second {
+			t.Errorf("the log is not back: %v, its age is %v", s.Failure, s.Age)
+		}
+		end(t, f, revocations.Customer, customer)
+	})
+}

@@ -35,6 +35,7 @@ type log struct {
 	slow   time.Duration // for Append
 	late   time.Duration // of the answers to Read
 	ahead  time.Duration // of its clock
+	hang   chan struct{} // every call waits until it is closed, and for nothing else
 	reads  int
 	writes int
 }
@@ -50,9 +51,12 @@ func (l *log) set(change func(*log)) {
 
 func (l *log) Append(ctx context.Context, e revocations.Entry) (revocations.Record, error) {
 	l.mu.Lock()
-	memory, err, slow, ahead := l.memory, l.err, l.slow, l.ahead
+	memory, err, slow, ahead, hang := l.memory, l.err, l.slow, l.ahead, l.hang
 	l.writes++
 	l.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
 	if err != nil {
 		return revocations.Record{}, err
 	}
@@ -76,9 +80,12 @@ func withClock(r revocations.Record, ahead time.Duration) revocations.Record {
 
 func (l *log) Read(ctx context.Context, after revocations.Position) (revocations.Page, error) {
 	l.mu.Lock()
-	memory, err, late, ahead := l.memory, l.err, l.late, l.ahead
+	memory, err, late, ahead, hang := l.memory, l.err, l.late, l.ahead, l.hang
 	l.reads++
 	l.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
 	if err != nil {
 		return revocations.Page{}, err
 	}

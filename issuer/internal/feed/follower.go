@@ -63,6 +63,11 @@ type Follower struct {
 	keys atomic.Bool
 	made time.Time
 
+	// reading is the read in progress, nil if there is none. One that hangs is not
+	// followed by another. It began at readingSince. Only readOnce has both.
+	reading      <-chan result[revocations.Page]
+	readingSince time.Time
+
 	mu       sync.RWMutex
 	index    *index
 	position revocations.Position
@@ -137,13 +142,19 @@ func (f *Follower) readOnce(ctx context.Context) {
 	f.mu.RUnlock()
 	limited, cancel := context.WithTimeout(ctx, min(slowestRead, f.config.MaxAge/2))
 	defer cancel()
-	began := time.Now()
-	page, err := f.config.Log.Read(limited, position)
-	if err != nil {
-		f.fail(ctx, err)
+	if f.reading == nil {
+		f.readingSince = time.Now()
+		f.reading = begin(func() (revocations.Page, error) { return f.config.Log.Read(limited, position) })
+	}
+	r, ended := inTime(limited, f.reading)
+	if ended {
+		f.reading = nil
+	}
+	if r.err != nil {
+		f.fail(ctx, r.err)
 		return
 	}
-	away, another := f.apply(&page, began)
+	away, another := f.apply(&r.value, f.readingSince)
 	if away > 0 {
 		f.config.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation log is back", slog.Float64("away_seconds", away.Seconds()))
 	}
