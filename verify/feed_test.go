@@ -270,17 +270,19 @@ func TestFeedWaitsLessThanTheClient(t *testing.T) {
 	}
 }
 
-// Callers for whom even a new answer is too old do not make a request each.
+// Callers for whom even a new answer is too old do not make a request each, and
+// operators can see what is wrong.
 func TestFeedOfOldAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int64
+		var log logbook
 		v := newFeedEnd(t, s, func(r *http.Request) (*http.Response, error) {
 			// A replica that is an hour behind, and hides nothing.
 			requests.Add(1)
 			return reply(200, goodFeed, wire.RevocationsAge, "3600", wire.RevocationsNonce, r.URL.Query().Get("nonce"))(r)
-		}, verify.Config{})
+		}, verify.Config{Logger: log.logger()})
 		for range 100 {
 			if _, err := v.Verify(t.Context(), s.token(t, s.header(), payload())); !errors.Is(err, verify.ErrRevocationsUnavailable) {
 				t.Fatalf("got %v", err)
@@ -292,6 +294,12 @@ func TestFeedOfOldAnswers(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := requests.Load(); n > 70 {
 			t.Errorf("%d requests in a minute", n)
+		}
+		if h := v.Health().Revocations; h.LastError != "old" || h.Entries == 0 || len(h.Refused) > 0 {
+			t.Errorf("health is %+v", h)
+		}
+		if n := strings.Count(log.String(), "error=old"); n != 1 {
+			t.Errorf("%d lines in the log: %s", n, &log)
 		}
 	})
 }

@@ -68,8 +68,9 @@ type RevocationsHealth struct {
 	// Entries is how many revocations are in force.
 	Entries int
 	// LastError is why the last request failed: "timeout", "connection",
-	// "status", or "not_found" if the issuer serves no feed and must be upgraded
-	// first. Or it is why its answer was refused: "too_large", "document" (not an
+	// "status", "not_found" if the issuer serves no feed and must be upgraded
+	// first, or "old" if the answer was older than MaxAge: the issuer cannot read
+	// its log. Or it is why its answer was refused: "too_large", "document" (not an
 	// answer), "nonce" (a stale copy), "issuer", "after" (entries are missing),
 	// "disabled" (the issuer had a log before), "number" (one makes no sense) or
 	// "too_many". It is empty when the last request succeeded.

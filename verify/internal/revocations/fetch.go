@@ -27,6 +27,8 @@ const (
 	classNotFound   = "not_found"
 	classTooLarge   = "too_large"
 	classDocument   = "document"
+	// classOld is an answer that was taken, of a replica that knows too little.
+	classOld = "old"
 )
 
 // A fetchError is why a request failed. What the network or the answer said goes
@@ -51,6 +53,8 @@ func (e *fetchError) Error() string {
 		return "more than 16 MiB"
 	case classDocument:
 		return "not an answer of the feed"
+	case classOld:
+		return "what the answer says is too old"
 	default:
 		return "refused: " + e.class
 	}
@@ -59,7 +63,7 @@ func (e *fetchError) Error() string {
 // refused reports whether there was an answer, and it was not one to take.
 func (e *fetchError) refused() bool {
 	switch e.class {
-	case classTimeout, classConnection, classStatus, classNotFound:
+	case classTimeout, classConnection, classStatus, classNotFound, classOld:
 		return false
 	default:
 		return true

@@ -89,8 +89,11 @@ func (s *Source) take(asked *Request, answer *Answer, o *outcome) {
 		return k.Take(asked, answer, s.issuer, s.now())
 	})
 	o.news = o.known.Revision() != before
-	if verdict != Taken {
+	switch {
+	case verdict != Taken:
 		o.failed = &fetchError{class: string(verdict)}
+	case !o.known.Fresh(s.now(), s.maxAge):
+		o.failed = &fetchError{class: classOld}
 	}
 }
 
