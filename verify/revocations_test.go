@@ -175,7 +175,7 @@ func TestFeedFails(t *testing.T) {
 					t.Errorf("refused answers: %v", h.Refused)
 				}
 				time.Sleep(2 * time.Minute)
-				lines := strings.Count(c.log.String(), "cannot ask the issuer which sessions have ended")
+				lines := strings.Count(c.log.String(), "cannot follow the issuer's feed of revocations")
 				if lines != 1 || !strings.Contains(c.log.String(), "error="+tc.word) {
 					t.Errorf("the log has %d lines about it: %s", lines, c.log)
 				}
@@ -186,7 +186,7 @@ func TestFeedFails(t *testing.T) {
 				time.Sleep(46 * time.Second) // a retry and, with a hanging issuer, its time-out
 				c.check(t, "afterwards", good, nil)
 				c.check(t, "afterwards", ended, verify.ErrRevoked)
-				if !strings.Contains(c.log.String(), "the issuer says again which sessions have ended") {
+				if !strings.Contains(c.log.String(), "following the issuer's feed of revocations again") {
 					t.Errorf("the log does not say that it is over: %s", c.log)
 				}
 			})

@@ -189,9 +189,9 @@ func (s *Source) report(o *outcome) {
 		if o.failed.class == classNotFound {
 			attrs = append(attrs, slog.String("hint", "the issuer does not serve it: upgrade the issuer first"))
 		}
-		s.logger.Warn("cannot ask the issuer which sessions have ended", attrs...)
+		s.logger.Warn("cannot follow the issuer's feed of revocations", attrs...)
 	case o.ended:
-		s.logger.Info("the issuer says again which sessions have ended", slog.Int("failures", o.failures))
+		s.logger.Info("following the issuer's feed of revocations again", slog.Int("failures", o.failures))
 	}
 	if s.onAnswer != nil {
 		event := Event{Result: string(Taken), Age: s.age(o.known), Entries: o.known.Entries(), Duration: o.took}
