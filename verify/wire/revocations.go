@@ -75,8 +75,8 @@ func (r *Revocation) Ends(issuedAt int64) bool {
 }
 
 // A RevocationID stands for what a revocation names. The feed is public and must
-// not show who the customers are: only a reader who knows both IDs can recognize
-// one.
+// not reveal who the customers are: recognizing an ID takes the organization's ID
+// and that of what has ended.
 type RevocationID [16]byte
 
 // NewRevocationID returns the ID for something of an organization: the first 16

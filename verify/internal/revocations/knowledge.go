@@ -91,9 +91,9 @@ func (k *Knowledge) setBack(now Instant) bool {
 }
 
 // Wait returns how long the next request may wait for news: 0 while nothing is
-// known. When the answer comes, the knowledge has the age of the whole wait, so
-// that must be a small part of the smallest age that callers demand. Limit is that age, 0 for none but the feed's;
-// timeout is that of the HTTP client, 0 for none.
+// known. When the answer comes, the knowledge is as old as the wait was long, so
+// the wait must be a small part of limit, the smallest age that callers demand, 0
+// for none but the feed's. Timeout is that of the HTTP client, 0 for none.
 func (k *Knowledge) Wait(limit, timeout time.Duration) time.Duration {
 	if !k.heard {
 		return 0
