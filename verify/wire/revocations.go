@@ -68,12 +68,6 @@ type Revocation struct {
 	DropAt int64 `json:"drop_at"`
 }
 
-// Ends reports whether the revocation ends a session of its ID that was issued
-// at a time, in seconds since 1970.
-func (r *Revocation) Ends(issuedAt int64) bool {
-	return r.Scope == RevokeSession || issuedAt < r.IssuedBefore
-}
-
 // A RevocationID stands for what a revocation names. The feed is public and must
 // not reveal who the customers are: recognizing an ID takes the organization's ID
 // and that of what has ended.
