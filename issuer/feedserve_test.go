@@ -185,8 +185,10 @@ func (p *production) endOne(t testing.TB) {
 
 // Thousands of consumers wait, and are woken by each ended session. They need little
 // memory, and none of the connections of those who create sessions.
+//
+// It does not run beside other tests: their connections would need more descriptors
+// than a process has.
 func TestServeWaiting(t *testing.T) {
-	t.Parallel()
 	consumers := 1500
 	if needs.Exhaustive() {
 		consumers = 10_000
@@ -247,9 +249,9 @@ func TestServeWaiting(t *testing.T) {
 }
 
 // Somebody who wants to wait on thousands of connections gets 64 places. Others wait,
-// create and end sessions all the while.
+// create and end sessions all the while. It does not run beside other tests, as the
+// one above.
 func TestServeWaitingMob(t *testing.T) {
-	t.Parallel()
 	connections := 1000
 	if needs.Exhaustive() {
 		connections = 10_000
