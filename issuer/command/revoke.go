@@ -147,7 +147,12 @@ func (r revocation) run(argument string) (endedSessions, error) {
 		return endedSessions{}, err
 	}
 	defer log.Close()
+	began := time.Now()
 	record, err := log.Append(r.cmd.Context(), entry)
+	if late := began.Sub(record.IssuedBefore); err == nil && !record.IssuedBefore.IsZero() && late >= 0 {
+		return endedSessions{}, fmt.Errorf("sessions of the last %s were not ended: the clock of the log is late, or this one is ahead; correct it and repeat the command",
+			(late + 2*time.Second).Round(time.Second))
+	}
 	if err != nil {
 		if errors.Is(err, revocations.ErrRefused) || errors.Is(err, revocations.ErrEntry) {
 			return endedSessions{}, fmt.Errorf("nothing was ended: %w", err)
