@@ -309,17 +309,20 @@ func TestFeedWait(t *testing.T) {
 	log := revocations.NewMemory()
 	change := func(o *fixtureOptions) { o.readTimeout = 50 * time.Millisecond }
 	one, two := newFixture(t, withLog(log), change), newFixture(t, withLog(log), change)
+	// Each may or may not have heard of the entry that servers make at their start.
 	first, _ := one.feed(t, "")
-	two.feed(t, "")
-	query := "?wait=20&after=0&log=" + first.Log
-	gone := one.wait(t, localhost, query)
-	here, there := one.wait(t, localhost, query), two.wait(t, localhost, query)
+	second, _ := two.feed(t, "")
+	query := func(wait string, heard *wire.Revocations) string {
+		return fmt.Sprintf("?wait=%s&after=%d&log=%s", wait, heard.Seq, heard.Log)
+	}
+	gone := one.wait(t, localhost, query("20", first))
+	here, there := one.wait(t, localhost, query("20", first)), two.wait(t, localhost, query("20", second))
 	one.untilWaiting(t, 2)
 	_ = gone.conn.Close()
 	one.untilWaiting(t, 1)
 	// The time of a request to arrive passes, and more.
 	asked := time.Now()
-	short := one.wait(t, localhost, "?wait=0.3&after=0&log="+first.Log)
+	short := one.wait(t, localhost, query("0.3", first))
 	if got := short.get(t); len(got.Revoked) != 0 || time.Since(asked) < 300*time.Millisecond {
 		t.Errorf("got %+v after %v, want nothing after 0.3s", got, time.Since(asked))
 	}
@@ -363,7 +366,7 @@ func TestFeedLogAway(t *testing.T) {
 	log := &logSwitch{Log: revocations.NewMemory()}
 	f := newFixture(t, withLog(log))
 	first, _ := f.feed(t, "")
-	query := "?wait=25&after=0&log=" + first.Log
+	query := fmt.Sprintf("?wait=25&after=%d&log=%s", first.Seq, first.Log)
 	w := f.wait(t, localhost, query)
 	f.untilWaiting(t, 1)
 	start := time.Now()
@@ -385,7 +388,7 @@ func TestFeedDrains(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withLog(revocations.NewMemory()))
 	first, _ := f.feed(t, "")
-	w := f.wait(t, localhost, "?wait=25&after=0&log="+first.Log)
+	w := f.wait(t, localhost, fmt.Sprintf("?wait=25&after=%d&log=%s", first.Seq, first.Log))
 	f.untilWaiting(t, 1)
 	start := time.Now()
 	f.shutdown()
@@ -404,7 +407,7 @@ func TestFeedCrowd(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withLog(revocations.NewMemory(), func(c *issuer.Config) { c.Connections, c.ConnectionsPerAddress = 2, 2 }))
 	first, _ := f.feed(t, "")
-	query := "?wait=25&after=0&log=" + first.Log
+	query := fmt.Sprintf("?wait=25&after=%d&log=%s", first.Seq, first.Log)
 	mob := net.IPv4(127, 0, 7, 1)
 	var crowd []*waitingConsumer
 	for n := range 64 {

@@ -259,7 +259,7 @@ func TestServeWaitingMob(t *testing.T) {
 	i := install(t, "https://sessions.example.com")
 	p := serve(t, i, append(withLogFile(t, i), "CUSTOMERSESSION_KEY_RATE=0")...)
 	heard, _ := p.public.feed(t, "")
-	one := p.public.wait(t, spread(0), "?wait=25&after=0&log="+heard.Log)
+	one := p.public.wait(t, spread(0), fmt.Sprintf("?wait=25&after=%d&log=%s", heard.Seq, heard.Log))
 	p.untilWaiting(t, 1)
 	attacked := make(chan error, 1)
 	mob := &audience{}
@@ -291,7 +291,7 @@ func TestServeWaitingMob(t *testing.T) {
 	}
 	defer mob.leave()
 	one.still(t)
-	two := p.public.wait(t, spread(64), "?wait=25&after=0&log="+heard.Log)
+	two := p.public.wait(t, spread(64), fmt.Sprintf("?wait=25&after=%d&log=%s", heard.Seq, heard.Log))
 	p.endOne(t)
 	for _, w := range []*waitingConsumer{one, two} {
 		if got := w.get(t); len(got.Revoked) != 1 || got.Pause != 1 {
