@@ -132,14 +132,19 @@ func (i *Issuer) init(config Config) string {
 	}
 	i.path = u.Path
 	if config.Loopback {
-		i.server = httptest.NewServer(i.Handler())
+		i.server = httptest.NewUnstartedServer(i.Handler())
 	}
 	switch {
 	case i.url != "":
 	case i.server != nil:
-		i.url = i.server.URL
+		i.url = "http://" + i.server.Listener.Addr().String()
 	default:
 		i.url = DefaultIssuer
+	}
+	if i.server != nil {
+		// Now that the URL is known: a client of an earlier server at this port may
+		// ask at once.
+		i.server.Start()
 	}
 	return ""
 }
