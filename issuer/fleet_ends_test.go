@@ -89,7 +89,7 @@ type endingAct struct {
 // It does not run beside other tests of this package: how long a message takes is
 // what it is about.
 func TestFleetEndsSessions(t *testing.T) {
-	full := needs.Exhaustive()
+	full := needs.Rehearsal()
 	count := 14
 	if full {
 		count = 200

@@ -57,6 +57,10 @@ func Missing(t testing.TB, what, hint string) {
 // of in the form that is quick enough for every run.
 func Exhaustive() bool { return os.Getenv("EXHAUSTIVE") == "true" }
 
+// Rehearsal reports whether tests run that wait for minutes, with REHEARSE=true: by
+// hand, before what they are about changes.
+func Rehearsal() bool { return os.Getenv("REHEARSE") == "true" }
+
 // Time skips a test that has no quick form unless tests are [Exhaustive]. The
 // length is for the reader of the message, such as "a minute".
 func Time(t testing.TB, length string) {
