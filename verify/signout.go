@@ -1,17 +1,16 @@
 package verify
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/customersession/customersession/verify/internal/outbound"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -34,10 +33,7 @@ func newEnding(config *Config) *ending {
 	if !found {
 		return nil
 	}
-	client := *cmp.Or(config.HTTPClient, &http.Client{})
-	// A redirect would take the token elsewhere.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &ending{base + "/v1/customer-portal/customer-session", &client}
+	return &ending{base + "/v1/customer-portal/customer-session", outbound.Client(config.HTTPClient, 0)}
 }
 
 // endSession ends the session of a request's cookie: here first, and then at the
@@ -85,7 +81,7 @@ func (e *ending) end(ctx context.Context, token string) (problem string) {
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := e.client.Do(request)
 	if err != nil {
-		if failed, ok := errors.AsType[net.Error](err); ok && failed.Timeout() {
+		if outbound.TimedOut(err) {
 			return "timeout"
 		}
 		return "connection"

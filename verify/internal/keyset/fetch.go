@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/internal/outbound"
 )
 
 const (
@@ -67,15 +67,7 @@ type fetcher struct {
 }
 
 func newFetcher(config *Config) fetcher {
-	client := http.Client{Timeout: fetchTimeout}
-	if config.Client != nil {
-		client = *config.Client
-	}
-	// A redirect would move the trust in the issuer's URL to another one.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}
-	return fetcher{url: config.URL, client: &client, maxStale: config.MaxStale}
+	return fetcher{url: config.URL, client: outbound.Client(config.Client, fetchTimeout), maxStale: config.MaxStale}
 }
 
 // fetch asks for the set, conditionally when old has an entity tag.
@@ -133,7 +125,7 @@ func readSet(response *http.Response) (*cached, *fetchError) {
 
 // networkError distinguishes a time-out from every other network error.
 func networkError(err error) *fetchError {
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	if outbound.TimedOut(err) {
 		return &fetchError{class: classTimeout}
 	}
 	return &fetchError{class: classConnection}

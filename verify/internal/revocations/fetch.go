@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/customersession/customersession/verify/internal/outbound"
 )
 
 // answerTimeout is how long an answer may take, beside the time that it waits for
@@ -81,15 +82,8 @@ type fetcher struct {
 }
 
 func newFetcher(config *Config) fetcher {
-	client := http.Client{}
-	if config.Client != nil {
-		client = *config.Client
-	}
-	// A redirect would move the trust in the issuer's URL to another one.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}
-	return fetcher{url: config.URL, client: &client, timeout: timeoutOf(&client)}
+	client := outbound.Client(config.Client, 0)
+	return fetcher{url: config.URL, client: client, timeout: timeoutOf(client)}
 }
 
 // timeoutOf returns how long a client waits for an answer, 0 for ever.
@@ -188,7 +182,7 @@ func bodyError(err error) *fetchError {
 
 // networkError distinguishes a time-out from every other network error.
 func networkError(err error) *fetchError {
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+	if outbound.TimedOut(err) {
 		return &fetchError{class: classTimeout}
 	}
 	return &fetchError{class: classConnection}
