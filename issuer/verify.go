@@ -22,7 +22,7 @@ func (s *Server) verify(ctx context.Context, token string) (verify.Session, erro
 	}
 	ended, err := s.revocations.Ends(&feed.Session{
 		OrganizationID: session.OrganizationID, ID: session.ID, CustomerID: session.CustomerID,
-		ClientID: session.ClientID, IssuedAt: session.IssuedAt,
+		MemberID: session.MemberID, ClientID: session.ClientID, IssuedAt: session.IssuedAt,
 	})
 	if err == nil && ended {
 		err = verify.ErrRevoked

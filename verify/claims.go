@@ -29,10 +29,11 @@ type claims struct {
 
 // knownClaims are the names that no other name may fold to: a reader that
 // ignores case would take {"SUB": …} for a subject.
-func knownClaims() [11]string {
+func knownClaims() [13]string {
 	return [...]string{
 		wire.ClaimIssuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID, wire.ClaimOrganizationID,
 		wire.ClaimIssuedAt, wire.ClaimExpiresAt, wire.ClaimNotBefore, wire.ClaimClientID, wire.ClaimReturnURL, wire.ClaimScope,
+		wire.ClaimMemberID, wire.ClaimRole,
 	}
 }
 
@@ -55,6 +56,9 @@ func (c *claims) parse(payload []byte) error {
 	}
 	if name := c.missing(); name != "" {
 		return &failure{ErrClaims, jwt.ErrTokenRequiredClaimMissing, name + " is missing"}
+	}
+	if (c.session.MemberID == "") != (c.session.Role == "") {
+		return errMember
 	}
 	c.session.IssuedAt, c.session.ExpiresAt = c.issuedAt.Time, c.expiresAt.Time
 	return nil
@@ -82,6 +86,10 @@ func (c *claims) set(name []byte, v ijson.Value) error {
 		return setDate(&c.notBefore, wire.ClaimNotBefore, v)
 	case wire.ClaimClientID:
 		return setText(&s.ClientID, wire.ClaimClientID, v, wire.MaxStringLength)
+	case wire.ClaimMemberID:
+		return setUUID(&s.MemberID, wire.ClaimMemberID, v)
+	case wire.ClaimRole:
+		return setText(&s.Role, wire.ClaimRole, v, wire.MaxStringLength)
 	case wire.ClaimReturnURL:
 		return c.setReturnURL(v)
 	case wire.ClaimScope:

@@ -88,6 +88,7 @@ var (
 	errPayload     = malformed("claims are not strict JSON")
 	errFoldedName  = malformed("a claim's name differs from a known one only by case")
 
+	errMember   = badClaim(wire.ClaimMemberID, "and "+wire.ClaimRole+" are not together")
 	errLifetime = badClaim(wire.ClaimExpiresAt, "is not after iat, or too far after it")
 
 	errAlgorithm = &failure{ErrAlgorithm, jwt.ErrTokenUnverifiable, ""}

@@ -31,7 +31,7 @@ func (v *Verifier) subject(s *Session) revocations.Subject {
 		return revocations.Subject{}
 	}
 	holder := revocations.Holder{
-		OrganizationID: s.OrganizationID, SessionID: s.ID, CustomerID: s.CustomerID, ClientID: s.ClientID,
+		OrganizationID: s.OrganizationID, SessionID: s.ID, CustomerID: s.CustomerID, MemberID: s.MemberID, ClientID: s.ClientID,
 		IssuedAt: s.IssuedAt.Unix(),
 	}
 	return holder.Subject()

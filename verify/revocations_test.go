@@ -63,6 +63,11 @@ func longToken(issuer *verifytest.Issuer, claims map[string]any) string {
 func TestRevocationOfEachScope(t *testing.T) {
 	t.Parallel()
 	const other = "00000000-0000-4000-8000-000000000000"
+	member := func(changes map[string]any) map[string]any {
+		claims := map[string]any{"client_id": "shop", "member_id": memberID, "role": "owner"}
+		maps.Copy(claims, changes)
+		return claims
+	}
 	for name, tc := range map[string]struct {
 		revoke func(*verifytest.Issuer)
 		// spared are claims of a session that goes on.
@@ -70,6 +75,8 @@ func TestRevocationOfEachScope(t *testing.T) {
 	}{
 		"session":      {func(i *verifytest.Issuer) { i.RevokeSession(verifytest.SessionID) }, map[string]any{"sid": other}},
 		"customer":     {func(i *verifytest.Issuer) { i.RevokeCustomer(verifytest.CustomerID) }, map[string]any{"sub": other}},
+		"member":       {func(i *verifytest.Issuer) { i.RevokeMember(memberID) }, map[string]any{"member_id": other}},
+		"no member":    {func(i *verifytest.Issuer) { i.RevokeMember(memberID) }, map[string]any{"member_id": nil, "role": nil}},
 		"API key":      {func(i *verifytest.Issuer) { i.RevokeAPIKey("shop") }, map[string]any{"client_id": "other"}},
 		"no API key":   {func(i *verifytest.Issuer) { i.RevokeAPIKey("shop") }, map[string]any{"client_id": nil}},
 		"organization": {func(i *verifytest.Issuer) { i.RevokeOrganization(verifytest.OrganizationID) }, map[string]any{"org": other}},
@@ -79,10 +86,7 @@ func TestRevocationOfEachScope(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				issuer := verifytest.NewIssuer(t, verifytest.Config{})
 				c := newConsumer(t, issuer, nil)
-				doomed, unseen := longToken(issuer, map[string]any{"client_id": "shop"}), longToken(issuer, map[string]any{"client_id": "shop"})
-				claims := map[string]any{"client_id": "shop"}
-				maps.Copy(claims, tc.spared)
-				spared := longToken(issuer, claims)
+				doomed, unseen, spared := longToken(issuer, member(nil)), longToken(issuer, member(nil)), longToken(issuer, member(tc.spared))
 				c.check(t, "before", doomed, nil)
 				c.check(t, "before", spared, nil)
 				time.Sleep(time.Minute) // in the middle of a request
@@ -92,7 +96,7 @@ func TestRevocationOfEachScope(t *testing.T) {
 				c.check(t, "unseen", unseen, verify.ErrRevoked)
 				c.check(t, "another session", spared, nil)
 				time.Sleep(2 * time.Second)
-				if later := longToken(issuer, map[string]any{"client_id": "shop"}); name != "session" {
+				if later := longToken(issuer, member(nil)); name != "session" {
 					c.check(t, "a session of later", later, nil)
 				}
 				time.Sleep(23 * time.Hour)

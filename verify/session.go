@@ -18,6 +18,13 @@ type Session struct {
 	// ClientID names the API key that the session was issued to ("client_id").
 	// It is empty in tokens of issuers before version 0.2.
 	ClientID string
+	// MemberID is the member of the customer, which is a team, that the session
+	// belongs to, a UUID ("member_id"). It is empty when the session is the
+	// customer's own.
+	MemberID string
+	// Role is the member's role when the session was issued: "owner",
+	// "billing_manager" or "member" ("role"). It is empty without a MemberID.
+	Role string
 	// Issuer is the issuer's URL ("iss").
 	Issuer string
 	// Audience lists the services that the token is for ("aud").
@@ -42,6 +49,7 @@ func (s Session) HasScope(scope string) bool {
 // as long as one place is enough: see [Verifier.Verify].
 func copySession(dst, s *Session) {
 	dst.ID, dst.CustomerID, dst.OrganizationID, dst.ClientID = s.ID, s.CustomerID, s.OrganizationID, s.ClientID
+	dst.MemberID, dst.Role = s.MemberID, s.Role
 	dst.Issuer, dst.KeyID, dst.ReturnURL = s.Issuer, s.KeyID, s.ReturnURL
 	dst.IssuedAt, dst.ExpiresAt = s.IssuedAt, s.ExpiresAt
 	if len(s.Audience) == 1 {

@@ -34,6 +34,7 @@ const (
 	customerID   = "992fae2a-2a17-4b7a-8d9e-e287cf90131b"
 	sessionID    = "3f6c1a7e-0b52-4d4e-9a53-6f0d3a1f8b11"
 	orgID        = "1dbfc517-0bbf-4301-9ba8-555ca42b9737"
+	memberID     = "7b8a1f52-6c0e-4d5b-8f3a-2e9d4c6b1a07"
 )
 
 // A signer makes tokens the way an issuer, or an attacker with its key, would.
@@ -167,6 +168,7 @@ func TestVerifyAccepts(t *testing.T) {
 		"sixteen audiences":     payload(`"aud":"customer-portal"`, `"aud":["customer-portal"`+strings.Repeat(`,"x"`, 15)+`]`),
 		"unknown claims":        payload(`{`, `{"name":{"a":[1,null,"x"]},"jti":"1",`),
 		"no return URL":         payload(`,"return_url":"https://shop.example.com/"`, ``),
+		"member":                payload(`{`, `{"member_id":"`+memberID+`","role":"billing_manager",`),
 		"no scope":              payload(`,"scope":"customer_portal:write"`, ``),
 		"not before, now":       payload(`{`, fmt.Sprintf(`{"nbf":%d,`, time.Now().Unix())),
 		"white space":           payload(`,`, " ,\r\n\t"),
@@ -248,6 +250,11 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{"client_id a number", payload(`{`, `{"client_id":1,`), verify.ErrClaims, nil},
 		{"client_id empty", payload(`{`, `{"client_id":"",`), verify.ErrClaims, nil},
 		{"Client_ID", payload(`{`, `{"Client_ID":"x",`), verify.ErrMalformed, nil},
+		{"member_id not a UUID", payload(`{`, `{"member_id":"ada","role":"owner",`), verify.ErrClaims, nil},
+		{"member_id without role", payload(`{`, `{"member_id":"`+memberID+`",`), verify.ErrClaims, nil},
+		{"role without member_id", payload(`{`, `{"role":"owner",`), verify.ErrClaims, nil},
+		{"role a list", payload(`{`, `{"member_id":"`+memberID+`","role":["owner"],`), verify.ErrClaims, nil},
+		{"Role", payload(`{`, `{"Role":"owner",`), verify.ErrMalformed, nil},
 		{"scope a list", payload(`"customer_portal:write"`, `["customer_portal:write"]`), verify.ErrClaims, nil},
 		{"exp a string", dated(exp, fmt.Sprintf(`"exp":"%d"`, now+3600)), verify.ErrClaims, nil},
 		{"exp a fraction", dated(exp, fmt.Sprintf(`"exp":%d.5`, now+3600)), verify.ErrClaims, nil},

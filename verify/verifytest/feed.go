@@ -59,6 +59,10 @@ func (i *Issuer) RevokeSession(id string) { i.revoke(wire.RevokeSession, Organiz
 // issued until now and in the two seconds after.
 func (i *Issuer) RevokeCustomer(id string) { i.revoke(wire.RevokeCustomer, OrganizationID, id) }
 
+// RevokeMember ends all sessions of a member of a customer that were issued until
+// now.
+func (i *Issuer) RevokeMember(id string) { i.revoke(wire.RevokeMember, OrganizationID, id) }
+
 // RevokeAPIKey ends all sessions of [OrganizationID] that an API key has issued, as
 // RevokeCustomer does.
 func (i *Issuer) RevokeAPIKey(clientID string) { i.revoke(wire.RevokeAPIKey, OrganizationID, clientID) }

@@ -41,6 +41,8 @@ const (
 	ClaimExpiresAt      = "exp"       // RFC 7519, Section 4.1.4
 	ClaimNotBefore      = "nbf"       // RFC 7519, Section 4.1.5; the issuer writes none
 	ClaimClientID       = "client_id" // RFC 8693, Section 4.3
+	ClaimMemberID       = "member_id" // only when the session is a member's
+	ClaimRole           = "role"      // the member's, when the session was issued
 	ClaimReturnURL      = "return_url"
 	ClaimScope          = "scope" // RFC 8693, Section 4.2
 )

@@ -5,14 +5,15 @@ import "github.com/customersession/customersession/verify/wire"
 // A Subject is whom a session belongs to, as the feed names them: any of its IDs
 // can end it. It is computed once for a token.
 type Subject struct {
-	ids      [4]wire.RevocationID
+	ids      [5]wire.RevocationID
 	n        int
 	issuedAt int64
 }
 
-// A Holder has what a revocation can name in a session. ClientID may be empty.
+// A Holder has what a revocation can name in a session. MemberID and ClientID may
+// be empty.
 type Holder struct {
-	OrganizationID, SessionID, CustomerID, ClientID string
+	OrganizationID, SessionID, CustomerID, MemberID, ClientID string
 	// IssuedAt is in seconds since 1970.
 	IssuedAt int64
 }
@@ -23,6 +24,9 @@ func (h *Holder) Subject() (s Subject) {
 	s.add(wire.RevokeSession, h.OrganizationID, h.SessionID)
 	s.add(wire.RevokeCustomer, h.OrganizationID, h.CustomerID)
 	s.add(wire.RevokeOrganization, h.OrganizationID, "")
+	if h.MemberID != "" {
+		s.add(wire.RevokeMember, h.OrganizationID, h.MemberID)
+	}
 	if h.ClientID != "" {
 		s.add(wire.RevokeAPIKey, h.OrganizationID, h.ClientID)
 	}
