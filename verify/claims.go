@@ -248,6 +248,18 @@ func (c *claims) GetSubject() (string, error) { return c.session.CustomerID, nil
 
 func (c *claims) GetAudience() (jwt.ClaimStrings, error) { return c.session.Audience, nil }
 
+// onlyExpired reports whether golang-jwt found nothing wrong but the expiry.
+func onlyExpired(err error) bool {
+	for _, other := range []error{
+		jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenNotValidYet, jwt.ErrTokenUsedBeforeIssued,
+	} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return errors.Is(err, jwt.ErrTokenExpired)
+}
+
 // claimsFailure returns our error for golang-jwt's, which may be several joined:
 // a token for another service is that first, and expired only then.
 func claimsFailure(err error) *failure {

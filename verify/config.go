@@ -35,6 +35,9 @@ type Config struct {
 	// Audience is the audience that tokens must be for, such as
 	// "customer-portal".
 	Audience string
+	// TokenType is the "typ" that tokens must have. Only an issuer that takes its
+	// own codes back needs another one. Default: "customer-session+jwt".
+	TokenType string
 	// JWKSetURL is the address of the issuer's JWK Set. It must be https,
 	// except on a loopback address. Default: Issuer +
 	// "/.well-known/jwks.json".
@@ -108,6 +111,9 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
+	if c.TokenType == "" {
+		c.TokenType = wire.TokenType
+	}
 	if c.Algorithms == nil {
 		c.Algorithms = []jwk.Algorithm{jwk.ES256, jwk.EdDSA}
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -71,6 +72,27 @@ func unavailable(err error) error {
 		return fmt.Errorf("verify: %w: %w", ErrKeysUnavailable, err)
 	}
 }
+
+// An ExpiredError is the [ErrExpired] of a token that has nothing else wrong with
+// it. It names the session that has ended, so that a page can lead back to the shop,
+// or ask for a new link. The session must not be let in: the holder of an old link
+// may be anybody. Whether it was also ended before it expired has not been checked.
+type ExpiredError struct {
+	Session Session
+}
+
+// newExpiredError returns the error for a session, with lists of its own.
+func newExpiredError(s *Session) *ExpiredError {
+	expired := *s
+	expired.Audience, expired.Scopes = slices.Clone(s.Audience), slices.Clone(s.Scopes)
+	return &ExpiredError{expired}
+}
+
+// Error says nothing of the session.
+func (e *ExpiredError) Error() string { return errExpired.Error() }
+
+// Unwrap returns an error that is [ErrExpired] and golang-jwt's.
+func (e *ExpiredError) Unwrap() error { return errExpired }
 
 func malformed(detail string) error {
 	return &failure{ErrMalformed, jwt.ErrTokenMalformed, detail}

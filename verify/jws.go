@@ -8,7 +8,6 @@ import (
 
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/keys/jwk/ijson"
-	"github.com/customersession/customersession/verify/wire"
 )
 
 // A jws is a token in the compact serialization (RFC 7515, Section 7.1), cut
@@ -54,10 +53,10 @@ type header struct {
 	keyID     string
 }
 
-// parseHeader reads a header of exactly "alg", "kid" and "typ". The issuer
+// parseHeader reads a header of exactly "alg", "kid" and this "typ". The issuer
 // writes no other member, so every attack that needs one ("crit", "jwk", "jku",
 // "x5c", "b64", "zip") ends here.
-func parseHeader(text []byte) (h header, err error) {
+func parseHeader(text []byte, tokenType string) (h header, err error) {
 	typed, members := false, 0
 	_, err = ijson.Members(text, ijson.Limits{}, func(name []byte, v ijson.Value) error {
 		value, ok := v.Text()
@@ -70,7 +69,7 @@ func parseHeader(text []byte) (h header, err error) {
 		case "kid":
 			h.keyID = string(value)
 		case "typ":
-			typed = isTokenType(value)
+			typed = isTokenType(value, tokenType)
 		default:
 			return errHeaderShape
 		}
@@ -108,11 +107,10 @@ func algorithm(name []byte) jwk.Algorithm {
 // isTokenType compares a "typ" as media types compare: case is ignored, and
 // "application/" may be left out (RFC 7515, Section 4.1.9). The lengths tell
 // ASCII from letters that fold to it.
-func isTokenType(typ []byte) bool {
-	for _, name := range []string{wire.TokenType, "application/" + wire.TokenType} {
-		if len(typ) == len(name) && bytes.EqualFold(typ, []byte(name)) {
-			return true
-		}
+func isTokenType(typ []byte, tokenType string) bool {
+	const prefix = "application/"
+	if len(typ) == len(prefix)+len(tokenType) && bytes.EqualFold(typ[:len(prefix)], []byte(prefix)) {
+		typ = typ[len(prefix):]
 	}
-	return false
+	return len(typ) == len(tokenType) && bytes.EqualFold(typ, []byte(tokenType))
 }

@@ -24,6 +24,7 @@ type Verifier struct {
 	keys        keySource
 	issuer      string
 	audience    string
+	tokenType   string
 	methods     map[jwk.Algorithm]jwt.SigningMethod
 	validator   *jwt.Validator
 	leeway      time.Duration
@@ -46,9 +47,10 @@ func New(config Config) (*Verifier, error) {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	v := &Verifier{
-		issuer:   config.Issuer,
-		audience: config.Audience,
-		methods:  signingMethods(config.Algorithms),
+		issuer:    config.Issuer,
+		audience:  config.Audience,
+		tokenType: config.TokenType,
+		methods:   signingMethods(config.Algorithms),
 		validator: jwt.NewValidator(
 			jwt.WithIssuer(config.Issuer),
 			jwt.WithAudience(config.Audience),
@@ -157,7 +159,7 @@ func (v *Verifier) examine(ctx context.Context, token string) (examined *entry, 
 		return nil, false, err
 	}
 	// 3. Header.
-	header, err := parseHeader(jws.header)
+	header, err := parseHeader(jws.header, v.tokenType)
 	if err != nil {
 		return nil, false, err
 	}
@@ -179,11 +181,11 @@ func (v *Verifier) examine(ctx context.Context, token string) (examined *entry, 
 		return nil, false, err
 	}
 	// 7. Claims.
+	session := &examined.claims.session
+	session.KeyID = key.ID()
 	if err := v.checkClaims(&examined.claims); err != nil {
 		return nil, false, err
 	}
-	session := &examined.claims.session
-	session.KeyID = key.ID()
 	examined.subject = v.subject(session)
 	examined.deadline = session.ExpiresAt.Add(v.leeway)
 	return examined, false, nil
@@ -200,7 +202,7 @@ func (v *Verifier) recheck(ctx context.Context, known *entry) error {
 		// Another key under the same ID did not sign this token.
 		err = errSignature
 	case err == nil && !time.Now().Before(known.deadline):
-		err = errExpired
+		err = newExpiredError(&known.claims.session)
 	}
 	if err != nil {
 		v.cache.remove(known)
@@ -253,14 +255,19 @@ func (v *Verifier) checkSignature(j *jws, key *jwk.Key) error {
 // checkClaims lets golang-jwt's validator decide issuer, audience and time, and
 // bounds the lifetime.
 func (v *Verifier) checkClaims(c *claims) error {
+	lifetime := c.session.ExpiresAt.Sub(c.session.IssuedAt)
+	sensible := lifetime > 0 && lifetime <= v.maxLifetime
 	if err := v.validator.Validate(c); err != nil {
 		failed := claimsFailure(err)
+		if sensible && onlyExpired(err) {
+			return newExpiredError(&c.session)
+		}
 		if errors.Is(failed.reason, ErrIssuer) && strings.TrimSuffix(c.session.Issuer, "/") == strings.TrimSuffix(v.issuer, "/") {
 			failed.detail = "it differs by a slash at the end"
 		}
 		return failed
 	}
-	if lifetime := c.session.ExpiresAt.Sub(c.session.IssuedAt); lifetime <= 0 || lifetime > v.maxLifetime {
+	if !sensible {
 		return errLifetime
 	}
 	return nil

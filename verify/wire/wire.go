@@ -9,6 +9,9 @@ const (
 	// that was made for another purpose from passing as a session (RFC 8725,
 	// Section 3.11).
 	TokenType = "customer-session+jwt"
+	// CodeType is the "typ" of the code that a portal link may hold instead of a
+	// token. Its audience is the issuer, which exchanges it for a session, once.
+	CodeType = "customer-session-code+jwt"
 	// Scope is the scope of every session.
 	Scope = "customer_portal:write"
 	// MaxTokenLength is the length of the longest token that is accepted, in
