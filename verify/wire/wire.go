@@ -48,4 +48,11 @@ const (
 	ClaimRole           = "role"      // the member's, when the session was issued
 	ClaimReturnURL      = "return_url"
 	ClaimScope          = "scope" // RFC 8693, Section 4.2
+	// ClaimSessionExpiresAt is in a code only: the "exp" of its session, which is
+	// later than that of the code.
+	ClaimSessionExpiresAt = "session_exp"
 )
+
+// ExchangePath is the path, below the issuer's URL, at which a portal exchanges
+// a code for its session.
+const ExchangePath = "/v1/customer-sessions/exchange"

@@ -20,10 +20,12 @@ const (
 	ScopeIntrospect Scope = "customer_sessions:introspect"
 	// ScopeRevoke allows ending sessions.
 	ScopeRevoke Scope = "customer_sessions:revoke"
+	// ScopeExchange allows exchanging the codes of portal links for sessions.
+	ScopeExchange Scope = "customer_sessions:exchange"
 )
 
 // Scopes returns all scopes.
-func Scopes() []Scope { return []Scope{ScopeWrite, ScopeIntrospect, ScopeRevoke} }
+func Scopes() []Scope { return []Scope{ScopeWrite, ScopeIntrospect, ScopeRevoke, ScopeExchange} }
 
 // known reports whether s is one of the scopes.
 func (s Scope) known() bool {

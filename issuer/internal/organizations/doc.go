@@ -7,6 +7,7 @@
 //	  "id": "0191c0de-5eed-4000-8000-0123456789ab",
 //	  "slug": "acme",
 //	  "portal_url": "https://portal.example.com/{slug}/portal",
+//	  "link": "token",
 //	  "email_in_link": false,
 //	  "return_url_hosts": ["shop.example.com"],
 //	  "api_keys": [{
@@ -23,17 +24,20 @@
 //	key, err := registry.Authenticate(secret, time.Now())
 //	if err != nil { … } // ErrUnknownKey, ErrExpiredKey: 401
 //	if !key.Has(organizations.ScopeWrite) { … } // 403
-//	link := key.Organization.PortalLink(token, customer.Email)
+//	link := key.Organization.PortalLink(token, customer.Email) // or a code: LinksHoldCodes
 //
 // # Members
 //
 // The list of organizations may be empty: then no secret authenticates. An
 // organization needs an id (a UUID), a slug (lower-case letters, digits and
-// hyphens) and a portal_url; email_in_link, return_url_hosts and api_keys may be
-// absent. An API key needs a name (unique within its organization), the hash of
+// hyphens) and a portal_url; link, email_in_link, return_url_hosts and api_keys may
+// be absent. An API key needs a name (unique within its organization), the hash of
 // its secret (unique within the file) and at least one scope; expires_at may be
 // absent, and then the key does not expire. An optional member that is null is
 // absent.
+//
+// link is "token", the default, or "code": then portal links hold a code that is
+// good for ten minutes and once, and the portal exchanges it for the session.
 //
 // return_url_hosts lists the hosts that the return_url of a session may name,
 // on any port, in lower case and in Punycode; absent, all are allowed.

@@ -37,16 +37,25 @@ func (o *Organization) Same(other *Organization) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// LinksHoldCodes reports whether portal links hold a code, which is exchanged for
+// the session once, and not its token.
+func (o *Organization) LinksHoldCodes() bool { return o.portal.withCode }
+
 // PortalLink returns the absolute URL of the organization's portal with the
-// token as query parameter customer_session_token. The customer's email is
-// added as email when the organization wants that and it is not empty.
+// credential as query parameter: customer_session_code if LinksHoldCodes, and
+// customer_session_token otherwise. The customer's email is added as email when
+// the organization wants that and it is not empty.
 //
 // Without a fragment in the organization's portal_url, the link ends with the
 // query, so that "&name=value" can be appended.
-func (o *Organization) PortalLink(token, email string) string {
+func (o *Organization) PortalLink(credential, email string) string {
 	if !o.portal.withEmail || email == "" {
-		return o.portal.before + url.QueryEscape(token) + o.portal.after
+		return o.portal.before + url.QueryEscape(credential) + o.portal.after
 	}
-	return o.portal.before + url.QueryEscape(token) +
+	return o.portal.before + url.QueryEscape(credential) +
 		"&" + emailParameter + "=" + url.QueryEscape(email) + o.portal.after
 }
+
+// PortalURL returns the absolute URL of the organization's portal, without a
+// credential.
+func (o *Organization) PortalURL() string { return o.portal.bare }

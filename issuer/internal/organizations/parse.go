@@ -93,7 +93,7 @@ func (p *parser) document(value any) {
 // organization reads one organization with its keys.
 func (p *parser) organization(at string, value any) {
 	o, ok := p.problems.object(at, value,
-		"id", "slug", "portal_url", "email_in_link", "return_url_hosts", "api_keys")
+		"id", "slug", "portal_url", "link", "email_in_link", "return_url_hosts", "api_keys")
 	if !ok {
 		return
 	}
@@ -101,9 +101,9 @@ func (p *parser) organization(at string, value any) {
 	slug, slugOK := p.slug(o)
 	organization := &Organization{ID: id, Slug: slug, returnHosts: p.returnHosts(o)}
 
-	withEmail := o.boolean("email_in_link")
+	holds := options{withEmail: o.boolean("email_in_link"), withCode: p.withCode(o)}
 	if template, ok := o.text("portal_url"); ok && idOK && slugOK {
-		portal, err := parsePortal(template, slug, id, withEmail)
+		portal, err := parsePortal(template, slug, id, holds)
 		if err != nil {
 			p.problems.add(o.path("portal_url"), "%w", err)
 		}
@@ -148,6 +148,19 @@ func (p *parser) slug(o object) (string, bool) {
 	}
 	unique(&p.problems, p.slugs, slug, o.path("slug"))
 	return slug, true
+}
+
+// withCode reads whether the links of an organization hold a code in place of the
+// token.
+func (p *parser) withCode(o object) bool {
+	if o.absent("link") {
+		return false
+	}
+	link, ok := o.text("link")
+	if ok && link != "code" && link != "token" {
+		p.problems.add(o.path("link"), `%s is not "token" or "code"`, quote(link))
+	}
+	return link == "code"
 }
 
 // apiKey reads one API key. The names are those of the organization's keys.

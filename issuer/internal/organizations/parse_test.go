@@ -142,6 +142,8 @@ func TestParseRefuses(t *testing.T) {
 		{"slug too long", file(`{"slug":"` + strings.Repeat("a", 64) + `"}`), "organizations[0].slug:"},
 		{"slug twice", file(acme(), strings.Replace(acme(), idA, idB, 1)), "organizations[1].slug: is the same as organizations[0].slug"},
 
+		{"link of another sort", file(`{"link":"Code"}`), `organizations[0].link: "Code" is not "token" or "code"`},
+		{"link not a string", file(`{"link":true}`), "organizations[0].link: must be a string"},
 		{"e-mail not a boolean", file(`{"email_in_link":"yes"}`), "organizations[0].email_in_link: must be true or false"},
 		{"hosts not a list", file(`{"return_url_hosts":"shop.example.com"}`), "organizations[0].return_url_hosts: must be a list"},
 		{"no host in the list", file(`{"return_url_hosts":[]}`), "organizations[0].return_url_hosts: at least one is needed; leave it out to allow all"},

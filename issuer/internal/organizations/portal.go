@@ -15,18 +15,26 @@ import (
 // The query parameters of a portal link.
 const (
 	tokenParameter = "customer_session_token"
+	codeParameter  = "customer_session_code"
 	emailParameter = "email"
 )
 
-// portal is an organization's portal URL, cut where the token goes.
+// portal is an organization's portal URL, cut where the token or the code goes.
 type portal struct {
-	before    string // ends with "customer_session_token="
-	after     string // the fragment with its "#", or nothing
+	before string // ends with "customer_session_token=" or "customer_session_code="
+	after  string // the fragment with its "#", or nothing
+	bare   string // the URL itself
+	options
+}
+
+// options are what a link may hold.
+type options struct {
 	withEmail bool
+	withCode  bool // in place of the token
 }
 
 // parsePortal expands the URI template of one organization.
-func parsePortal(template, slug string, id uuid.UUID, withEmail bool) (portal, error) {
+func parsePortal(template, slug string, id uuid.UUID, o options) (portal, error) {
 	expanded, err := expand(template, slug, id)
 	if err != nil {
 		return portal{}, err
@@ -36,10 +44,10 @@ func parsePortal(template, slug string, id uuid.UUID, withEmail bool) (portal, e
 	if err != nil {
 		return portal{}, errors.New("is not a URL when it is expanded")
 	}
-	if err := checkTarget(target, withEmail); err != nil {
+	if err := checkTarget(target, o.withEmail); err != nil {
 		return portal{}, err
 	}
-	p := portal{withEmail: withEmail}
+	p := portal{options: o}
 	if fragment := target.EscapedFragment(); fragment != "" {
 		p.after = "#" + fragment
 	}
@@ -48,12 +56,16 @@ func parsePortal(template, slug string, id uuid.UUID, withEmail bool) (portal, e
 		target.Path = "/"
 	}
 	query := strings.Trim(target.RawQuery, "&")
-	target.RawQuery, target.ForceQuery = "", false
-	p.before = target.String() + "?"
+	target.RawQuery, target.ForceQuery = query, false
+	p.bare, p.before = target.String()+p.after, target.String()+"?"
 	if query != "" {
-		p.before += query + "&"
+		p.before = target.String() + "&"
 	}
-	p.before += tokenParameter + "="
+	parameter := tokenParameter
+	if o.withCode {
+		parameter = codeParameter
+	}
+	p.before += parameter + "="
 	return p, nil
 }
 
@@ -98,9 +110,11 @@ func checkTarget(target *url.URL, withEmail bool) error {
 	if err != nil {
 		return errors.New("has a query that cannot be parsed")
 	}
-	if query.Has(tokenParameter) {
-		return errors.New("must not have the query parameter " + tokenParameter +
-			"; it is added to each link")
+	for _, parameter := range []string{tokenParameter, codeParameter} {
+		if query.Has(parameter) {
+			return errors.New("must not have the query parameter " + parameter +
+				"; it is added to each link")
+		}
 	}
 	if withEmail && query.Has(emailParameter) {
 		return errors.New("must not have the query parameter " + emailParameter +

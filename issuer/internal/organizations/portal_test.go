@@ -66,6 +66,39 @@ func TestPortalLink(t *testing.T) {
 	}
 }
 
+// The setting link says what a link holds. Without either, the address is that of
+// the portal.
+func TestLinkHoldsCode(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		link       string
+		parameter  string
+		holdsCodes bool
+	}{
+		{`null`, "customer_session_token", false},
+		{`"token"`, "customer_session_token", false},
+		{`"code"`, "customer_session_code", true},
+	} {
+		registry, err := organizations.Parse(strings.NewReader(file(
+			`{"id":"` + idA + `","slug":"acme","portal_url":"https://example.com/{slug}?a=b#c","email_in_link":true,"link":` + test.link + `}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for o := range registry.Organizations() {
+			if got, want := o.PortalLink("CREDENTIAL", "x@y.example"),
+				"https://example.com/acme?a=b&"+test.parameter+"=CREDENTIAL&email=x%40y.example#c"; got != want {
+				t.Errorf("link %s: got %s, want %s", test.link, got, want)
+			}
+			if got, want := o.PortalURL(), "https://example.com/acme?a=b#c"; got != want {
+				t.Errorf("link %s: the portal is %s, want %s", test.link, got, want)
+			}
+			if o.LinksHoldCodes() != test.holdsCodes {
+				t.Errorf("link %s: it holds codes: %v", test.link, o.LinksHoldCodes())
+			}
+		}
+	}
+}
+
 // checkLink checks what holds for every link, also after a client has added a
 // query parameter to it.
 func checkLink(t *testing.T, link, token string) {
@@ -125,6 +158,7 @@ func TestPortalURLRefused(t *testing.T) {
 		{"unclosed address", "https://[::1/", "false", "is not a URL"},
 		{"token in the query", "https://example.com/?customer_session_token=x", "false", "must not have the query parameter customer_session_token"},
 		{"token in the query, escaped", "https://example.com/?customer%5Fsession_token", "false", "must not have the query parameter customer_session_token"},
+		{"code in the query", "https://example.com/?customer_session_code=x", "false", "must not have the query parameter customer_session_code"},
 		{"e-mail in the query", "https://example.com/?email=x", "true", "must not have the query parameter email"},
 		{"query with a semicolon", "https://example.com/?a=b;c=d", "false", "has a query that cannot be parsed"},
 	}
