@@ -14,6 +14,9 @@ const (
 	CodeType = "customer-session-code+jwt"
 	// Scope is the scope of every session.
 	Scope = "customer_portal:write"
+	// RecoverPath is the path, below the issuer's URL, of the call that asks for a new
+	// link, with an expired token or a code as bearer.
+	RecoverPath = "/v1/customer-portal/customer-session/recover"
 	// MaxTokenLength is the length of the longest token that is accepted, in
 	// bytes.
 	MaxTokenLength = 4096

@@ -10,6 +10,12 @@
 //	  "link": "token",
 //	  "email_in_link": false,
 //	  "return_url_hosts": ["shop.example.com"],
+//	  "support_url": "https://shop.example.com/help",
+//	  "recovery": {
+//	    "webhook_url": "https://shop.example.com/hooks/recovery",
+//	    "secret_file": "/etc/customersession/recovery-secret",
+//	    "max_age": "168h"
+//	  },
 //	  "api_keys": [{
 //	    "name": "checkout",
 //	    "secret_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -30,17 +36,22 @@
 //
 // The list of organizations may be empty: then no secret authenticates. An
 // organization needs an id (a UUID), a slug (lower-case letters, digits and
-// hyphens) and a portal_url; link, email_in_link, return_url_hosts and api_keys may
-// be absent. An API key needs a name (unique within its organization), the hash of
-// its secret (unique within the file) and at least one scope; expires_at may be
-// absent, and then the key does not expire. An optional member that is null is
-// absent.
+// hyphens) and a portal_url; link, email_in_link, return_url_hosts, support_url,
+// recovery and api_keys may be absent. An API key needs a name (unique within its
+// organization), the hash of its secret (unique within the file) and at least one
+// scope; expires_at may be absent, and then the key does not expire. An optional
+// member that is null is absent.
 //
 // link is "token", the default, or "code": then portal links hold a code that is
 // good for ten minutes and once, and the portal exchanges it for the session.
 //
 // return_url_hosts lists the hosts that the return_url of a session may name,
 // on any port, in lower case and in Punycode; absent, all are allowed.
+//
+// support_url is a page that helps customers who cannot sign in. With recovery, the
+// holder of an expired link can ask for a new one: the webhook at webhook_url (https,
+// or http on loopback) gets an event signed with the secret in secret_file, until
+// max_age after the session expired: 168h by default, at most 720h.
 //
 // # API keys
 //

@@ -17,6 +17,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(file(acme(key("a", hashA, `,"expires_at":"2027-01-01T00:00:00Z"`), key("b", hashB, `,"expires_at":null`)))))
 	f.Add([]byte(file(`{"id":"` + idB + `","slug":"b-2","portal_url":"http://localhost:1/{?slug}#{organization_id}","email_in_link":true}`)))
 	f.Add([]byte(file(`{"id":"` + idB + `","slug":"b","portal_url":"https://{slug:1}.example.com/{+slug}/{;slug}{&slug*}?a=%20b"}`)))
+	f.Add([]byte(file(`{"id":"` + idB + `","slug":"b","portal_url":"https://a.example","support_url":"https://b.example","recovery":{"webhook_url":"https://c.example/?d","secret_file":"e","max_age":"1h30m"}}`)))
 	f.Add([]byte(`{"organizations":[{"slug":"a","slug":"b"}]} {}`))
 	f.Add([]byte("{\"organizations\":[\n\"\\ud800\"]}"))
 	secret := organizations.GenerateSecret().Reveal()
@@ -31,6 +32,9 @@ func FuzzParse(f *testing.F) {
 		const token = "eyJhbGciOiJFUzI1NiJ9.e30.c2ln-_"
 		for organization := range registry.Organizations() {
 			checkLink(t, organization.PortalLink(token, "a+b&c@example.com"), token)
+			if r := organization.Recovery; r != nil && (r.WebhookURL == "" || r.SecretFile == "" || r.MaxAge <= 0 || r.MaxAge > 720*time.Hour) {
+				t.Errorf("recovery of organization %q: %+v", organization.Slug, r)
+			}
 			for key := range organization.APIKeys() {
 				if key.Name == "" || key.Organization != organization {
 					t.Errorf("key %q of organization %q", key.Name, organization.Slug)

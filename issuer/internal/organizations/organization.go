@@ -16,6 +16,10 @@ type Organization struct {
 	ID uuid.UUID
 	// Slug is the organization's name in URLs.
 	Slug string
+	// SupportURL is a page that helps customers, or empty.
+	SupportURL string
+	// Recovery is how expired links are recovered, nil if they are not.
+	Recovery *Recovery
 
 	portal portal
 	keys   []*APIKey

@@ -93,13 +93,16 @@ func (p *parser) document(value any) {
 // organization reads one organization with its keys.
 func (p *parser) organization(at string, value any) {
 	o, ok := p.problems.object(at, value,
-		"id", "slug", "portal_url", "link", "email_in_link", "return_url_hosts", "api_keys")
+		"id", "slug", "portal_url", "link", "email_in_link", "return_url_hosts", "support_url", "recovery", "api_keys")
 	if !ok {
 		return
 	}
 	id, idOK := p.id(o)
 	slug, slugOK := p.slug(o)
-	organization := &Organization{ID: id, Slug: slug, returnHosts: p.returnHosts(o)}
+	organization := &Organization{
+		ID: id, Slug: slug, SupportURL: p.supportURL(o), Recovery: p.recovery(o),
+		returnHosts: p.returnHosts(o),
+	}
 
 	holds := options{withEmail: o.boolean("email_in_link"), withCode: p.withCode(o)}
 	if template, ok := o.text("portal_url"); ok && idOK && slugOK {

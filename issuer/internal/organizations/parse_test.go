@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/customersession/customersession/issuer/internal/organizations"
 )
@@ -40,12 +41,15 @@ func TestParse(t *testing.T) {
 	registry, err := organizations.Parse(strings.NewReader(`{"organizations":[
 		{"id":"` + strings.ToUpper(idA) + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal",
 		 "email_in_link":true, "return_url_hosts":["shop.example.com","[::1]"],
+		 "support_url":"https://shop.example.com/help?topic=links",
+		 "recovery":{"webhook_url":"https://shop.example.com/hooks?for=acme","secret_file":"secrets/acme","max_age":"720h"},
 		 "api_keys":[
 			{"name":"Kasse 1 – Zürich","secret_sha256":"` + hashA + `",
 			 "scopes":["customer_sessions:write","customer_sessions:introspect"],
 			 "expires_at":"2027-01-01T01:00:00+01:00"},
 			{"name":"b","secret_sha256":"` + hashB + `","scopes":["customer_sessions:introspect"],"expires_at":null}]},
-		{"id":"` + idB + `","slug":"b","portal_url":"http://localhost:8080"}]}`))
+		{"id":"` + idB + `","slug":"b","portal_url":"http://localhost:8080",
+		 "recovery":{"webhook_url":"http://127.0.0.1:9/hook","secret_file":"b"}}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +65,17 @@ func TestParse(t *testing.T) {
 	}
 	if !all[1].AllowsReturnURL("example.com") {
 		t.Error("the second organization has no list, and does not allow a host")
+	}
+	if got, want := all[0].SupportURL, "https://shop.example.com/help?topic=links"; got != want || all[1].SupportURL != "" {
+		t.Errorf("support_url: got %q and %q, want %q and none", got, all[1].SupportURL, want)
+	}
+	for i, want := range []organizations.Recovery{
+		{WebhookURL: "https://shop.example.com/hooks?for=acme", SecretFile: "secrets/acme", MaxAge: 720 * time.Hour},
+		{WebhookURL: "http://127.0.0.1:9/hook", SecretFile: "b", MaxAge: 168 * time.Hour},
+	} {
+		if got := all[i].Recovery; got == nil || *got != want {
+			t.Errorf("recovery: got %+v, want %+v", got, want)
+		}
 	}
 	keys := slices.Collect(all[0].APIKeys())
 	if len(keys) != 2 || keys[0].Organization != all[0] {
@@ -152,6 +167,24 @@ func TestParseRefuses(t *testing.T) {
 		{"host with a port", file(`{"return_url_hosts":["a.example:443"]}`), `organizations[0].return_url_hosts[0]: "a.example:443" must be a host alone`},
 		{"host in capitals", file(`{"return_url_hosts":["A.example"]}`), `organizations[0].return_url_hosts[0]: "A.example" must be spelled as browsers do`},
 		{"host in Unicode", file(`{"return_url_hosts":["bücher.example"]}`), `organizations[0].return_url_hosts[0]: "bücher.example" must be spelled as browsers do`},
+		{"support page not a string", file(`{"support_url":1}`), "organizations[0].support_url: must be a string"},
+		{"support page of another kind", file(`{"support_url":"mailto:help@example.com"}`), "organizations[0].support_url: must be the address of a web page: scheme is not http or https"},
+		{"support page relative", file(`{"support_url":"/help"}`), "organizations[0].support_url: must be the address of a web page: it must begin with https://"},
+		{"recovery not an object", file(`{"recovery":true}`), "organizations[0].recovery: must be an object"},
+		{"recovery with an unknown member", file(`{"recovery":{"secret":"x"}}`), "organizations[0].recovery.secret: unknown member"},
+		{"recovery without a webhook", file(`{"recovery":{}}`), "organizations[0].recovery.webhook_url: is missing"},
+		{"recovery without a secret", file(`{"recovery":{}}`), "organizations[0].recovery.secret_file: is missing"},
+		{"webhook not a URL", file(`{"recovery":{"webhook_url":"hook"}}`), "organizations[0].recovery.webhook_url: must be a URL"},
+		{"webhook without a host", file(`{"recovery":{"webhook_url":"https://:443/hook"}}`), "organizations[0].recovery.webhook_url: must be a URL"},
+		{"webhook in clear text", file(`{"recovery":{"webhook_url":"http://shop.example.com/hook"}}`), "organizations[0].recovery.webhook_url: must be https; http is for loopback only"},
+		{"webhook on a name below localhost", file(`{"recovery":{"webhook_url":"http://a.localhost/hook"}}`), "organizations[0].recovery.webhook_url: must be https"},
+		{"webhook of another kind", file(`{"recovery":{"webhook_url":"ftp://127.0.0.1/hook"}}`), "organizations[0].recovery.webhook_url: must be https"},
+		{"webhook with a fragment", file(`{"recovery":{"webhook_url":"https://a.example/#x"}}`), "organizations[0].recovery.webhook_url: must have no user, no password and no fragment"},
+		{"no path of a secret", file(`{"recovery":{"secret_file":""}}`), "organizations[0].recovery.secret_file: is empty"},
+		{"recovery for too long", file(`{"recovery":{"max_age":"720h0m1s"}}`), `organizations[0].recovery.max_age: "720h0m1s" is not a duration of at most 720h`},
+		{"recovery for no time", file(`{"recovery":{"max_age":"0s"}}`), `organizations[0].recovery.max_age: "0s" is not a duration`},
+		{"recovery in days", file(`{"recovery":{"max_age":"7d"}}`), `organizations[0].recovery.max_age: "7d" is not a duration`},
+		{"recovery in seconds", file(`{"recovery":{"max_age":604800}}`), "organizations[0].recovery.max_age: must be a string"},
 		{"keys not a list", file(`{"api_keys":{}}`), "organizations[0].api_keys: must be a list"},
 		{"key not an object", file(acme(`"csk_x"`)), "organizations[0].api_keys[0]: must be an object"},
 
@@ -276,6 +309,8 @@ func TestParseErrorsHideSecrets(t *testing.T) {
 		"key":      file(acme(`"` + secret + `"`)),
 		"host":     file(`{"return_url_hosts":["` + secret + `"]}`),
 		"behind":   file(acme()) + secret,
+		"webhook":  file(`{"recovery":{"webhook_url":"https://x:` + secret + `@example.com/#"}}`),
+		"support":  file(`{"support_url":"https://x:` + secret + `@example.com/"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
