@@ -2,6 +2,8 @@ package verify
 
 import (
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/customersession/customersession/verify/wire"
@@ -40,15 +42,34 @@ func cookieToken(r *http.Request) (string, error) {
 // A WebSocket handshake does, although it is a GET: any page can open one with
 // our cookie, and may then read and write (RFC 6455, Section 10.2).
 func fromElsewhere(r *http.Request) bool {
-	if isHandshake(r.Header) {
-		r = r.WithContext(r.Context()) // a copy
-		r.Method = http.MethodPost
+	if isHandshake(r) {
+		return !sameOrigin(r)
 	}
 	return new(http.CrossOriginProtection).Check(r) != nil
 }
 
-// isHandshake reports whether a request opens a WebSocket. Gateways that ask for
-// authorization may leave Upgrade out, and pages cannot set Sec-WebSocket-Key.
-func isHandshake(header http.Header) bool {
-	return header.Get("Upgrade") != "" || header.Get("Sec-Websocket-Key") != ""
+// isHandshake reports whether a request opens a WebSocket: by HTTP/1.1 (RFC 6455,
+// Section 4.1), or by CONNECT with a :protocol, which some servers show as a header
+// field (RFC 8441, Section 4; RFC 9220). Gateways that ask for authorization may
+// leave out Upgrade, and send a GET for a CONNECT. Pages cannot set the fields that
+// begin with Sec-.
+func isHandshake(r *http.Request) bool {
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Sec-Websocket-") {
+			return true
+		}
+	}
+	return r.Method == http.MethodConnect || r.Header[":protocol"] != nil ||
+		strings.Contains(strings.ToLower(strings.Join(r.Header["Upgrade"], ",")), "websocket")
+}
+
+// sameOrigin reports whether a page of the same origin sent a request. A request
+// that does not say where it comes from has not proved that: browsers send Origin
+// with each WebSocket handshake (RFC 6455, Section 4.1).
+func sameOrigin(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	return err == nil && origin.Host != "" && origin.Host == r.Host
 }

@@ -72,10 +72,11 @@ type MiddlewareConfig struct {
 	// Scopes lists the scopes that the session must have.
 	Scopes []string
 	// Cookie accepts the cookie of [Verifier.SignIn] where there is no
-	// Authorization header. Requests that change something and WebSocket
-	// handshakes must then come from a page of the same origin (see
-	// [http.CrossOriginProtection]), because a browser sends cookies with
-	// requests of any page.
+	// Authorization header. Requests that change something must then come from a
+	// page of the same origin (see [http.CrossOriginProtection]), because a browser
+	// sends cookies with requests of any page. A WebSocket handshake, by CONNECT
+	// too, must also say so: without Origin and Sec-Fetch-Site it is refused.
+	// Programs send a bearer token instead.
 	Cookie bool
 	// MaxRevocationAge is how old the knowledge of ended sessions may be for this
 	// handler, if that is less than elsewhere: a page that moves money may demand

@@ -177,7 +177,7 @@ func TestCookieIsUsedOnlyWhereItWasAskedFor(t *testing.T) {
 		{"WebSocket of another site", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Sec-Fetch-Site", "cross-site"}, 403},
 		{"WebSocket of another origin, by a gateway", with, http.MethodGet, []string{"Cookie", cookie, "Sec-WebSocket-Key", "k", "Origin", "https://evil.example"}, 403},
 		{"WebSocket of a sandboxed page", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket", "Origin", "null"}, 403},
-		{"WebSocket of a program", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket"}, 200},
+		{"WebSocket without an origin", with, http.MethodGet, []string{"Cookie", cookie, "Upgrade", "websocket"}, 403},
 		{"WebSocket with a header from elsewhere", with, http.MethodGet, []string{"Authorization", "Bearer " + token, "Upgrade", "websocket", "Origin", "https://evil.example"}, 200},
 		{"POST with a header from elsewhere", with, http.MethodPost, []string{"Authorization", "Bearer " + token, "Sec-Fetch-Site", "cross-site"}, 200},
 	} {

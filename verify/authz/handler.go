@@ -3,6 +3,7 @@ package authz
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/customersession/customersession/verify"
 )
@@ -59,12 +60,20 @@ func (s *Server) note(_ http.ResponseWriter, r *http.Request, err error) {
 // can make the browser send it with a POST, which must not look like a harmless
 // GET: neither if the gateway does not send the client's method, nor if the
 // client sends the header and the gateway uses the client's own method.
+//
+// Nor must a WebSocket handshake, and the gateway may leave out all that shows it
+// but Origin. A link or an image has no Origin, so a request that has one is
+// treated as one that acts.
 func method(r *http.Request) string {
 	said := r.Header[methodHeader]
-	if len(said) == 1 && isSafe(said[0]) && isSafe(r.Method) {
+	switch {
+	case r.Method == http.MethodConnect || slices.Contains(said, http.MethodConnect):
+		return http.MethodConnect
+	case len(said) == 1 && isSafe(said[0]) && isSafe(r.Method) && r.Header["Origin"] == nil:
 		return said[0]
+	default:
+		return http.MethodPost
 	}
-	return http.MethodPost
 }
 
 // isSafe reports whether a method is read-only (RFC 9110, Section 9.2.1).

@@ -44,10 +44,12 @@ type Config struct {
 	// Scopes lists the scopes that a session must have. Default: none.
 	Scopes []string
 	// Cookie also accepts the cookie of [verify.Verifier.SignIn], if there is no
-	// Authorization header. The gateway must then forward the client's Cookie,
-	// Origin and Sec-Fetch-Site headers and Host, and set X-Forwarded-Method to
-	// the client's method: without it, each request counts as one that changes
-	// something, and must come from a page of the same origin.
+	// Authorization header. The gateway must then forward Host and the client's
+	// Cookie, Origin, Sec-Fetch-Site and Sec-WebSocket-Key headers, and set
+	// X-Forwarded-Method to the client's method: without it, each request counts as
+	// one that changes something, and must come from a page of the same origin. So
+	// must every request with an Origin, because it may be a WebSocket handshake of
+	// which the gateway shows no more.
 	Cookie bool
 	// Status is the status of a positive answer: 204, or 200 for Envoy, which
 	// treats any other one as a refusal. Default: 204.
