@@ -9,6 +9,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strconv"
 	"strings"
@@ -275,6 +277,34 @@ func TestVerifyAllocationsFollowing(t *testing.T) {
 			t.Errorf("%d known tokens make %d allocations of %d bytes", often, objects, bytes)
 		}
 	})
+}
+
+// A request with a known token makes a few allocations: the copy of the request, its
+// context with the session and the token, and the session's lists. A cookie is
+// parsed as well.
+func TestMiddlewareAllocations(t *testing.T) {
+	s := newSigner(t, jwk.EdDSA)
+	v := newVerifier(t, s)
+	token := s.token(t, s.header(), payload())
+	for _, tc := range []struct {
+		config      verify.MiddlewareConfig
+		name, value string
+		most        float64
+	}{
+		{verify.MiddlewareConfig{}, "Authorization", "Bearer " + token, 5},
+		{verify.MiddlewareConfig{Cookie: true}, "Cookie", cookieName + "=" + token, 8},
+	} {
+		handler := v.NewMiddleware(tc.config)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if _, ok := verify.Token(r.Context()); !ok {
+				t.Error("the context has no token")
+			}
+		}))
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r.Header.Set(tc.name, tc.value)
+		if got := testing.AllocsPerRun(1000, func() { handler.ServeHTTP(w, r) }); got > tc.most {
+			t.Errorf("%s: a request makes %v allocations, want %v at most", tc.name, got, tc.most)
+		}
+	}
 }
 
 // allocated returns how many objects and bytes work allocates.

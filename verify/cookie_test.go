@@ -27,7 +27,12 @@ func TestCookieHandshakes(t *testing.T) {
 	s := newSigner(t, jwk.ES256)
 	token := s.token(t, s.header(), payload())
 	guarded := newVerifier(t, s).NewMiddleware(verify.MiddlewareConfig{Cookie: true})(http.HandlerFunc(
-		func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+		func(w http.ResponseWriter, r *http.Request) {
+			if got, ok := verify.Token(r.Context()); !ok || got != token {
+				t.Error("the context has another token than the cookie, or none")
+			}
+			w.WriteHeader(http.StatusOK)
+		}))
 	type fields = []string
 	for how, handshake := range map[string]struct {
 		method string

@@ -47,19 +47,47 @@ func BearerToken(header http.Header) (string, error) {
 	return token, nil
 }
 
-// sessionKey is the key of a request's session in its context.
-type sessionKey struct{}
+// signedInKey is the key of what a context carries of its request.
+type signedInKey struct{}
 
-// NewContext returns a context that carries session.
+// signedIn is what a context carries, as a pointer: so package fmt shows its address
+// and not the token.
+type signedIn struct {
+	session Session
+	token   string
+}
+
+// NewContext returns a context that carries session, and no token.
 func NewContext(ctx context.Context, session Session) context.Context {
-	return context.WithValue(ctx, sessionKey{}, session)
+	return NewContextWithToken(ctx, session, "")
+}
+
+// NewContextWithToken returns a context that carries session and its token, for
+// middleware of another framework.
+func NewContextWithToken(ctx context.Context, session Session, token string) context.Context {
+	return context.WithValue(ctx, signedInKey{}, &signedIn{session, token})
 }
 
 // FromContext returns the session that a middleware put into the context of a
 // request; ok is false when there is none.
 func FromContext(ctx context.Context) (session Session, ok bool) {
-	session, ok = ctx.Value(sessionKey{}).(Session)
-	return session, ok
+	carried, ok := ctx.Value(signedInKey{}).(*signedIn)
+	if !ok {
+		return Session{}, false
+	}
+	return carried.session, true
+}
+
+// Token returns the token of the session that a middleware put into the context of
+// a request, for code that calls the issuer; ok is false when there is none. It is
+// as good as a password until it expires: do not log it, and send it to nobody else.
+// [Verifier.User] needs only the context.
+func Token(ctx context.Context) (token string, ok bool) {
+	carried, ok := ctx.Value(signedInKey{}).(*signedIn)
+	if !ok {
+		return "", false
+	}
+	return carried.token, carried.token != ""
 }
 
 // MiddlewareConfig says which requests a middleware passes on. The zero value
@@ -92,7 +120,7 @@ type MiddlewareConfig struct {
 }
 
 // Middleware passes requests with a valid bearer token on to next, which finds
-// the session with [FromContext]. Other requests get the answers of RFC 6750,
+// the session with [FromContext] and its token with [Token]. Other requests get the answers of RFC 6750,
 // Section 3: 401 with a challenge, 400 for a header that cannot be read, and
 // 503 with Retry-After when keys or revocations are unavailable.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
@@ -114,10 +142,10 @@ func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) htt
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			session, err := v.authenticate(r, &config)
+			session, token, err := v.authenticate(r, &config)
 			switch {
 			case err == nil:
-				next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), session)))
+				next.ServeHTTP(w, r.WithContext(NewContextWithToken(r.Context(), session, token)))
 			case config.Optional && errors.Is(err, ErrNoToken):
 				next.ServeHTTP(w, r)
 			default:
@@ -127,25 +155,25 @@ func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) htt
 	}
 }
 
-// authenticate returns the session of a request that config allows.
-func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (Session, error) {
-	token, err := BearerToken(r.Header)
+// authenticate returns the session of a request that config allows, and its token.
+func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (session Session, token string, err error) {
+	token, err = BearerToken(r.Header)
 	if config.Cookie && len(r.Header["Authorization"]) == 0 {
 		token, err = cookieToken(r)
 	}
 	if err != nil {
-		return Session{}, err
+		return Session{}, "", err
 	}
-	session, err := v.verifyWithin(r.Context(), token, config.MaxRevocationAge)
+	session, err = v.verifyWithin(r.Context(), token, config.MaxRevocationAge)
 	if err != nil {
-		return Session{}, err
+		return Session{}, "", err
 	}
 	for _, scope := range config.Scopes {
 		if !session.HasScope(scope) {
-			return Session{}, ErrScope
+			return Session{}, "", ErrScope
 		}
 	}
-	return session, nil
+	return session, token, nil
 }
 
 // A denial is the default answer to a denied request.

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,6 +49,9 @@ func TestMiddleware(t *testing.T) {
 				called = true
 				if session, ok := verify.FromContext(r.Context()); !ok || session.CustomerID != customerID {
 					t.Errorf("got session %+v, %t", session, ok)
+				}
+				if token, ok := verify.Token(r.Context()); !ok || token != good {
+					t.Errorf("the context has another token than the request, or none: %t", ok)
 				}
 			}))
 			r := httptest.NewRequest(http.MethodGet, tc.target, http.NoBody)
@@ -157,5 +161,27 @@ func TestFromContextWithoutSession(t *testing.T) {
 	t.Parallel()
 	if _, ok := verify.FromContext(t.Context()); ok {
 		t.Error("an empty context has a session")
+	}
+	if _, ok := verify.Token(t.Context()); ok {
+		t.Error("an empty context has a token")
+	}
+}
+
+// The token in a context is that of the session in it, and nobody prints it by
+// accident.
+func TestTokenInContext(t *testing.T) {
+	t.Parallel()
+	ctx := verify.NewContextWithToken(t.Context(), verify.Session{ID: "first"}, "SECRET")
+	if token, ok := verify.Token(ctx); !ok || token != "SECRET" {
+		t.Errorf("got %q, %t, want the token", token, ok)
+	}
+	other := verify.NewContext(ctx, verify.Session{ID: "second"})
+	if token, ok := verify.Token(other); ok {
+		t.Errorf("a session without a token has that of another one: %q", token)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		if printed := fmt.Sprintf(verb, ctx); strings.Contains(printed, "SECRET") {
+			t.Errorf("%s of the context shows the token: %s", verb, printed)
+		}
 	}
 }

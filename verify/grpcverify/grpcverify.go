@@ -6,7 +6,8 @@
 //		grpc.StreamInterceptor(grpcverify.StreamServerInterceptor(v)),
 //	)
 //
-// Methods get the session from [verify.FromContext]. A client sends exactly one
+// Methods get the session from [verify.FromContext], and its token from
+// [verify.Token]. A client sends exactly one
 // token, as over HTTP: in the metadata "authorization: Bearer …".
 //
 // Install both interceptors: gRPC calls one for unary calls and the other for
@@ -39,11 +40,11 @@ import (
 // must have all the given scopes.
 func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		session, err := authenticate(ctx, v, scopes)
+		session, token, err := authenticate(ctx, v, scopes)
 		if err != nil {
 			return nil, err
 		}
-		return handler(verify.NewContext(ctx, session), req)
+		return handler(verify.NewContextWithToken(ctx, session, token), req)
 	}
 }
 
@@ -59,13 +60,13 @@ func UnaryServerInterceptor(v *verify.Verifier, scopes ...string) grpc.UnaryServ
 // that does not read goes on waiting, but sends no other message.
 func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		session, err := authenticate(stream.Context(), v, scopes)
+		session, token, err := authenticate(stream.Context(), v, scopes)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := v.SessionContext(stream.Context(), session)
 		defer cancel()
-		limited := &sessionStream{stream, verify.NewContext(ctx, session)}
+		limited := &sessionStream{stream, verify.NewContextWithToken(ctx, session, token)}
 		err = handler(srv, limited)
 		// A handler that returns the context's error, or none, would make the end
 		// of the session look like something else.
@@ -73,23 +74,23 @@ func StreamServerInterceptor(v *verify.Verifier, scopes ...string) grpc.StreamSe
 	}
 }
 
-// authenticate returns the session of a call, or a status error.
-func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (verify.Session, error) {
+// authenticate returns the session of a call and its token, or a status error.
+func authenticate(ctx context.Context, v *verify.Verifier, scopes []string) (session verify.Session, token string, err error) {
 	// BearerToken parses the value the same way for HTTP and gRPC.
-	token, err := verify.BearerToken(http.Header{"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization")})
+	token, err = verify.BearerToken(http.Header{"Authorization": metadata.ValueFromIncomingContext(ctx, "authorization")})
 	if err != nil {
-		return verify.Session{}, status.Error(codes.Unauthenticated, "one bearer token is required")
+		return verify.Session{}, "", status.Error(codes.Unauthenticated, "one bearer token is required")
 	}
-	session, err := v.Verify(ctx, token)
+	session, err = v.Verify(ctx, token)
 	if err != nil {
-		return verify.Session{}, refusal(err, "the token is not valid here")
+		return verify.Session{}, "", refusal(err, "the token is not valid here")
 	}
 	for _, scope := range scopes {
 		if !session.HasScope(scope) {
-			return verify.Session{}, status.Error(codes.PermissionDenied, "the session does not allow this")
+			return verify.Session{}, "", status.Error(codes.PermissionDenied, "the session does not allow this")
 		}
 	}
-	return session, nil
+	return session, token, nil
 }
 
 // refusal returns the status for an error of the verifier. The client learns

@@ -32,7 +32,17 @@ type service struct {
 
 func (service) UnaryCall(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
 	session, _ := verify.FromContext(ctx)
+	if !hasToken(ctx) {
+		return nil, errors.New("the context has another token than the call, or none")
+	}
 	return &grpc_testing.SimpleResponse{Username: session.CustomerID}, nil
+}
+
+// hasToken reports whether the context of a call has the call's token.
+func hasToken(ctx context.Context) bool {
+	token, ok := verify.Token(ctx)
+	sent := metadata.ValueFromIncomingContext(ctx, "authorization")
+	return ok && len(sent) == 1 && strings.EqualFold(sent[0], "Bearer "+token)
 }
 
 func (service) FullDuplexCall(stream grpc_testing.TestService_FullDuplexCallServer) error {
@@ -41,6 +51,9 @@ func (service) FullDuplexCall(stream grpc_testing.TestService_FullDuplexCallServ
 			return err
 		}
 		session, _ := verify.FromContext(stream.Context())
+		if !hasToken(stream.Context()) {
+			return errors.New("the context has another token than the call, or none")
+		}
 		body := []byte(session.CustomerID)
 		err := stream.Send(&grpc_testing.StreamingOutputCallResponse{Payload: &grpc_testing.Payload{Body: body}})
 		if err != nil {
