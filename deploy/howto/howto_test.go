@@ -65,6 +65,38 @@ func write(t *testing.T, files map[string]string) string {
 	return folder
 }
 
+// The Go code of each page is what this package compiles and tests.
+func TestGoCode(t *testing.T) {
+	t.Parallel()
+	code, err := os.ReadFile("code_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range marked.FindAllStringSubmatch(string(text), -1) {
+			if filepath.Ext(match[1]) != ".go" {
+				continue
+			}
+			checked++
+			if !bytes.Contains(code, []byte(match[2])) {
+				t.Errorf("%s: %s differs from code_test.go", page, match[1])
+			}
+		}
+	}
+	if checked < 2 {
+		t.Errorf("only %d blocks of Go were found", checked)
+	}
+}
+
 // build builds the program once for all tests.
 var build = sync.OnceValues(func() (program string, err error) {
 	folder, err := os.MkdirTemp("", "howto")
@@ -149,6 +181,19 @@ func (d dev) accepts(t *testing.T, token string) bool {
 	t.Helper()
 	answer := send(t, http.MethodGet, d.base+"/v1/customer-portal/customer-session/introspect", http.Header{"Authorization": {"Bearer " + token}}, "")
 	return answer.status == http.StatusOK
+}
+
+// left returns how many seconds are left of a session.
+func (d dev) left(t *testing.T, token string) int {
+	t.Helper()
+	answer := send(t, http.MethodGet, d.base+"/v1/customer-portal/customer-session/introspect", http.Header{"Authorization": {"Bearer " + token}}, "")
+	var session struct {
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	if err := json.Unmarshal([]byte(answer.body), &session); err != nil {
+		t.Fatal(err)
+	}
+	return int(time.Until(session.ExpiresAt).Seconds())
 }
 
 // An answer is what a client got.
