@@ -47,3 +47,27 @@ func Associate(mux *http.ServeMux) {
 			"sha256_cert_fingerprints": ["14:6D:E9:83:C5:73:06:50:D8:EE:B9:95:2F:34:FC:64:16:A0:83:42:E6:1D:BE:A8:8A:04:96:B2:3F:CF:44:E5"]}
 	}]`)
 }
+
+// SignOutEverywhere ends all sessions of the customer who is signed in. Put it
+// behind Verifier.NewMiddleware with Cookie, which refuses other sites' forms.
+func SignOutEverywhere(issuer string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := verify.Token(r.Context())
+		request, err := http.NewRequestWithContext(r.Context(), http.MethodDelete,
+			issuer+"/v1/customer-portal/customer-session?everywhere=true", http.NoBody)
+		if err != nil {
+			http.Error(w, "Please try again", http.StatusServiceUnavailable)
+			return
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			response.Body.Close()
+		}
+		if err != nil || response.StatusCode != http.StatusNoContent {
+			http.Error(w, "Please try again: your sessions may still be open", http.StatusServiceUnavailable)
+			return
+		}
+		http.Redirect(w, r, "/signed-out", http.StatusSeeOther)
+	})
+}

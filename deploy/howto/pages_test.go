@@ -140,3 +140,41 @@ func TestPhone(t *testing.T) {
 		t.Errorf("got %s, %v, want %s", output, err, want)
 	}
 }
+
+// Each way ends all sessions of the customer, and none of others.
+func TestEverywhere(t *testing.T) {
+	t.Parallel()
+	needs.Program(t, "curl", "install curl")
+	d := startDev(t)
+	v, err := verify.New(verify.Config{Issuer: d.base, Audience: "customer-portal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	page := blocks(t, "everywhere.md")
+	handler := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})(SignOutEverywhere(d.base))
+	others := d.create(t, "user_alan")
+	for name, end := range map[string]func(token string){
+		"portal": func(token string) { shell(t, page["everywhere.sh"], "ISSUER="+d.base, "TOKEN="+token) },
+		"shop":   func(string) { shell(t, page["customer.sh"], "ISSUER="+d.base, "API_KEY="+d.apiKey) },
+		"Go": func(token string) {
+			r := httptest.NewRequest(http.MethodPost, "https://portal.example.com/everywhere", http.NoBody)
+			r.Header.Set("Cookie", cookieName+"="+token)
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if w.Code != http.StatusSeeOther {
+				t.Errorf("got %d, %s", w.Code, w.Body)
+			}
+		},
+	} {
+		here, elsewhere := d.create(t, "user_ada"), d.create(t, "user_ada")
+		end(here)
+		if d.accepts(t, here) || d.accepts(t, elsewhere) {
+			t.Errorf("%s: a session goes on", name)
+		}
+	}
+	if !d.accepts(t, others) {
+		t.Error("a session of another customer has ended")
+	}
+}
