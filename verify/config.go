@@ -156,6 +156,19 @@ func (c *Config) besideKeys() string {
 	return base + wire.RevocationsPath
 }
 
+// issuerURL returns the base of the calls to the issuer: where the JWK Set is, or
+// the feed. It is empty if neither is in its usual place.
+func (c *Config) issuerURL() string {
+	base, found := strings.CutSuffix(c.JWKSetURL, jwkSetPath)
+	if c.JWKSetURL == "" {
+		base, found = strings.CutSuffix(c.RevocationsURL, wire.RevocationsPath)
+	}
+	if !found {
+		return ""
+	}
+	return base
+}
+
 // follows reports whether the issuer's feed is followed.
 func (c *Config) follows() bool { return c.RevocationsURL != "" && c.MaxRevocationAge >= 0 }
 

@@ -9,17 +9,45 @@ import (
 	"github.com/customersession/customersession/verify/wire"
 )
 
+const (
+	// loopbackCookie is the cookie's name on a loopback address without TLS, where
+	// Safari takes no cookie that is Secure.
+	loopbackCookie = "customer_session"
+	// maxCookie is how many bytes of name and value browsers keep; a longer cookie
+	// they ignore (RFC 6265bis, Section 5.7).
+	maxCookie = 4096
+)
+
 // sessionCookie returns a cookie that holds a token until it expires. It is Lax:
 // a link on another site may lead into the portal, but a form or script there
 // may not act in it.
-func sessionCookie(token string, expires time.Time) *http.Cookie {
-	maxAge := int(time.Until(expires) / time.Second)
-	if maxAge <= 0 {
-		maxAge = -1 // delete it
-	}
-	return &http.Cookie{
-		Name: wire.CookieName, Value: token, Path: "/", Expires: expires, MaxAge: maxAge,
+func sessionCookie(r *http.Request, token string, expires time.Time) *http.Cookie {
+	cookie := &http.Cookie{ //nolint:gosec // it is Secure, but on loopback
+		Name: wire.CookieName, Value: token, Path: "/", Expires: expires, MaxAge: max(cookieAge(expires), -1),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	if onLoopback(r) {
+		cookie.Name, cookie.Secure = loopbackCookie, false
+	}
+	return cookie
+}
+
+// cookieAge returns for how many seconds a cookie is kept.
+func cookieAge(expires time.Time) int { return int(time.Until(expires) / time.Second) }
+
+// removeCookie makes the browser forget the session.
+func removeCookie(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, sessionCookie(r, "", time.Unix(1, 0)))
+	if onLoopback(r) {
+		removeSecure(w, r)
+	}
+}
+
+// removeSecure removes the secure cookie on a loopback address, where some browsers
+// keep it, so that it does not hide the other one.
+func removeSecure(w http.ResponseWriter, r *http.Request) {
+	if len(r.CookiesNamed(wire.CookieName)) > 0 {
+		http.SetCookie(w, &http.Cookie{Name: wire.CookieName, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	}
 }
 
@@ -27,6 +55,9 @@ func sessionCookie(token string, expires time.Time) *http.Cookie {
 // page sent the request.
 func cookieToken(r *http.Request) (string, error) {
 	cookies := r.CookiesNamed(wire.CookieName)
+	if len(cookies) == 0 && onLoopback(r) {
+		cookies = r.CookiesNamed(loopbackCookie)
+	}
 	switch {
 	case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
 		return "", ErrNoToken
@@ -37,6 +68,32 @@ func cookieToken(r *http.Request) (string, error) {
 	}
 	return cookies[0].Value, nil
 }
+
+// onLoopback reports whether a browser asked for a loopback address without TLS. A
+// proxy may ask for one, too, for a browser that is elsewhere: most say so, and what
+// the browser says of its page must agree.
+func onLoopback(r *http.Request) bool {
+	if r.TLS != nil || !isLoopback(hostname(r.Host)) {
+		return false
+	}
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if r.Header[name] != nil {
+			return false
+		}
+	}
+	origin := r.Header.Get("Origin")
+	return origin == "" || strings.HasPrefix(origin, "http://") && isLoopback(hostname(strings.TrimPrefix(origin, "http://")))
+}
+
+// overPlainHTTP reports whether the page that sent a request was opened over http,
+// and not on a loopback address.
+func overPlainHTTP(r *http.Request) bool {
+	host, plain := strings.CutPrefix(r.Header.Get("Origin"), "http://")
+	return plain && !isLoopback(hostname(host))
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // fromElsewhere reports whether a page of another site sent a request that acts.
 // A WebSocket handshake does, although it is a GET: any page can open one with
@@ -64,8 +121,9 @@ func isHandshake(r *http.Request) bool {
 }
 
 // sameOrigin reports whether a page of the same origin sent a request. A request
-// that does not say where it comes from has not proved that: browsers send Origin
-// with each WebSocket handshake (RFC 6455, Section 4.1).
+// that does not say where it comes from has not proved that, although
+// [http.CrossOriginProtection] accepts it: browsers send Origin with each WebSocket
+// handshake (RFC 6455, Section 4.1) and each POST (Fetch, Section 3.1).
 func sameOrigin(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin"

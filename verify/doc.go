@@ -16,7 +16,7 @@
 //   - [Verifier.Middleware] guards an [net/http.Handler];
 //     [Verifier.NewMiddleware] does so with scopes, with optional credentials,
 //     with the portal's cookie, or with error pages of its own.
-//   - [Verifier.SignIn] and [Verifier.SignOut] are the portal's side of a link;
+//   - [Verifier.NewSignIn] and [Verifier.SignOut] are the portal's side of a link;
 //     signing out ends the session everywhere.
 //   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.

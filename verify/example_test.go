@@ -127,7 +127,7 @@ func ExampleVerifier_NewMiddleware_scopes() {
 }
 
 // A portal: the landing route signs in, every page accepts the cookie.
-func ExampleVerifier_SignIn() {
+func ExampleVerifier_NewSignIn() {
 	v, issuer := exampleVerifier()
 	defer v.Close()
 
@@ -135,25 +135,30 @@ func ExampleVerifier_SignIn() {
 		session, _ := verify.FromContext(r.Context())
 		fmt.Fprint(w, "orders of ", session.CustomerID)
 	})
-	badLink := func(w http.ResponseWriter, _ *http.Request, _ error) {
-		fmt.Fprint(w, "This link has expired. Ask the shop for a new one.")
-	}
 	signedIn := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})
 	mux := http.NewServeMux()
-	mux.Handle("/portal", v.SignIn(signedIn(page), badLink))
+	mux.Handle("/portal", v.NewSignIn(verify.SignInConfig{
+		Next: signedIn(page),
+		Page: func(w http.ResponseWriter, _ *http.Request, page verify.SignInPage) {
+			fmt.Fprint(w, page.Title) // and a form with page.Fields and page.Button
+		},
+	}))
 	mux.Handle("/sign-out", v.SignOut("/"))
 
-	arrived := get(mux, "/portal?tab=orders&customer_session_token="+issuer.Token(verifytest.TokenSpec{}))
+	open := []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"} // as a browser says
+	arrived := get(mux, "/portal?tab=orders&customer_session_token="+issuer.Token(verifytest.TokenSpec{}), open...)
 	defer arrived.Body.Close()
 	fmt.Println("to", arrived.Header.Get("Location"))
 	cookie := arrived.Cookies()[0]
 	get(mux, "/portal?tab=orders", "Cookie", cookie.Name+"="+cookie.Value)
-	get(mux, "/portal?customer_session_token=old")
+
+	old := issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)})
+	get(mux, "/portal?customer_session_token="+old, open...)
 	// Output:
 	// 303
-	// to /portal?tab=orders
+	// to ?tab=orders
 	// 200 orders of 992fae2a-2a17-4b7a-8d9e-e287cf90131b
-	// 401 This link has expired. Ask the shop for a new one.
+	// 401 This link has expired
 }
 
 func ExampleVerifier_SignOut() {

@@ -99,7 +99,7 @@ type MiddlewareConfig struct {
 	Optional bool
 	// Scopes lists the scopes that the session must have.
 	Scopes []string
-	// Cookie accepts the cookie of [Verifier.SignIn] where there is no
+	// Cookie accepts the cookie of [Verifier.NewSignIn] where there is no
 	// Authorization header. Requests that change something must then come from a
 	// page of the same origin (see [http.CrossOriginProtection]), because a browser
 	// sends cookies with requests of any page. A WebSocket handshake, by CONNECT
@@ -143,6 +143,9 @@ func (v *Verifier) NewMiddleware(config MiddlewareConfig) func(http.Handler) htt
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			session, token, err := v.authenticate(r, &config)
+			if config.Cookie && isStale(r, err) {
+				removeCookie(w, r)
+			}
 			switch {
 			case err == nil:
 				next.ServeHTTP(w, r.WithContext(NewContextWithToken(r.Context(), session, token)))
@@ -176,6 +179,17 @@ func (v *Verifier) authenticate(r *http.Request, config *MiddlewareConfig) (sess
 	return session, token, nil
 }
 
+// isStale reports whether a request is denied because the token of its cookie is
+// no good and never will be.
+func isStale(r *http.Request, err error) bool {
+	for _, other := range []error{ErrNoToken, ErrInvalidRequest, ErrScope, ErrCrossOrigin} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return err != nil && len(r.Header["Authorization"]) == 0 && !cannotTell(err)
+}
+
 // A denial is the default answer to a denied request.
 type denial struct {
 	status            int
@@ -188,7 +202,7 @@ type denial struct {
 // reason: only the operator should learn that.
 func denialFor(err error) denial {
 	switch {
-	case cannotTell(err):
+	case cannotTell(err), errors.Is(err, ErrIssuerUnavailable):
 		return denial{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Tokens cannot be verified at the moment"}
 	case errors.Is(err, ErrNoToken):
 		return denial{status: http.StatusUnauthorized, code: "unauthorized", description: "A bearer token is required", bare: true}
@@ -198,6 +212,16 @@ func denialFor(err error) denial {
 		return denial{status: http.StatusForbidden, code: "insufficient_scope", description: "The session does not allow this", challenge: true}
 	case errors.Is(err, ErrCrossOrigin):
 		return denial{status: http.StatusForbidden, code: "cross_origin", description: "The request comes from another site"}
+	case errors.Is(err, ErrNotNavigation):
+		return denial{status: http.StatusForbidden, code: "not_a_navigation", description: "The link must be opened as a page"}
+	case errors.Is(err, ErrPlainHTTP):
+		return denial{status: http.StatusForbidden, code: "insecure", description: "Sign-in needs https"}
+	case errors.Is(err, ErrCookieSize):
+		return denial{status: http.StatusInternalServerError, code: "server_error", description: "The token is too long for a cookie"}
+	case errors.Is(err, ErrNoRecovery):
+		return denial{status: http.StatusNotFound, code: "no_recovery", description: "No new link can be sent"}
+	case errors.Is(err, ErrRateLimited):
+		return denial{status: http.StatusTooManyRequests, code: "rate_limited", description: "Too many new links were asked for"}
 	default:
 		return denial{status: http.StatusUnauthorized, code: "invalid_token", description: "The token is not valid here", challenge: true}
 	}
@@ -206,20 +230,8 @@ func denialFor(err error) denial {
 // deny answers a request that is denied.
 func (v *Verifier) deny(w http.ResponseWriter, r *http.Request, err error, config *MiddlewareConfig) {
 	d := denialFor(err)
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	switch {
-	case d.bare:
-		header.Set("WWW-Authenticate", `Bearer realm="`+v.realm+`"`)
-	case d.challenge:
-		challenge := `Bearer realm="` + v.realm + `", error="` + d.code + `", error_description="` + d.description + `"`
-		if errors.Is(err, ErrScope) {
-			challenge += `, scope="` + strings.Join(config.Scopes, " ") + `"`
-		}
-		header.Set("WWW-Authenticate", challenge)
-	case d.status == http.StatusServiceUnavailable:
-		header.Set("Retry-After", "30")
-	}
+	w.Header().Set("Cache-Control", "no-store")
+	v.challenge(w.Header(), &d, config.Scopes)
 	if config.OnError == nil {
 		d.write(w)
 		return
@@ -228,6 +240,22 @@ func (v *Verifier) deny(w http.ResponseWriter, r *http.Request, err error, confi
 	config.OnError(guarded, r, err)
 	if !guarded.wrote {
 		d.write(w)
+	}
+}
+
+// challenge sets the headers that go with the status of a denial.
+func (v *Verifier) challenge(header http.Header, d *denial, scopes []string) {
+	switch {
+	case d.bare:
+		header.Set("WWW-Authenticate", `Bearer realm="`+v.realm+`"`)
+	case d.challenge:
+		challenge := `Bearer realm="` + v.realm + `", error="` + d.code + `", error_description="` + d.description + `"`
+		if d.status == http.StatusForbidden {
+			challenge += `, scope="` + strings.Join(scopes, " ") + `"`
+		}
+		header.Set("WWW-Authenticate", challenge)
+	case d.status == http.StatusServiceUnavailable:
+		header.Set("Retry-After", "30")
 	}
 }
 

@@ -33,7 +33,7 @@ func portal(t testing.TB, s *signer) http.Handler {
 	}
 	guard := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})
 	mux := http.NewServeMux()
-	mux.Handle("/portal/", v.SignIn(guard(page), onError))
+	mux.Handle("/portal/", v.NewSignIn(verify.SignInConfig{Next: guard(page), OnError: onError}))
 	mux.Handle("/sign-out", v.SignOut("/portal/bye"))
 	return mux
 }
@@ -46,6 +46,23 @@ func visit(h http.Handler, method, target string, headers ...string) *http.Respo
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Result()
+}
+
+// asPage is what a browser sends with an address that a person opens.
+var asPage = []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none"}
+
+// goesTo returns where an answer leads the browser that asked for an address.
+func goesTo(t testing.TB, address string, answer *http.Response) string {
+	t.Helper()
+	base, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := base.Parse(answer.Header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to.String()
 }
 
 func text(t testing.TB, response *http.Response) string {
@@ -63,9 +80,9 @@ func TestSignIn(t *testing.T) {
 	s := newSigner(t, jwk.ES256)
 	site := portal(t, s)
 	token := s.token(t, s.header(), payload())
-	arrived := visit(site, http.MethodGet, "/portal/orders?tab=2&customer_session_token="+token+"&tab=3")
+	arrived := visit(site, http.MethodGet, "/portal/orders?tab=2&customer_session_token="+token+"&tab=3", asPage...)
 	defer arrived.Body.Close()
-	if got := arrived.Header.Get("Location"); arrived.StatusCode != http.StatusSeeOther || got != "/portal/orders?tab=2&tab=3" {
+	if got := goesTo(t, "https://portal.example.com/portal/orders", arrived); arrived.StatusCode != http.StatusSeeOther || got != "https://portal.example.com/portal/orders?tab=2&tab=3" {
 		t.Fatalf("got %d to %q", arrived.StatusCode, got)
 	}
 	if arrived.Header.Get("Referrer-Policy") != "no-referrer" || arrived.Header.Get("Cache-Control") != "no-store" {
@@ -115,32 +132,37 @@ func TestSignInRefusesBadLinks(t *testing.T) {
 			}
 		})
 	}
-	// A form cannot sign anybody in.
-	if answer := visit(site, http.MethodPost, "/portal/?customer_session_token="+good); answer.StatusCode != http.StatusUnauthorized || len(answer.Cookies()) != 0 {
+	// A form of another site cannot sign anybody in.
+	if answer := visit(site, http.MethodPost, "/portal/?customer_session_token="+good); answer.StatusCode != http.StatusForbidden || len(answer.Cookies()) != 0 {
 		t.Errorf("POST: got %d", answer.StatusCode)
 	}
 }
 
+// Whatever the path, a browser stays on its host and at its path.
 func TestSignInStaysOnItsHost(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t, jwk.ES256)
 	token := s.token(t, s.header(), payload())
-	signIn := newVerifier(t, s).SignIn(http.NotFoundHandler(), nil)
-	for path, want := range map[string]string{
-		"//evil.example/x":    "/evil.example/x",
-		"///evil.example":     "/evil.example",
-		`/\evil.example/`:     "/%5Cevil.example/",
-		"/a%0d%0aX-Evil:%201": "/a%0d%0aX-Evil:%201",
-		"/ä b":                "/%C3%A4%20b",
+	signIn := newVerifier(t, s).NewSignIn(verify.SignInConfig{Next: http.NotFoundHandler()})
+	for _, path := range []string{
+		"/", "/a", "/a/", "//evil.example/x", "///evil.example", "/a//", "/https:evil.example", "/a:b", "/%5Cevil.example/",
+		"/a%0d%0aX-Evil:%201", "/%C3%A4%20b", "/a%2Fb", "/a%3Fb", "/%2e%2e/x",
 	} {
-		r := &http.Request{Method: http.MethodGet, Header: http.Header{}, URL: &url.URL{RawQuery: "customer_session_token=" + token}}
-		if parsed, err := url.PathUnescape(path); err == nil {
-			r.URL.Path, r.URL.RawPath = parsed, path
+		address := "https://portal.example.com" + path
+		parsed, err := url.Parse(address + "?x=1&customer_session_token=" + token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &http.Request{Method: http.MethodGet, Header: http.Header{}, Host: parsed.Host, URL: &url.URL{
+			Path: parsed.Path, RawPath: parsed.RawPath, RawQuery: parsed.RawQuery,
+		}}
+		for i := 0; i < len(asPage); i += 2 {
+			r.Header.Set(asPage[i], asPage[i+1])
 		}
 		w := httptest.NewRecorder()
 		signIn.ServeHTTP(w, r)
-		if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != want {
-			t.Errorf("%s: got %d to %q, want %q", path, w.Code, got, want)
+		if got := goesTo(t, address, w.Result()); w.Code != http.StatusSeeOther || got != address+"?x=1" {
+			t.Errorf("%s: got %d to %q", address, w.Code, got)
 		}
 	}
 }

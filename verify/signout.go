@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/customersession/customersession/verify/internal/outbound"
@@ -17,24 +16,8 @@ import (
 // endTimeout is how long a sign-out waits for the issuer.
 const endTimeout = 2 * time.Second
 
-// An ending ends sessions at the issuer.
-type ending struct {
-	url    string
-	client *http.Client
-}
-
-// newEnding returns how to end sessions, nil if the issuer's address is not known.
-// It is where the JWK Set is.
-func newEnding(config *Config) *ending {
-	base, found := strings.CutSuffix(config.JWKSetURL, jwkSetPath)
-	if config.JWKSetURL == "" {
-		base, found = strings.CutSuffix(config.RevocationsURL, wire.RevocationsPath)
-	}
-	if !found {
-		return nil
-	}
-	return &ending{base + "/v1/customer-portal/customer-session", outbound.Client(config.HTTPClient, 0)}
-}
+// endPath is the path of the call that ends the session of a token.
+const endPath = "/v1/customer-portal/customer-session"
 
 // endSession ends the session of a request's cookie: here first, and then at the
 // issuer.
@@ -62,24 +45,24 @@ func (v *Verifier) endSession(r *http.Request) {
 	case !errors.Is(err, ErrKeysUnavailable):
 		return // it was none
 	}
-	if v.ending == nil {
+	if v.issuerURL == "" {
 		return
 	}
-	if problem := v.ending.end(ctx, token); problem != "" {
+	if problem := v.endAtIssuer(ctx, token); problem != "" {
 		v.logger.LogAttrs(ctx, slog.LevelWarn, "cannot end a session at the issuer; other services accept it until it expires",
-			slog.String("url", v.ending.url), slog.String("error", problem))
+			slog.String("url", v.issuerURL+endPath), slog.String("error", problem))
 	}
 }
 
-// end ends the session of a token. It returns what went wrong, without anything
-// that was sent or received.
-func (e *ending) end(ctx context.Context, token string) (problem string) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, e.url, http.NoBody)
+// endAtIssuer ends the session of a token. It returns what went wrong, without
+// anything that was sent or received.
+func (v *Verifier) endAtIssuer(ctx context.Context, token string) (problem string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, v.issuerURL+endPath, http.NoBody)
 	if err != nil {
 		return "connection"
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	response, err := e.client.Do(request)
+	response, err := v.client.Do(request)
 	if err != nil {
 		if outbound.TimedOut(err) {
 			return "timeout"

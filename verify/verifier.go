@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/customersession/customersession/keys/jwk"
+	"github.com/customersession/customersession/verify/internal/outbound"
 	"github.com/customersession/customersession/verify/internal/revocations"
 	"github.com/customersession/customersession/verify/wire"
 )
@@ -31,7 +33,8 @@ type Verifier struct {
 	maxLifetime time.Duration
 	realm       string
 	feed        *revocations.Source // nil: none is followed
-	ending      *ending             // nil: sessions are not ended at the issuer
+	issuerURL   string              // where calls to the issuer go; empty: unknown
+	client      *http.Client        // for these calls
 	isRevoked   func(Session) bool  // nil: no session is
 	observer    Observer            // nil: none
 	logger      *slog.Logger
@@ -47,17 +50,11 @@ func New(config Config) (*Verifier, error) {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	v := &Verifier{
-		issuer:    config.Issuer,
-		audience:  config.Audience,
-		tokenType: config.TokenType,
-		methods:   signingMethods(config.Algorithms),
-		validator: jwt.NewValidator(
-			jwt.WithIssuer(config.Issuer),
-			jwt.WithAudience(config.Audience),
-			jwt.WithExpirationRequired(),
-			jwt.WithIssuedAt(),
-			jwt.WithLeeway(config.Leeway),
-		),
+		issuer:      config.Issuer,
+		audience:    config.Audience,
+		tokenType:   config.TokenType,
+		methods:     signingMethods(config.Algorithms),
+		validator:   newValidator(config.Issuer, config.Audience, config.Leeway),
 		leeway:      config.Leeway,
 		maxLifetime: config.MaxLifetime,
 		realm:       config.Realm,
@@ -66,10 +63,10 @@ func New(config Config) (*Verifier, error) {
 		logger:      config.Logger,
 		cache:       newTokenCache(config.CacheSize),
 	}
+	v.issuerURL, v.client = config.issuerURL(), outbound.Client(config.HTTPClient, 0)
 	v.keys = newKeySource(&config, v.judgeOpen)
 	if config.follows() {
 		v.feed = newFeed(&config, v.judgeOpen)
-		v.ending = newEnding(&config)
 	}
 	return v, nil
 }

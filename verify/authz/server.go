@@ -43,7 +43,7 @@ type Config struct {
 	Verifier *verify.Verifier
 	// Scopes lists the scopes that a session must have. Default: none.
 	Scopes []string
-	// Cookie also accepts the cookie of [verify.Verifier.SignIn], if there is no
+	// Cookie also accepts the cookie of [verify.Verifier.NewSignIn], if there is no
 	// Authorization header. The gateway must then forward Host and the client's
 	// Cookie, Origin, Sec-Fetch-Site and Sec-WebSocket-Key headers, and set
 	// X-Forwarded-Method to the client's method: without it, each request counts as

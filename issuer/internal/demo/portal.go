@@ -49,7 +49,7 @@ func newPortal(base string, directory customers.Directory) (http.Handler, *verif
 	assets := http.StripPrefix(portalPath+"/", http.FileServerFS(files))
 
 	mux := http.NewServeMux()
-	mux.Handle("GET "+portalPath, verifier.SignIn(guard(http.HandlerFunc(p.account)), p.refused))
+	mux.Handle(portalPath, verifier.NewSignIn(verify.SignInConfig{Next: guard(http.HandlerFunc(p.account)), OnError: p.refused}))
 	mux.Handle("POST "+portalPath+"/sign-out", verifier.SignOut(portalPath+"/signed-out"))
 	mux.HandleFunc("GET "+portalPath+"/signed-out", p.signedOut)
 	mux.Handle("GET "+portalPath+"/portal.css", assets)
