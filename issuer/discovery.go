@@ -75,7 +75,7 @@ func (s *Server) authorizationServer(c echo.Context) error {
 		metadata:           s.metadata(),
 		RevocationEndpoint: s.issuer + revocationPath,
 		RevocationAuth:     []string{"Bearer"},
-		Scopes:             []string{wire.Scope, string(organizations.ScopeIntrospect), string(organizations.ScopeRevoke), string(organizations.ScopeWrite)},
+		Scopes:             []string{wire.Scope, string(organizations.ScopeExchange), string(organizations.ScopeIntrospect), string(organizations.ScopeRevoke), string(organizations.ScopeWrite)},
 	})
 }
 

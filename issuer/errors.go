@@ -45,7 +45,7 @@ type refusals []struct {
 
 func newRefusals() refusals {
 	badToken := invalidToken("The session token is expired or not valid here")
-	return refusals{
+	return append(codeRefusals(), refusals{
 		// Credentials. The answer to a bad session token is always the same.
 		{errNoScheme, refusal{
 			status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", // as without a header
@@ -109,6 +109,18 @@ func newRefusals() refusals {
 		{verify.ErrKeysUnavailable, unavailable("Tokens cannot be verified at the moment")},
 		{feed.ErrClock, unavailable("The clocks of this server and of the log of revocations are too far apart: what was asked for has not ended")},
 		{feed.ErrUnavailable, unavailable("It is not known at the moment which sessions have been ended")},
+	}...)
+}
+
+// codeRefusals are the rows about exchanging codes.
+func codeRefusals() refusals {
+	return refusals{
+		{feed.ErrNoRedemptions, refusal{status: http.StatusNotImplemented, code: "NotImplemented", detail: "Codes cannot be exchanged here: this server keeps no redemptions, or does not look customers up"}},
+		{errCodeInvalid, invalidCode("code_invalid", "The code is not valid here.")},
+		{errCodeExpired, invalidCode("code_expired", "The code has expired.")},
+		{errCodeUsed, invalidCode("code_used", "The code has been used.")},
+		{errSessionEnded, invalidCode("session_ended", "The session of the code has ended.")},
+		{feed.ErrRedeem, unavailable("The code cannot be exchanged at the moment: it may have been redeemed or not. Repeating with the same redemption is safe")},
 	}
 }
 
@@ -163,6 +175,14 @@ func invalidValue(member, msg string) refusal {
 	return refusal{
 		status: http.StatusUnprocessableEntity, code: "PolarRequestValidationError",
 		problems: []problem{{Type: "value_error", Loc: []any{"body", member}, Msg: msg}},
+	}
+}
+
+// invalidCode is the answer to a code that is not exchanged, with the reason as type.
+func invalidCode(reason, msg string) refusal {
+	return refusal{
+		status: http.StatusUnprocessableEntity, code: "PolarRequestValidationError",
+		problems: []problem{{Type: reason, Loc: []any{"body", "code"}, Msg: msg}},
 	}
 }
 

@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -52,11 +53,12 @@ type fixture struct {
 	server           *issuer.Server
 	ring             *keys.Ring
 	logs             *logs              // empty when a test brings its own logger
+	link             string             // what the links of the first organization hold
 	stop             context.CancelFunc // begins to shut down
 	ended            <-chan struct{}    // closed once it has
 	// API keys: one that may do everything, one for each scope alone, one that
 	// has expired, and one of another organization.
-	secret, writeOnly, introspectOnly, revokeOnly, expired, foreign string
+	secret, writeOnly, introspectOnly, revokeOnly, exchangeOnly, expired, foreign string
 }
 
 // fixtureOptions are what a test may want to be different.
@@ -65,6 +67,7 @@ type fixtureOptions struct {
 	ring        *keys.Ring
 	logger      *slog.Logger
 	readTimeout time.Duration
+	link        string // what the links of the first organization hold; default: a token
 	change      func(*issuer.Config)
 }
 
@@ -83,7 +86,7 @@ func newFixture(t testing.TB, changes ...func(*fixtureOptions)) *fixture {
 	if o.ring == nil {
 		o.ring = newRing(t)
 	}
-	f := &fixture{ring: o.ring, logs: &logs{}}
+	f := &fixture{ring: o.ring, logs: &logs{}, link: o.link}
 	if o.logger == nil {
 		o.logger = slog.New(slog.NewJSONHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -141,7 +144,7 @@ func (f *fixture) shutdown() {
 func (f *fixture) checkSecrets(t testing.TB, what, text string) {
 	t.Helper()
 	// Every token begins with the base64url form of its header's beginning.
-	secrets := []string{"eyJhbGciOi", f.secret, f.writeOnly, f.introspectOnly, f.revokeOnly, f.expired, f.foreign}
+	secrets := []string{"eyJhbGciOi", f.secret, f.writeOnly, f.introspectOnly, f.revokeOnly, f.exchangeOnly, f.expired, f.foreign}
 	for _, match := range privatePart.FindAllSubmatch(f.ring.Manifest().Encode(), -1) {
 		secrets = append(secrets, string(match[1]))
 	}
@@ -250,7 +253,7 @@ func (f *fixture) newRegistry(t testing.TB) *organizations.Registry {
 // newOrganizations returns a file of two organizations, with new API keys.
 func (f *fixture) newOrganizations(t testing.TB) string {
 	t.Helper()
-	const write, introspect, revoke = organizations.ScopeWrite, organizations.ScopeIntrospect, organizations.ScopeRevoke
+	const write, introspect, revoke, exchange = organizations.ScopeWrite, organizations.ScopeIntrospect, organizations.ScopeRevoke, organizations.ScopeExchange
 	var entries []string
 	add := func(secret *string, name string, scopes ...organizations.Scope) {
 		t.Helper()
@@ -261,17 +264,18 @@ func (f *fixture) newOrganizations(t testing.TB) string {
 		*secret = s.Reveal()
 		entries = append(entries, string(entry))
 	}
-	add(&f.secret, "all", write, introspect, revoke)
+	add(&f.secret, "all", write, introspect, revoke, exchange)
 	add(&f.writeOnly, "write", write)
 	add(&f.introspectOnly, "introspect", introspect)
-	add(&f.foreign, "foreign", write, introspect, revoke)
+	add(&f.foreign, "foreign", write, introspect, revoke, exchange)
 	add(&f.expired, "expired", write)
 	add(&f.revokeOnly, "revoke", revoke)
+	add(&f.exchangeOnly, "exchange", exchange)
 	expired := strings.TrimSuffix(strings.TrimSpace(entries[4]), "}") + `, "expires_at": "2026-01-01T00:00:00Z"}`
 	expired = strings.Replace(expired, `"expires_at": null,`, "", 1)
-	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired, entries[5]}, ",")
+	ours := strings.Join([]string{entries[0], entries[1], entries[2], expired, entries[5], entries[6]}, ",")
 	return `{"organizations":[
-		{"id":"` + orgID + `","slug":"acme","portal_url":"https://portal.example.com/{slug}/portal","api_keys":[` + ours + `]},
+		{"id":"` + orgID + `","slug":"acme","link":"` + cmp.Or(f.link, "token") + `","portal_url":"https://portal.example.com/{slug}/portal","api_keys":[` + ours + `]},
 		{"id":"` + foreignOrgID + `","slug":"other","portal_url":"https://portal.example.com/?org={slug}#start","email_in_link":true,"return_url_hosts":["shop.example.com","xn--bcher-kva.example"],"api_keys":[` + entries[3] + `]}]}`
 }
 

@@ -57,8 +57,20 @@ func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, custom
 	if err != nil {
 		return nil, err
 	}
-	result.portalURL = caller.Organization.PortalLink(result.token, email(customer))
-	return result, nil
+	result.portalURL, err = s.portalLink(ctx, key, result, caller.Organization)
+	return result, err
+}
+
+// portalLink makes the link to the portal, with the token or with a code.
+func (s *Server) portalLink(ctx context.Context, key *keys.SigningKey, r *session, o *organizations.Organization) (string, error) {
+	credential := r.token
+	if o.LinksHoldCodes() {
+		var err error
+		if credential, err = s.sign(ctx, key, r.code()); err != nil {
+			return "", err
+		}
+	}
+	return o.PortalLink(credential, email(r.customer)), nil
 }
 
 // expiry returns when a session that is issued at a whole second ends: after its

@@ -28,6 +28,7 @@ type metrics struct {
 	reloads    *prometheus.CounterVec
 	feed       *prometheus.CounterVec
 	ended      *prometheus.CounterVec
+	exchanges  *prometheus.CounterVec
 }
 
 // describe describes a metric that is computed at each scrape.
@@ -65,15 +66,19 @@ func newMetrics() *metrics {
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
 		feed:       counter("revocation_feed_requests_total", "Requests to the feed of revocations.", "result"),
 		ended:      counter("revocations_total", "Calls that end sessions.", "scope", "result"),
+		exchanges:  counter("exchanges_total", "Calls that exchange a code for its session.", "result"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed, m.ended,
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed, m.ended, m.exchanges,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
 	for _, result := range []string{feedAnswered, feedCrowded, feedLimited, feedUnavailable, feedRefused} {
 		m.feed.WithLabelValues(result)
+	}
+	for _, result := range exchangeResults() {
+		m.exchanges.WithLabelValues(result)
 	}
 	for _, scope := range []revocations.Scope{revocations.Session, revocations.Customer, revocations.Member, revocations.APIKey, revocations.Organization} {
 		for _, result := range []string{endingDone, endingRepeated, endingOff, endingTooMany, endingUnknown} {

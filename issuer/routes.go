@@ -33,6 +33,8 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.Match(readable, portalPrefix+"customer-session/user", handle(s.showUser))
 	e.POST("/oauth2/introspect", handle(s.introspectToken))
 
+	e.POST(wire.ExchangePath, handle(s.exchangeCode))
+
 	e.DELETE("/v1/customer-sessions/:id", handle(s.deleteSession))
 	e.POST("/v1/customer-sessions/revoke", handle(s.revokeSessions))
 	e.DELETE(portalPrefix+"customer-session", handle(s.endPortalSession))

@@ -116,10 +116,12 @@ func (s *Server) follow(ctx context.Context) (stop func()) {
 	}
 }
 
+// closeRevocations closes the log, and the redemptions beside it.
 func (s *Server) closeRevocations() {
 	if s.revocationLog != nil {
 		s.revocationLog.Close()
 	}
+	s.redeemer.Close()
 }
 
 // closeWhileDraining closes the connection after each answer while the server

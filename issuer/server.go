@@ -68,6 +68,9 @@ type Config struct {
 	// Revocations is the log of what has been ended. Run closes it. Default:
 	// none, and no session can be ended.
 	Revocations revocations.Log
+	// Redemptions are where codes are redeemed. Run closes them. Default: none, and
+	// no code can be exchanged.
+	Redemptions revocations.Redemptions
 	// MaxRevocationAge is how old a consumer's knowledge of the log may be, in
 	// whole seconds from 10 seconds to 24 hours. Default: 15 minutes.
 	MaxRevocationAge time.Duration
@@ -105,6 +108,7 @@ type Server struct {
 	organizations func() *organizations.Registry
 	customers     customers.Directory
 	verifier      *verify.Verifier
+	codeVerifier  *verify.Verifier
 	// Only a server made by Open follows files and closes its directory.
 	files          *followedFiles
 	closeDirectory func()
@@ -112,6 +116,7 @@ type Server struct {
 	revocations      *feed.Follower
 	revocationLog    revocations.Log // may be nil
 	maxRevocationAge time.Duration
+	redeemer         *feed.Redeemer
 	waiting          *waiting // consumers of the feed
 	pauses           *pauses
 	// signFailure is the error of the last signature, nil after a success.
@@ -150,11 +155,17 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		Issuer: config.Issuer, Log: config.Revocations, MaxAge: config.MaxRevocationAge,
 		RevokedKeys: revokedKeys(config.Keys), Logger: config.Logger,
 	})
-	verifier, err := verify.New(verify.Config{
+	accepted := verify.Config{
 		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys{config.Keys, follower.RevokedKey},
 		// The server accepts what it signs.
 		Algorithms: jwk.Algorithms(),
-	})
+	}
+	verifier, err := verify.New(accepted)
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	accepted.TokenType, accepted.Audience, accepted.CacheSize = wire.CodeType, config.Issuer, -1
+	codeVerifier, err := verify.New(accepted)
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
@@ -167,8 +178,10 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		files:          &followedFiles{},
 		closeDirectory: func() {},
 		verifier:       verifier,
+		codeVerifier:   codeVerifier,
 		revocations:    follower,
 		revocationLog:  config.Revocations, maxRevocationAge: config.MaxRevocationAge,
+		redeemer:       feed.NewRedeemer(config.Redemptions),
 		waiting:        newWaiting(places, maxWaitingClient),
 		pauses:         newPauses(config.MaxRevocationAge),
 		keyLimit:       ratelimit.New[apiKeyID](config.KeyRate, config.KeyBurst, 0),

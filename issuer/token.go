@@ -31,24 +31,33 @@ type claimSet struct {
 	clientID            string    // of the API key: base64url, nothing to escape
 	issuedAt, expiresAt time.Time // whole seconds
 	returnURL           string    // may be empty
+	// sessionExpiresAt is zero in a token. In a code it is when its session expires.
+	sessionExpiresAt time.Time
 }
 
-// signToken makes the compact JWS of the claims (RFC 7515, Section 3.1). The
-// error wraps errSigner, errTooLong or [keys.ErrNoSigningKey].
+// isCode reports whether the claims are those of a code.
+func (c *claimSet) isCode() bool { return !c.sessionExpiresAt.IsZero() }
+
+// signToken makes the compact JWS of the claims (RFC 7515, Section 3.1): a token or
+// a code. The error wraps errSigner, errTooLong or [keys.ErrNoSigningKey].
 func signToken(ctx context.Context, key *keys.SigningKey, c *claimSet) (string, error) {
 	if c.expiresAt.After(key.LatestExpiry) {
 		return "", errOutlives(key)
 	}
 	// On the stack, unless the return URL is long.
 	var scratch [768]byte
-	text := appendHeader(scratch[:0], key)
+	typ, longest := wire.TokenType, wire.MaxIssuedTokenLength
+	if c.isCode() {
+		typ, longest = wire.CodeType, wire.MaxTokenLength // it is in no cookie
+	}
+	text := appendHeader(scratch[:0], key, typ)
 	headerLength := len(text)
 	text = c.append(text)
 
 	base64url := base64.RawURLEncoding
 	size := base64url.EncodedLen(headerLength) + base64url.EncodedLen(len(text)-headerLength) +
 		base64url.EncodedLen(key.Public.SignatureSize()) + len("..")
-	if size > wire.MaxIssuedTokenLength {
+	if size > longest {
 		return "", errTooLong
 	}
 	token := make([]byte, 0, size)
@@ -74,12 +83,14 @@ func errOutlives(key *keys.SigningKey) error {
 }
 
 // appendHeader appends the JOSE header: exactly what verify accepts.
-func appendHeader(dst []byte, key *keys.SigningKey) []byte {
+func appendHeader(dst []byte, key *keys.SigningKey, typ string) []byte {
 	dst = append(dst, `{"alg":"`...)
 	dst = append(dst, key.Public.Algorithm()...)
 	dst = append(dst, `","kid":"`...)
 	dst = append(dst, key.Public.ID()...) // a thumbprint: nothing to escape
-	return append(dst, `","typ":"`+wire.TokenType+`"}`...)
+	dst = append(dst, `","typ":"`...)
+	dst = append(dst, typ...)
+	return append(dst, `"}`...)
 }
 
 // append appends the claims as JSON.
@@ -104,6 +115,11 @@ func (c *claimSet) append(dst []byte) []byte {
 	if c.returnURL != "" {
 		dst = append(dst, `,"`+wire.ClaimReturnURL+`":`...)
 		dst = ijson.AppendString(dst, c.returnURL)
+	}
+	if c.isCode() {
+		dst = append(dst, `,"`+wire.ClaimSessionExpiresAt+`":`...)
+		dst = strconv.AppendInt(dst, c.sessionExpiresAt.Unix(), 10)
+		return append(dst, '}')
 	}
 	return append(dst, `,"`+wire.ClaimScope+`":"`+wire.Scope+`"}`...)
 }

@@ -85,7 +85,7 @@ api_keys of the organization, which holds only the hash of the secret. With
 	}
 	name := cmd.Flags().String("name", "", "`name` of the key, unique in its organization (required)")
 	scopes := cmd.Flags().StringSlice("scope", []string{string(organizations.ScopeWrite)},
-		"comma-separated `scopes`: customer_sessions:write, customer_sessions:introspect, customer_sessions:revoke")
+		"comma-separated `scopes`: customer_sessions:write, customer_sessions:introspect, customer_sessions:revoke, customer_sessions:exchange")
 	lasts := cmd.Flags().Duration("expires-in", 0, "how long the key is valid, such as 2160h (default without end)")
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object")
 	place := newOrganizationPlace(cmd).withOrganization()

@@ -77,6 +77,7 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 		Organizations: func() *organizations.Registry { return registry },
 		Customers:     directory,
 		Revocations:   revocations.NewMemory(),
+		Redemptions:   revocations.NewMemoryRedemptions(),
 		Logger:        logger,
 	})
 	if err != nil {
