@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify"
@@ -38,23 +39,23 @@ func (c *claimSet) code() *claimSet {
 	return &code
 }
 
-// readCode verifies a code and returns the claims of its session, and when the code
-// expires. The error is errCodeInvalid, errCodeExpired, errSessionEnded,
+// readCode verifies a code and returns the claims of its session, and the code's own:
+// those of the session, but for the end. The error is errCodeInvalid, errCodeExpired, errSessionEnded,
 // [verify.ErrKeysUnavailable] or [feed.ErrUnavailable].
-func (s *Server) readCode(ctx context.Context, code string) (session *claimSet, expiresAt time.Time, err error) {
-	verified, err := s.codeVerifier.Verify(ctx, code)
+func (s *Server) readCode(ctx context.Context, code string) (session *claimSet, verified verify.Session, err error) {
+	verified, err = s.codeVerifier.Verify(ctx, code)
 	switch {
 	case errors.Is(err, verify.ErrExpired), err == nil && !time.Now().Before(verified.ExpiresAt):
 		// The leeway is for issuers whose clocks are ahead. A code that ends a moment
 		// early does no harm.
-		return nil, time.Time{}, errCodeExpired
+		return nil, verify.Session{}, errCodeExpired
 	case errors.Is(err, verify.ErrKeysUnavailable):
-		return nil, time.Time{}, err
+		return nil, verify.Session{}, err
 	case err != nil:
-		return nil, time.Time{}, errCodeInvalid
+		return nil, verify.Session{}, errCodeInvalid
 	}
 	if session, err = s.sessionOf(&verified, code); err != nil {
-		return nil, time.Time{}, err
+		return nil, verify.Session{}, err
 	}
 	ended, err := s.revocations.Ends(&feed.Session{
 		OrganizationID: verified.OrganizationID, ID: verified.ID, CustomerID: verified.CustomerID,
@@ -64,9 +65,9 @@ func (s *Server) readCode(ctx context.Context, code string) (session *claimSet, 
 		err = errSessionEnded
 	}
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, verify.Session{}, err
 	}
-	return session, verified.ExpiresAt, nil
+	return session, verified, nil
 }
 
 // sessionOf returns the claims of the session that a verified code stands for.
@@ -79,14 +80,23 @@ func (s *Server) sessionOf(verified *verify.Session, code string) (*claimSet, er
 		issuer: s.issuer, audience: s.audience, clientID: verified.ClientID,
 		issuedAt: verified.IssuedAt, expiresAt: expiresAt, returnURL: verified.ReturnURL,
 	}
-	for _, id := range []struct {
+	ids := []struct {
 		to   *uuid.UUID
 		text string
 	}{
 		{&session.sessionID, verified.ID},
 		{&session.customerID, verified.CustomerID},
 		{&session.organizationID, verified.OrganizationID},
-	} {
+	}
+	if verified.MemberID != "" {
+		// The role is that of the time when the session was created.
+		session.member = &customers.Member{Role: customers.Role(verified.Role)}
+		ids = append(ids, struct {
+			to   *uuid.UUID
+			text string
+		}{&session.member.ID, verified.MemberID})
+	}
+	for _, id := range ids {
 		var err error
 		if *id.to, err = uuid.Parse(id.text); err != nil {
 			return nil, errCodeInvalid

@@ -65,7 +65,7 @@ func (s *Server) openIDConfiguration(c echo.Context) error {
 		Claims: []string{
 			wire.ClaimIssuer, wire.ClaimAudience, wire.ClaimCustomerID, wire.ClaimSessionID,
 			wire.ClaimOrganizationID, wire.ClaimIssuedAt, wire.ClaimExpiresAt,
-			wire.ClaimClientID, wire.ClaimReturnURL, wire.ClaimScope,
+			wire.ClaimClientID, wire.ClaimMemberID, wire.ClaimRole, wire.ClaimReturnURL, wire.ClaimScope,
 		},
 	})
 }

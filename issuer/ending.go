@@ -144,7 +144,7 @@ func (s *Server) revokeToken(c *call) error {
 }
 
 // endPortalSession answers DELETE /v1/customer-portal/customer-session: the holder
-// of a token ends the session, or all of the customer.
+// of a token ends the session, or all of the customer or the member.
 func (s *Server) endPortalSession(c *call) error {
 	session, err := s.portalSession(c)
 	if err != nil {
@@ -192,11 +192,15 @@ type ending struct {
 	by     string // the ID of the session whose holder asks, empty for an API key
 }
 
-// endingOf ends a session whose token is known, or all of its customer. The entry
-// may be dropped as soon as the token can be accepted nowhere any more.
+// endingOf ends a session whose token is known, or all of its holder: of the member, if
+// it is a member's, and not of the rest of the team. The entry may be dropped as soon as the token can be accepted nowhere any more.
 func endingOf(session *verify.Session, organization uuid.UUID, everywhere bool) *ending {
 	e := &ending{entry: revocations.Entry{OrganizationID: organization}}
-	if everywhere {
+	switch {
+	case everywhere && session.MemberID != "":
+		e.entry.Scope, e.entry.ID = revocations.Member, session.MemberID
+		return e
+	case everywhere:
 		e.entry.Scope, e.entry.ID = revocations.Customer, session.CustomerID
 		return e
 	}

@@ -43,14 +43,14 @@ func decodeRevoke(body []byte) (*revokeRequest, error) {
 	}
 	const all = "session_id, customer_id, external_customer_id, member_id, api_key, client_id, organization"
 	switch {
-	case len(d.problems) > 0:
+	case d.invalid != nil:
 	case len(d.named) == 0:
 		d.add("missing", "Field required: one of "+all)
 	case len(d.named) > 1:
 		d.add("value_error", "Only one of these can be given: "+strings.Join(d.named, ", "))
 	}
-	if len(d.problems) > 0 {
-		return nil, &invalidBodyError{d.problems}
+	if d.invalid != nil {
+		return nil, d.invalid
 	}
 	return &d.revokeRequest, nil
 }

@@ -30,8 +30,11 @@ type refusal struct {
 	// problems, or "error_description", depending on the specification.
 	code, detail, description string
 	problems                  []problem
-	challenge                 string // the WWW-Authenticate header
-	retryAfter                int    // seconds
+	// names returns the member of the request for a session that the one problem is
+	// about, and its value; nil if the problem says it.
+	names      func(*createRequest) (member, value string)
+	challenge  string // the WWW-Authenticate header
+	retryAfter int    // seconds
 	// internal means that the cause goes into the log and nowhere else.
 	internal bool
 }
@@ -81,10 +84,13 @@ func newRefusals() refusals {
 		// outage in logs and metrics.
 		{context.Canceled, refusal{status: statusClientGone, code: "ClientClosedRequest", detail: "The request was given up"}},
 
-		// One member of a request for a session. Where it is not named here, it
-		// is the one by which the request names the customer.
-		{customers.ErrNotFound, invalidValue("", "Customer does not exist.")},
-		{customers.ErrMismatch, invalidValue("", "The two identifiers name different customers.")},
+		// One member of a request for a session.
+		{customers.ErrNotFound, invalidName((*createRequest).namesCustomer, "Customer does not exist.")},
+		{customers.ErrMismatch, invalidName((*createRequest).namesCustomer, "The two identifiers name different customers.")},
+		{errMemberRequired, memberRequired()},
+		{customers.ErrMemberNotFound, invalidName((*createRequest).namesMember, "Member does not exist for this customer.")},
+		{customers.ErrNoMembers, invalidName((*createRequest).namesMember, "This server has no members: CUSTOMERSESSION_CUSTOMERS_QUERY_MEMBERS is not set.")},
+		{customers.ErrMemberExternalID, invalidName((*createRequest).namesMember, "Members of a customer without an external ID have no path by external ID; use member_id.")},
 		{customers.ErrStated, invalidValue("customer", "This server looks customers up; leave this out.")},
 		{customers.ErrStatedMissing, invalidValue("customer", "This server has no customers of its own; state the customer here.")},
 		{customers.ErrStatedID, invalidValue("customer_id", "A stated customer needs an ID.")},
@@ -186,6 +192,22 @@ func invalidCode(reason, msg string) refusal {
 	}
 }
 
+// invalidName is invalidValue for what names a customer or a member, in one of two
+// ways.
+func invalidName(names func(*createRequest) (member, value string), msg string) refusal {
+	r := invalidValue("", msg)
+	r.names = names
+	return r
+}
+
+// memberRequired is the answer to a request for a team that names no member. The input
+// is null, also in JSON.
+func memberRequired() refusal {
+	r := invalidValue("member_id", "member_id is required for team customers.")
+	r.problems[0].Input = json.RawMessage("null")
+	return r
+}
+
 // invalidBody is the answer to a request that breaks the schema.
 func invalidBody(problems []problem) refusal {
 	return refusal{status: http.StatusUnprocessableEntity, code: "RequestValidationError", problems: problems}
@@ -199,12 +221,12 @@ func invalidCustomer(err *customers.ValidationError) refusal {
 	return invalidBody(problems)
 }
 
-// about names the customer's member of the request where the row leaves it
-// open, with its value.
+// about names the member of the request where the row leaves it open, with its
+// value.
 func (r refusal) about(err error) refusal {
 	create, ok := errors.AsType[*createError](err)
-	if ok && len(r.problems) == 1 && r.problems[0].Loc[1] == "" {
-		member, value := create.request.identifier()
+	if ok && r.names != nil {
+		member, value := r.names(create.request)
 		r.problems = []problem{{Type: r.problems[0].Type, Loc: []any{"body", member}, Msg: r.problems[0].Msg, Input: value}}
 	}
 	return r

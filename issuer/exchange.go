@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/keys/jwk/ijson"
+	"github.com/customersession/customersession/verify"
 )
 
 // A redemption is named by its client, at random: who sees the code must not guess
@@ -50,7 +50,7 @@ func (s *Server) exchange(c *call) (*session, revocations.Outcome, error) {
 	if !s.redeemer.Enabled() {
 		return nil, 0, feed.ErrNoRedemptions
 	}
-	claims, codeExpiresAt, err := s.readCode(ctx, request.code)
+	claims, code, err := s.readCode(ctx, request.code)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -58,26 +58,21 @@ func (s *Server) exchange(c *call) (*session, revocations.Outcome, error) {
 		return nil, 0, errCodeInvalid
 	}
 	session := &session{claimSet: *claims, portalURL: key.Organization.PortalURL()}
-	if session.customer, err = s.findAgain(ctx, claims); err != nil {
+	holder, err := s.findHolderOf(ctx, &code)
+	switch {
+	case errors.Is(err, verify.ErrRevoked):
+		return session, 0, errSessionEnded // the customer or the member is gone
+	case errors.Is(err, errNoCustomers):
+		return session, 0, feed.ErrNoRedemptions
+	case err != nil:
 		return session, 0, err
 	}
-	outcome, err := s.redeem(ctx, session, request.redemption, codeExpiresAt)
+	session.customer = holder.customer
+	outcome, err := s.redeem(ctx, session, request.redemption, code.ExpiresAt)
 	if err != nil {
 		return session, outcome, err
 	}
 	return session, outcome, s.signAgain(ctx, session)
-}
-
-// findAgain looks up the customer of a session that was created before.
-func (s *Server) findAgain(ctx context.Context, claims *claimSet) (*customers.Customer, error) {
-	customer, err := s.findCustomer(ctx, customers.Query{OrganizationID: claims.organizationID, ID: claims.customerID})
-	switch {
-	case errors.Is(err, customers.ErrNotFound):
-		return nil, errSessionEnded // deleted since
-	case errors.Is(err, customers.ErrStatedMissing):
-		return nil, feed.ErrNoRedemptions // this server has no customers of its own
-	}
-	return customer, err
 }
 
 // redeem makes sure that the code of a session is used once.
@@ -145,15 +140,15 @@ func (s *Server) readExchange(c *call) (*exchangeRequest, error) {
 		return nil, notAnObject(body, offset, err)
 	}
 	d.completeExchange(&request)
-	if len(d.problems) > 0 {
-		return nil, &invalidBodyError{d.problems}
+	if d.invalid != nil {
+		return nil, d.invalid
 	}
 	return &request, nil
 }
 
 // completeExchange checks that nothing is missing.
 func (d *decoder) completeExchange(r *exchangeRequest) {
-	if len(d.problems) > 0 {
+	if d.invalid != nil {
 		return
 	}
 	if r.code == "" {

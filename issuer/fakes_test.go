@@ -28,6 +28,11 @@ func (find directoryFunc) Find(ctx context.Context, q customers.Query) (*custome
 	return find(ctx, q)
 }
 
+// FindMember implements [customers.Directory]: there are no members.
+func (directoryFunc) FindMember(context.Context, customers.Query, *customers.Customer) (*customers.Member, error) {
+	return nil, customers.ErrNoMembers
+}
+
 // innards is what errors of parts say and clients never see.
 const innards = "dial tcp 10.20.30.40:5432: connection refused"
 
@@ -50,6 +55,11 @@ func newSwitch(d customers.Directory) *directorySwitch {
 // Find implements [customers.Directory].
 func (s *directorySwitch) Find(ctx context.Context, q customers.Query) (*customers.Customer, error) {
 	return (*s.current.Load()).Find(ctx, q)
+}
+
+// FindMember implements [customers.Directory].
+func (s *directorySwitch) FindMember(ctx context.Context, q customers.Query, c *customers.Customer) (*customers.Member, error) {
+	return (*s.current.Load()).FindMember(ctx, q, c)
 }
 
 // use replaces the content with JSON Lines.

@@ -29,20 +29,24 @@ const (
 	timeOrderedID   = "019a1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b" // UUID version 7
 	hostTimeID      = "c232ab00-9414-11ec-b3c8-9f6bdeced846" // UUID version 1
 	teamID          = "7a6b5c4d-3e2f-4a1b-9c0d-8e7f6a5b4c3d" // without an e-mail address
+	ownerID         = "8b7c6d5e-4f3a-4b2c-8d1e-9f0a1b2c3d4e" // of the team
+	colleagueID     = "8b7c6d5e-4f3a-4b2c-8d1e-9f0a1b2c3d4f"
+	externalOwnerID = "user/joan clarke"
 	otherCustomerID = "0b8f6c1d-53a4-4f0e-9f6b-7d1c2e3f4a5b" // of our organization
 	foreignID       = "c2a7d9e4-1b3f-4d5a-8c6e-9f0a1b2c3d4e" // of another one
+	foreignMemberID = "8b7c6d5e-4f3a-4b2c-8d1e-9f0a1b2c3d52"
 	deletedID       = "d4b8e0f5-2c4a-4e6b-9d7f-0a1b2c3d4e5f"
 	unknownID       = "00000000-0000-4000-8000-000000000000"
 	orgID           = "1dbfc517-0bbf-4301-9ba8-555ca42b9737"
 	foreignOrgID    = "2ecfd628-1ccf-4412-acb9-666db53c0848"
 
 	customerLines = `{"id":"` + customerID + `","organization_id":"` + orgID + `","external_id":"` + externalID + `","email":"ada@example.com","name":"Ada Lovelace","created_at":"2026-01-15T09:00:00Z","metadata":{"plan":"pro","seats":3,"share":0.5,"vip":true},"tax_id":["GB123","gb_vat"],"billing_address":{"country":"GB"}}
-{"id":"` + otherCustomerID + `","organization_id":"` + orgID + `","external_id":"user_alan","email":"alan@example.com","created_at":"2026-02-20T10:30:00Z"}
+{"id":"` + otherCustomerID + `","organization_id":"` + orgID + `","external_id":"user_alan","email":"alan@example.com","created_at":"2026-02-20T10:30:00Z","members":[{"id":"8b7c6d5e-4f3a-4b2c-8d1e-9f0a1b2c3d50","email":"help@example.com","role":"billing_manager"}]}
 {"id":"` + fullID + `","organization_id":"` + orgID + `","external_id":"full","email":"Full@Example.com","email_verified":true,"type":"individual","name":"Zo\u00eb \"Z\" <b>","billing_name":"Zoo Ltd","locale":"en-GB","default_payment_method_id":"5d9c1b7e-2f4a-4c8d-9e6b-1a3c5e7f9b2d","created_at":"2026-01-15T09:00:00Z","modified_at":"2026-02-15T10:00:00+01:00","first_user_event_at":"2026-03-15T09:00:00.75Z","deleted_at":null,"metadata":{"plan":"pro","seats":3,"share":0.5,"vip":true},"tax_id":["GB980780684","gb_vat"],"billing_address":{"country":"gb","line1":"12 St James","line2":null,"postal_code":"SW1Y 4JH","city":"London"},"avatar_url":"https://cdn.example.com/zoe.png"}
 {"id":"` + timeOrderedID + `","organization_id":"` + orgID + `","email":"seven@example.com"}
 {"id":"` + hostTimeID + `","organization_id":"` + orgID + `","email":"one@example.com"}
-{"id":"` + teamID + `","organization_id":"` + orgID + `","type":"team"}
-{"id":"` + foreignID + `","external_id":"user_grace","organization_id":"` + foreignOrgID + `","email":"grace@example.com","created_at":"2026-03-01T12:00:00Z"}
+{"id":"` + teamID + `","organization_id":"` + orgID + `","external_id":"bletchley","type":"team","members":[{"id":"` + ownerID + `","external_id":"` + externalOwnerID + `","email":"joan@example.com","name":"Joan Clarke","role":"owner"},{"id":"` + colleagueID + `","external_id":"user_mavis","email":"mavis@example.com"},{"id":"8b7c6d5e-4f3a-4b2c-8d1e-9f0a1b2c3d51","external_id":"user_hugh","email":"hugh@example.com","deleted_at":"2026-04-01T12:00:00Z"}]}
+{"id":"` + foreignID + `","external_id":"user_grace","organization_id":"` + foreignOrgID + `","email":"grace@example.com","created_at":"2026-03-01T12:00:00Z","members":[{"id":"` + foreignMemberID + `","external_id":"user_tommy","email":"tommy@example.com"}]}
 {"id":"` + deletedID + `","organization_id":"` + orgID + `","email":"gone@example.com","created_at":"2026-03-01T12:00:00Z","deleted_at":"2026-04-01T12:00:00Z"}
 `
 )

@@ -28,6 +28,8 @@ type introspection struct {
 	IssuedAt       int64  `json:"iat,omitempty"`
 	ExpiresAt      int64  `json:"exp,omitempty"`
 	ClientID       string `json:"client_id,omitempty"`
+	MemberID       string `json:"member_id,omitempty"`
+	Role           string `json:"role,omitempty"`
 	ReturnURL      string `json:"return_url,omitempty"`
 }
 
@@ -56,7 +58,7 @@ func (s *Server) introspectToken(c *call) error {
 		Issuer: session.Issuer, Audience: s.audience,
 		CustomerID: session.CustomerID, SessionID: session.ID, OrganizationID: session.OrganizationID,
 		IssuedAt: session.IssuedAt.Unix(), ExpiresAt: session.ExpiresAt.Unix(),
-		ClientID: session.ClientID, ReturnURL: session.ReturnURL,
+		ClientID: session.ClientID, MemberID: session.MemberID, Role: session.Role, ReturnURL: session.ReturnURL,
 	})
 }
 

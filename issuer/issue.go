@@ -27,9 +27,9 @@ type terms struct {
 	returnURL string // may be empty
 }
 
-// issue makes a session of a customer for the API key that asks. The error
+// issue makes a session of its holder for the API key that asks. The error
 // wraps errTooLong, errSigner or [keys.ErrNoSigningKey].
-func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, customer *customers.Customer, t terms) (*session, error) {
+func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, of holder, t terms) (*session, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return nil, err
@@ -47,11 +47,12 @@ func (s *Server) issue(ctx context.Context, caller *organizations.APIKey, custom
 	result := &session{
 		claimSet: claimSet{
 			issuer: s.issuer, audience: s.audience,
-			sessionID: id, customerID: customer.ID, organizationID: caller.Organization.ID, clientID: caller.ClientID,
+			sessionID: id, customerID: of.customer.ID, organizationID: caller.Organization.ID, clientID: caller.ClientID,
+			member:   of.member,
 			issuedAt: issuedAt, expiresAt: expiresAt, returnURL: t.returnURL,
 		},
 		keyID:    key.Public.ID(),
-		customer: customer,
+		customer: of.customer,
 	}
 	result.token, err = s.sign(ctx, key, &result.claimSet)
 	if err != nil {

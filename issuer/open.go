@@ -240,6 +240,7 @@ func openPostgres(ctx context.Context, settings Settings, logger *slog.Logger) (
 	postgres, err := customers.NewPostgres(ctx, customers.PostgresConfig{
 		DSN: dsn, Insecure: settings.CustomersDSNInsecure, Timeout: settings.CustomersTimeout,
 		ByID: settings.CustomersQueryID, ByExternalID: settings.CustomersQueryExternalID,
+		Members: settings.CustomersQueryMembers,
 	})
 	if err != nil {
 		return nil, err
@@ -262,6 +263,11 @@ type liveFile struct {
 // Find implements [customers.Directory].
 func (l liveFile) Find(ctx context.Context, q customers.Query) (*customers.Customer, error) {
 	return l.file.Current().Find(ctx, q)
+}
+
+// FindMember implements [customers.Directory].
+func (l liveFile) FindMember(ctx context.Context, q customers.Query, c *customers.Customer) (*customers.Member, error) {
+	return l.file.Current().FindMember(ctx, q, c)
 }
 
 // readSecret reads a file that holds a secret. An empty path means no secret.

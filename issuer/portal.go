@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/jsontext"
 	"github.com/customersession/customersession/verify"
@@ -33,47 +31,30 @@ type portalUser struct {
 	Name       *string `json:"name"`
 	Email      string  `json:"email"`
 	CustomerID string  `json:"customer_id"`
-	// Always null. Clients expect them.
-	MemberID *string `json:"member_id"`
-	Role     *string `json:"role"`
+	// Null unless the session is a member's.
+	MemberID *string         `json:"member_id"`
+	Role     *customers.Role `json:"role"`
 }
 
-// showUser shows the customer to the holder of a token. The token holds no name
-// and no e-mail address, so they come from the customer directory.
+// showUser shows the holder of a token who it is. The token holds no name and no
+// e-mail address, so they come from the customer directory, and so does the role: it
+// is what the member may do now.
 func (s *Server) showUser(c *call) error {
 	session, err := s.portalSession(c)
 	if err != nil {
 		return err
 	}
-	query, err := customerOf(session)
+	holder, err := s.findHolderOf(c.Request().Context(), &session)
+	if errors.Is(err, verify.ErrRevoked) {
+		return s.refuseAnonymous(c, err)
+	}
 	if err != nil {
 		return err
 	}
-	customer, err := s.findCustomer(c.Request().Context(), query)
-	switch {
-	case errors.Is(err, customers.ErrNotFound):
-		// Deleted since: the session has ended.
-		return s.refuseAnonymous(c, verify.ErrRevoked)
-	case errors.Is(err, customers.ErrStatedMissing):
-		return errNoCustomers
-	case err != nil:
-		return err
+	user := portalUser{Type: "customer", Name: holder.customer.Name, Email: email(holder.customer), CustomerID: session.CustomerID}
+	if m := holder.member; m != nil {
+		user.Type, user.Name, user.Email, user.MemberID, user.Role = "member", m.Name, m.Email, &session.MemberID, &m.Role
 	}
 	noStore(c)
-	return c.JSON(http.StatusOK, portalUser{
-		Type: "customer", Name: customer.Name, Email: email(customer), CustomerID: session.CustomerID,
-	})
-}
-
-// customerOf returns the query for a session's customer.
-func customerOf(session verify.Session) (customers.Query, error) {
-	id, err := uuid.Parse(session.CustomerID)
-	if err != nil {
-		return customers.Query{}, err
-	}
-	organization, err := uuid.Parse(session.OrganizationID)
-	if err != nil {
-		return customers.Query{}, err
-	}
-	return customers.Query{OrganizationID: organization, ID: id}, nil
+	return c.JSON(http.StatusOK, user)
 }

@@ -50,15 +50,23 @@ func (e *invalidBodyError) Error() string {
 type createRequest struct {
 	terms
 
-	customerID uuid.UUID // uuid.Nil: not given
-	externalID string    // empty: not given
-	returnHost string    // of the return URL; empty: not given
+	customerID uuid.UUID   // uuid.Nil: not given
+	externalID string      // empty: not given
+	ofMember   *memberName // nil: not given
+	returnHost string      // of the return URL; empty: not given
 	// stated is the JSON object of the member "customer", or nil.
 	stated []byte
 }
 
-// identifier returns the member that names the customer, and its value.
-func (r *createRequest) identifier() (member, value string) {
+// A memberName names a member of the customer. The ID counts where both are given.
+type memberName struct {
+	id         uuid.UUID // uuid.Nil: not given
+	externalID string    // empty: not given
+}
+
+// namesCustomer returns the member of the request that names the customer, and its
+// value.
+func (r *createRequest) namesCustomer() (member, value string) {
 	if r.customerID != uuid.Nil {
 		return "customer_id", r.customerID.String()
 	}
@@ -66,16 +74,29 @@ func (r *createRequest) identifier() (member, value string) {
 	return "external_customer_id", r.externalID
 }
 
+// namesMember returns the member of the request that names the customer's member, and
+// its value.
+func (r *createRequest) namesMember() (member, value string) {
+	if r.ofMember.id != uuid.Nil {
+		return "member_id", r.ofMember.id.String()
+	}
+	return "external_member_id", r.ofMember.externalID
+}
+
 // query returns the query for the customer directory.
 func (r *createRequest) query(organization uuid.UUID) customers.Query {
-	return customers.Query{OrganizationID: organization, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated}
+	q := customers.Query{OrganizationID: organization, ID: r.customerID, ExternalID: r.externalID, Stated: r.stated}
+	if r.ofMember != nil {
+		q.MemberID, q.ExternalMemberID = r.ofMember.id, r.ofMember.externalID
+	}
+	return q
 }
 
 // A decoder reads one body into a createRequest.
 type decoder struct {
 	createRequest
 	maxLifetime time.Duration
-	problems    []problem
+	invalid     *invalidBodyError // nil while nothing is wrong
 }
 
 // decodeCreate reads a request body. The error is an *invalidBodyError.
@@ -86,8 +107,8 @@ func decodeCreate(body []byte, defaultLifetime, maxLifetime time.Duration) (*cre
 		return nil, notAnObject(body, offset, err)
 	}
 	d.complete()
-	if len(d.problems) > 0 {
-		return nil, &invalidBodyError{d.problems}
+	if d.invalid != nil {
+		return nil, d.invalid
 	}
 	return &d.createRequest, nil
 }
@@ -112,7 +133,10 @@ func notAnObject(body []byte, offset int, err error) error {
 }
 
 func (d *decoder) add(kind, msg string, loc ...any) {
-	d.problems = append(d.problems, problem{Type: kind, Loc: append([]any{"body"}, loc...), Msg: msg})
+	if d.invalid == nil {
+		d.invalid = &invalidBodyError{}
+	}
+	d.invalid.problems = append(d.invalid.problems, problem{Type: kind, Loc: append([]any{"body"}, loc...), Msg: msg})
 }
 
 // member decodes one member. Null counts as absent, and unknown members are
@@ -126,8 +150,10 @@ func (d *decoder) member(name []byte, v ijson.Value) error {
 		d.setCustomerID(v)
 	case "external_customer_id", "customer_external_id":
 		d.setExternalID(string(name), v)
-	case "member_id", "external_member_id":
-		d.add("value_error", "Members are not supported here; leave this out or null", string(name))
+	case "member_id":
+		d.setMemberID(v)
+	case "external_member_id":
+		d.setExternalMemberID(v)
 	case "return_url":
 		d.setReturnURL(v)
 	case "expires_in":
@@ -156,34 +182,70 @@ func (d *decoder) text(v ijson.Value, loc ...any) (string, bool) {
 	return string(text), true
 }
 
-func (d *decoder) setCustomerID(v ijson.Value) {
-	text, ok := d.text(v, branchByID, "customer_id")
+// id returns a UUID, or adds a problem.
+func (d *decoder) id(v ijson.Value, loc ...any) (uuid.UUID, bool) {
+	text, ok := d.text(v, loc...)
 	if !ok {
-		return
+		return uuid.Nil, false
 	}
 	id, err := uuid.Parse(text)
-	// uuid.Parse also accepts braces, a URN and no dashes. The nil UUID is no
-	// customer.
+	// uuid.Parse also accepts braces, a URN and no dashes. Nothing has the nil UUID.
 	if err != nil || len(text) != 36 || id == uuid.Nil {
-		d.add("uuid_parsing", "Input should be a valid UUID", branchByID, "customer_id")
-		return
+		d.add("uuid_parsing", "Input should be a valid UUID", loc...)
+		return uuid.Nil, false
 	}
-	d.customerID = id
+	return id, true
 }
 
-func (d *decoder) setExternalID(name string, v ijson.Value) {
-	text, ok := d.text(v, branchExternal, name)
+func (d *decoder) setCustomerID(v ijson.Value) {
+	if id, ok := d.id(v, branchByID, "customer_id"); ok {
+		d.customerID = id
+	}
+}
+
+// external returns an external ID, or adds a problem.
+func (d *decoder) external(v ijson.Value, loc ...any) (string, bool) {
+	text, ok := d.text(v, loc...)
 	switch {
 	case !ok:
 	case text == "":
-		d.add("value_error", "External ID should not be empty", branchExternal, name)
+		d.add("value_error", "External ID should not be empty", loc...)
 	case utf8.RuneCountInString(text) > customers.MaxExternalID:
-		d.add("string_too_long", fmt.Sprintf("String should have at most %d characters", customers.MaxExternalID), branchExternal, name)
+		d.add("string_too_long", fmt.Sprintf("String should have at most %d characters", customers.MaxExternalID), loc...)
+	default:
+		return text, true
+	}
+	return "", false
+}
+
+func (d *decoder) setExternalID(name string, v ijson.Value) {
+	text, ok := d.external(v, branchExternal, name)
+	switch {
+	case !ok:
 	case d.externalID != "" && d.externalID != text:
 		d.add("value_error", "external_customer_id and customer_external_id differ", branchExternal, name)
 	default:
 		d.externalID = text
 	}
+}
+
+func (d *decoder) setMemberID(v ijson.Value) {
+	if id, ok := d.id(v, "member_id"); ok {
+		d.nameMember().id = id
+	}
+}
+
+func (d *decoder) setExternalMemberID(v ijson.Value) {
+	if id, ok := d.external(v, "external_member_id"); ok {
+		d.nameMember().externalID = id
+	}
+}
+
+func (d *decoder) nameMember() *memberName {
+	if d.ofMember == nil {
+		d.ofMember = &memberName{}
+	}
+	return d.ofMember
 }
 
 func (d *decoder) setReturnURL(v ijson.Value) {
@@ -232,10 +294,7 @@ func (d *decoder) setLifetime(v ijson.Value) {
 // complete checks that the request names a customer. If not, the answer has the
 // two problems that clients expect: one for each way to name a customer.
 func (d *decoder) complete() {
-	if len(d.problems) > 0 {
-		return
-	}
-	if d.customerID == uuid.Nil && d.externalID == "" {
+	if d.invalid == nil && d.customerID == uuid.Nil && d.externalID == "" {
 		d.add("missing", "Field required", branchByID, "customer_id")
 		d.add("missing", "Field required", branchExternal, "external_customer_id")
 	}

@@ -149,7 +149,7 @@ func TestSessionsAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var wg sync.WaitGroup
-	for _, id := range []string{customerID, otherCustomerID, fullID, teamID} {
+	for _, id := range []string{customerID, otherCustomerID, fullID, timeOrderedID} {
 		wg.Go(func() {
 			for range 25 {
 				a := roundTrip(t, f.request(t, http.MethodPost, createPath, `{"customer_id":"`+id+`"}`, "Authorization", "Bearer "+f.secret))
@@ -243,7 +243,7 @@ func TestCustomerMember(t *testing.T) {
 func TestTeam(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	customer, ok := f.create(t, `{"customer_id":"`+teamID+`"}`).members(t)["customer"].(map[string]any)
+	customer, ok := f.create(t, `{"customer_id":"`+teamID+`","member_id":"`+ownerID+`"}`).members(t)["customer"].(map[string]any)
 	if !ok || customer["type"] != "team" || customer["email"] != nil {
 		t.Errorf("the customer is %v, want a team without an e-mail address", customer)
 	}

@@ -22,14 +22,14 @@ func (s *Server) createSession(c *call) error {
 	if request.returnHost != "" && !key.Organization.AllowsReturnURL(request.returnHost) {
 		return errReturnHost
 	}
-	customer, err := s.findCustomer(ctx, request.query(key.Organization.ID))
+	holder, err := s.findNewHolder(ctx, request.query(key.Organization.ID))
 	if err != nil {
 		return &createError{request, err}
 	}
-	if err := s.outlastEnding(ctx, key, customer); err != nil {
+	if err := s.outlastEnding(ctx, key, holder); err != nil {
 		return err
 	}
-	session, err := s.issue(ctx, key, customer, request.terms)
+	session, err := s.issue(ctx, key, holder, request.terms)
 	if err != nil {
 		return &createError{request, err}
 	}
@@ -60,7 +60,7 @@ func (e *createError) Unwrap() error { return e.err }
 // audit records who asked for which session, one event for each.
 func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 	s.metrics.issued.WithLabelValues(key.Organization.Slug).Inc()
-	s.log(c.Request().Context(), slog.LevelInfo, "session issued",
+	attrs := []slog.Attr{
 		slog.String("request_id", c.requestID),
 		slog.String("organization_id", key.Organization.ID.String()),
 		slog.String("api_key", key.Name),
@@ -69,7 +69,11 @@ func (s *Server) audit(c *call, key *organizations.APIKey, session *session) {
 		slog.String("customer_id", session.customerID.String()),
 		slog.String("key_id", session.keyID),
 		slog.Time("expires_at", session.expiresAt),
-	)
+	}
+	if session.member != nil {
+		attrs = append(attrs, slog.String("member_id", session.member.ID.String()))
+	}
+	s.log(c.Request().Context(), slog.LevelInfo, "session issued", attrs...)
 }
 
 // encode returns the session as the API shows it: every member, null where

@@ -43,6 +43,7 @@ type Settings struct {
 	CustomersDSNInsecure     bool          `envconfig:"CUSTOMERS_DSN_INSECURE" default:"false" desc:"For postgres: true accepts a connection over a network without verified TLS, where anybody on the path can read and change customers"`
 	CustomersQueryID         string        `envconfig:"CUSTOMERS_QUERY_ID" desc:"For postgres: query by ID; $1 organization ID, $2 customer ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND id = $2"`
 	CustomersQueryExternalID string        `envconfig:"CUSTOMERS_QUERY_EXTERNAL_ID" desc:"For postgres: query by external ID; $1 organization ID, $2 external ID. Default: SELECT * FROM customers WHERE organization_id = $1 AND external_id = $2"`
+	CustomersQueryMembers    string        `envconfig:"CUSTOMERS_QUERY_MEMBERS" desc:"For postgres: query for the members of a customer, such as SELECT * FROM members WHERE organization_id = $1 AND customer_id = $2; without it there are none, and teams get no sessions"`
 	CustomersTimeout         time.Duration `envconfig:"CUSTOMERS_TIMEOUT" default:"2s" desc:"For http and postgres: time for one attempt, 100ms to 10s"`
 
 	Revocations            string        `envconfig:"REVOCATIONS" default:"off" desc:"Where the log of ended sessions is: file, for any number of processes on one host, or postgres, for many hosts; off: no session can be ended"`
@@ -238,6 +239,7 @@ func (s *Settings) directoryProblems() []error {
 		needed["CUSTOMERS_DSN_FILE"] = true
 		needed["CUSTOMERS_DSN_INSECURE"] = false
 		needed["CUSTOMERS_QUERY_ID"], needed["CUSTOMERS_QUERY_EXTERNAL_ID"] = false, false
+		needed["CUSTOMERS_QUERY_MEMBERS"] = false
 	case "request", "":
 	default:
 		return []error{errors.New(settingsPrefix + "_CUSTOMERS is not file, http, postgres or request")}
@@ -255,6 +257,7 @@ func (s *Settings) directoryProblems() []error {
 		{"CUSTOMERS_DSN_INSECURE", insecure},
 		{"CUSTOMERS_QUERY_ID", s.CustomersQueryID},
 		{"CUSTOMERS_QUERY_EXTERNAL_ID", s.CustomersQueryExternalID},
+		{"CUSTOMERS_QUERY_MEMBERS", s.CustomersQueryMembers},
 	} {
 		required, used := needed[setting.name]
 		if required && setting.value == "" {

@@ -57,7 +57,7 @@ func TestStatedCustomerAccepted(t *testing.T) {
 	var tests []requestCase
 	add := func(name, body string) { tests = append(tests, requestCase{name, body, customerID, ""}) }
 	add("only the e-mail address", stated(`{"email":"ada@example.com"}`))
-	add("team without an e-mail address", stated(`{"type":"team"}`))
+	add("team without an e-mail address", `{"customer_id":"`+customerID+`","member_id":"`+ownerID+`","customer":{"type":"team","members":[{"id":"`+ownerID+`","email":"joan@example.com"}]}}`)
 	add("same ID in upper case", stated(`{"email":"a@b.example","id":"`+strings.ToUpper(customerID)+`"}`))
 	add("same organization", stated(`{"email":"a@b.example","organization_id":"`+orgID+`"}`))
 	add("everything null", stated(`{"email":"a@b.example","id":null,"organization_id":null,"created_at":null,"modified_at":null,

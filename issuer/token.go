@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/jsontext"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk/ijson"
@@ -28,9 +29,10 @@ type claimSet struct {
 	sessionID           uuid.UUID
 	customerID          uuid.UUID
 	organizationID      uuid.UUID
-	clientID            string    // of the API key: base64url, nothing to escape
-	issuedAt, expiresAt time.Time // whole seconds
-	returnURL           string    // may be empty
+	clientID            string            // of the API key: base64url, nothing to escape
+	member              *customers.Member // its ID and role; nil if the session is the customer's own
+	issuedAt, expiresAt time.Time         // whole seconds
+	returnURL           string            // may be empty
 	// sessionExpiresAt is zero in a token. In a code it is when its session expires.
 	sessionExpiresAt time.Time
 }
@@ -112,6 +114,13 @@ func (c *claimSet) append(dst []byte) []byte {
 	dst = append(dst, `,"`+wire.ClaimClientID+`":"`...)
 	dst = append(dst, c.clientID...)
 	dst = append(dst, '"')
+	if c.member != nil {
+		dst = append(dst, `,"`+wire.ClaimMemberID+`":`...)
+		dst = jsontext.AppendUUID(dst, &c.member.ID)
+		dst = append(dst, `,"`+wire.ClaimRole+`":"`...)
+		dst = append(dst, c.member.Role...) // a constant: nothing to escape
+		dst = append(dst, '"')
+	}
 	if c.returnURL != "" {
 		dst = append(dst, `,"`+wire.ClaimReturnURL+`":`...)
 		dst = ijson.AppendString(dst, c.returnURL)

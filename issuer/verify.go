@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/customersession/customersession/issuer/internal/customers"
 	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/verify"
@@ -40,12 +39,15 @@ const endedPatience = 3 * time.Second
 // outlastEnding waits while a session that is issued now would be dead, because all
 // sessions of somebody who is in it were ended until a moment from now. The error
 // is errJustEnded. It holds nothing that others need.
-func (s *Server) outlastEnding(ctx context.Context, caller *organizations.APIKey, customer *customers.Customer) error {
+func (s *Server) outlastEnding(ctx context.Context, caller *organizations.APIKey, h holder) error {
 	if !s.revocations.Recent(time.Now()) {
 		return nil
 	}
 	session := feed.Session{
-		OrganizationID: caller.Organization.ID.String(), CustomerID: customer.ID.String(), ClientID: caller.ClientID,
+		OrganizationID: caller.Organization.ID.String(), CustomerID: h.customer.ID.String(), ClientID: caller.ClientID,
+	}
+	if h.member != nil {
+		session.MemberID = h.member.ID.String()
 	}
 	deadline := time.Now().Add(endedPatience)
 	for {

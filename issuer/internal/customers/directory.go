@@ -3,8 +3,6 @@ package customers
 import (
 	"context"
 	"errors"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -14,6 +12,13 @@ import (
 var (
 	// ErrNotFound: the organization has no such customer, or has deleted it.
 	ErrNotFound = errors.New("customer does not exist")
+	// ErrMemberNotFound: the customer has no such member.
+	ErrMemberNotFound = errors.New("member does not exist for this customer")
+	// ErrNoMembers: the directory has customers, but no members.
+	ErrNoMembers = errors.New("this directory has no members")
+	// ErrMemberExternalID: the directory finds members by external ID only if their
+	// customer has an external ID.
+	ErrMemberExternalID = errors.New("member is named by external ID, but its customer has none")
 	// ErrMismatch: the ID and the external ID belong to different customers.
 	ErrMismatch = errors.New("customer ID and external ID name different customers")
 	// ErrStated: the request states a customer, but this directory looks
@@ -29,7 +34,8 @@ var (
 	ErrUnavailable = errors.New("customer directory is unavailable")
 )
 
-// Query names one customer, by ID, external ID, or both.
+// Query names one customer, by ID, external ID, or both. It may name one of the
+// customer's members, too.
 type Query struct {
 	// OrganizationID is the organization on whose behalf the query is made.
 	// Customers of other organizations do not exist for it.
@@ -39,10 +45,18 @@ type Query struct {
 	// ExternalID is the customer's ID in the merchant's own system; empty
 	// means not given.
 	ExternalID string
+	// MemberID is the member's ID; [uuid.Nil] means not given.
+	MemberID uuid.UUID
+	// ExternalMemberID is the member's ID in the merchant's own system; empty means
+	// not given. With a MemberID it is ignored.
+	ExternalMemberID string
 	// Stated is the customer as the request states it, a JSON object; nil
 	// means not given. Only [Request] accepts one.
 	Stated []byte
 }
+
+// NamesMember reports whether the query names a member.
+func (q *Query) NamesMember() bool { return q.MemberID != uuid.Nil || q.ExternalMemberID != "" }
 
 // Directory finds customers. Its methods may be called from several goroutines at
 // the same time.
@@ -50,10 +64,17 @@ type Query struct {
 // Find returns the customer that q names, or an error: [ErrNotFound],
 // [ErrMismatch], [ErrStated], [ErrStatedMissing], [ErrStatedID],
 // [ErrUnavailable], or a [*ValidationError] about q.Stated. A customer of
-// another organization and a deleted one are not found. Find returns in bounded
-// time, or when ctx ends. Callers share the customer and must not change it.
+// another organization and a deleted one are not found.
+//
+// FindMember returns the member that q names of a customer that Find returned for q,
+// or an error: [ErrMemberNotFound], [ErrNoMembers], [ErrMemberExternalID] or
+// [ErrUnavailable]. A deleted member is not found.
+//
+// Both return in bounded time, or when ctx ends. Callers share what they return and
+// must not change it.
 type Directory interface {
 	Find(ctx context.Context, q Query) (*Customer, error)
+	FindMember(ctx context.Context, q Query, c *Customer) (*Member, error)
 }
 
 // check refuses queries that no directory with look-ups can answer.
@@ -64,10 +85,8 @@ func (q *Query) check() error {
 	if q.ID == uuid.Nil && q.ExternalID == "" {
 		return ErrNotFound
 	}
-	// No customer has such an ID (see [Parse]), and for PostgreSQL or a server
-	// it would be an error.
-	if strings.IndexByte(q.ExternalID, 0) >= 0 || !utf8.ValidString(q.ExternalID) ||
-		utf8.RuneCountInString(q.ExternalID) > MaxExternalID {
+	// No customer has such an ID (see [Parse]).
+	if q.ExternalID != "" && !possibleExternalID(q.ExternalID) {
 		return ErrNotFound
 	}
 	return nil

@@ -26,6 +26,15 @@ var (
 	nobody = uuid.MustParse("11111111-1111-4111-8111-00000000000f")
 )
 
+// The members of the tests: Joan and Mavis are in Grace's team, which Hugh has left;
+// Tommy is in Eve's, with Joan's external ID.
+var (
+	joan  = uuid.MustParse("44444444-4444-4444-8444-000000000001")
+	mavis = uuid.MustParse("44444444-4444-4444-8444-000000000002")
+	hugh  = uuid.MustParse("44444444-4444-4444-8444-000000000003")
+	tommy = uuid.MustParse("44444444-4444-4444-8444-000000000004")
+)
+
 // population is a JSON Lines file with the customers of the tests.
 func population() []byte {
 	var b bytes.Buffer
@@ -35,9 +44,13 @@ func population() []byte {
 	}{
 		{ada, home, "user/1 é?#", `"email":"ada@example.com","name":"Ada","metadata":{"seats":9007199254740993},` +
 			`"billing_address":{"country":"GB","city":"London"},"tax_id":["GB1","gb_vat"]`},
-		{grace, home, "user-2", `"email":"grace@example.com","email_verified":true`},
+		{grace, home, "user-2", `"email":"grace@example.com","email_verified":true,"type":"team","members":[` +
+			`{"id":"` + joan.String() + `","external_id":"joan/1 é?#","email":"joan@example.com","name":"Joan","role":"owner"},` +
+			`{"id":"` + mavis.String() + `","email":"mavis@example.com","role":null},` +
+			`{"id":"` + hugh.String() + `","external_id":"hugh","email":"hugh@example.com","role":"billing_manager","deleted_at":"2026-03-04T05:06:07Z"}]`},
 		{alan, home, "user-3", `"email":"alan@example.com","deleted_at":"2026-03-04T05:06:07Z"`},
-		{eve, abroad, "user/1 é?#", `"email":"eve@example.com"`},
+		{eve, abroad, "user/1 é?#", `"email":"eve@example.com","type":"team","members":[` +
+			`{"id":"` + tommy.String() + `","external_id":"joan/1 é?#","email":"tommy@example.com","role":"billing_manager"}]`},
 	} {
 		fmt.Fprintf(&b, `{"id":%q,"organization_id":%q,"created_at":"2026-01-02T03:04:05Z","external_id":%q,%s}`+"\n",
 			c.id, c.organization, c.externalID, c.more)
@@ -99,6 +112,79 @@ func testDirectory(t *testing.T, directory customers.Directory) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	})
+	testMembers(t, directory)
+}
+
+// testMembers checks the rules about members that every directory with look-ups
+// obeys. The directory must hold the population.
+func testMembers(t *testing.T, directory customers.Directory) {
+	t.Helper()
+	tests := []struct {
+		name     string
+		query    customers.Query // the organization is that of the customer
+		customer uuid.UUID
+		want     uuid.UUID
+		err      error
+	}{
+		{"by ID", customers.Query{MemberID: joan}, grace, joan, nil},
+		{"by external ID", customers.Query{ExternalMemberID: "joan/1 é?#"}, grace, joan, nil},
+		{"by both", customers.Query{MemberID: mavis, ExternalMemberID: "joan/1 é?#"}, grace, mavis, nil},
+		{"by ID and no external ID", customers.Query{MemberID: mavis, ExternalMemberID: "nobody"}, grace, mavis, nil},
+		{"external ID of another's", customers.Query{ExternalMemberID: "joan/1 é?#"}, eve, tommy, nil},
+		{"unknown ID", customers.Query{MemberID: nobody}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"unknown external ID", customers.Query{ExternalMemberID: "nobody"}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"another customer's", customers.Query{MemberID: tommy}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"of a customer without members", customers.Query{MemberID: joan}, ada, uuid.Nil, customers.ErrMemberNotFound},
+		{"the customer", customers.Query{MemberID: grace}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"deleted", customers.Query{MemberID: hugh}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"deleted by external ID", customers.Query{ExternalMemberID: "hugh"}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"nobody named", customers.Query{}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"NUL", customers.Query{ExternalMemberID: "hugh\x00"}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"not UTF-8", customers.Query{ExternalMemberID: "\xff"}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"too long", customers.Query{ExternalMemberID: strings.Repeat("x", 256)}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"the folder above", customers.Query{ExternalMemberID: ".."}, grace, uuid.Nil, customers.ErrMemberNotFound},
+		{"a quote", customers.Query{ExternalMemberID: "' OR true --"}, grace, uuid.Nil, customers.ErrMemberNotFound},
+	}
+	for _, test := range tests {
+		t.Run("member "+test.name, func(t *testing.T) {
+			query := test.query
+			query.OrganizationID, query.ID = home, test.customer
+			if test.customer == eve {
+				query.OrganizationID = abroad
+			}
+			m, err := directory.FindMember(t.Context(), query, find(t.Context(), t, directory, query))
+			if !errors.Is(err, test.err) {
+				t.Fatalf("error is %v, want %v", err, test.err)
+			}
+			if err != nil && m != nil {
+				t.Errorf("an error comes with the member %v", m)
+			}
+			if err == nil && m.ID != test.want {
+				t.Errorf("found %s, want %s", m.ID, test.want)
+			}
+		})
+	}
+	t.Run("member whole", func(t *testing.T) {
+		for id, want := range map[uuid.UUID]string{
+			joan:  `"joan/1 é?#" "Joan" joan@example.com owner`,
+			mavis: `null null mavis@example.com member`,
+		} {
+			query := customers.Query{OrganizationID: home, ID: grace, MemberID: id}
+			m, err := directory.FindMember(t.Context(), query, find(t.Context(), t, directory, query))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := func(s *string) string {
+				if s == nil {
+					return "null"
+				}
+				return fmt.Sprintf("%q", *s)
+			}
+			if got := fmt.Sprint(text(m.ExternalID), " ", text(m.Name), " ", m.Email, " ", m.Role); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	})
 }
 
 func find(ctx context.Context, t testing.TB, d customers.Directory, q customers.Query) *customers.Customer {
@@ -145,12 +231,41 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// A stated member is one of those that the request lists.
+func TestRequestMember(t *testing.T) {
+	t.Parallel()
+	query := func(q customers.Query) customers.Query {
+		q.OrganizationID, q.ID = home, grace
+		q.Stated = []byte(`{"type":"team","members":[{"id":"` + joan.String() + `","external_id":"joan","email":"joan@example.com","role":"owner"}]}`)
+		return q
+	}
+	for name, test := range map[string]struct {
+		query customers.Query
+		err   error
+	}{
+		"by ID":               {customers.Query{MemberID: joan}, nil},
+		"by external ID":      {customers.Query{ExternalMemberID: "joan"}, nil},
+		"unknown":             {customers.Query{MemberID: mavis, ExternalMemberID: "joan"}, customers.ErrMemberNotFound},
+		"unknown external ID": {customers.Query{ExternalMemberID: "mavis"}, customers.ErrMemberNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			directory, q := customers.Request{}, query(test.query)
+			m, err := directory.FindMember(t.Context(), q, find(t.Context(), t, directory, q))
+			if !errors.Is(err, test.err) || err == nil && (m.ID != joan || m.Role != customers.Owner) {
+				t.Errorf("got %v, %v; want the error %v", m, err, test.err)
+			}
+		})
+	}
+}
+
 func TestRequestRefusesInvalidCustomers(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, stated, loc string }{
 		{"no e-mail", `{}`, "[email]"},
 		{"bad country", `{"email":"a@b","billing_address":{"country":"x"}}`, "[billing_address country]"},
 		{"other organization", `{"email":"a@b","organization_id":"` + abroad.String() + `"}`, "[organization_id]"},
+		{"bad member", `{"type":"team","members":[{"id":"` + joan.String() + `","email":"a@b"},{"id":"` + mavis.String() + `","email":"b"}]}`, "[members 1 email]"},
 		{"no object", `7`, "[]"},
 		{"nothing", ``, "[]"},
 	}

@@ -8,13 +8,15 @@
 //
 //   - [File]: a snapshot of a JSON Lines file, one customer a line;
 //   - [HTTP]: a server with Polar's customer API;
-//   - [Postgres]: a database, with one query for each kind of ID;
+//   - [Postgres]: a database, with one query for each kind of ID and one for members;
 //   - [Request]: no look-up; the request states the customer.
 //
 // # Customers
 //
 // [Parse] reads the customers of every source. It is strict: whatever it accepts
 // can be written into an answer, by [Customer.AppendJSON].
+//
+// A customer may have members: the people of a team. Each belongs to one customer.
 //
 // # Outages
 //

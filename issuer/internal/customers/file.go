@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,8 @@ const MaxFile = 100_000
 type File struct {
 	byID       map[idKey]*Customer
 	byExternal map[externalKey]*Customer
+	members    map[idKey][]Member // of a customer
+	memberIDs  map[idKey]struct{} // of all customers; nil after loading
 	places     map[uuid.UUID]Place
 	loadedAt   time.Time // is the default of created_at
 }
@@ -68,7 +71,8 @@ func (f *File) same(was *Customer, next *File, is *Customer) bool {
 		dated.CreatedAt = was.CreatedAt
 		is = &dated
 	}
-	return bytes.Equal(was.AppendJSON(nil), is.AppendJSON(nil))
+	id := idKey{is.OrganizationID, is.ID}
+	return bytes.Equal(was.AppendJSON(nil), is.AppendJSON(nil)) && reflect.DeepEqual(f.members[id], next.members[id])
 }
 
 // Find looks the customer up in memory; it never returns [ErrUnavailable].
@@ -86,21 +90,36 @@ func (f *File) Find(_ context.Context, q Query) (*Customer, error) {
 	return q.answer(c)
 }
 
-// add adds a customer. It returns the name of a member whose value another
-// customer of the organization has, or an empty string.
-func (f *File) add(c *Customer) (duplicate string) {
+// FindMember looks the member up in memory; it never returns [ErrUnavailable].
+func (f *File) FindMember(_ context.Context, q Query, c *Customer) (*Member, error) {
+	return q.pick(f.members[idKey{c.OrganizationID, c.ID}])
+}
+
+// add adds a customer with its members. It returns the place of a value that another
+// customer of the organization, or a member of it, has; nil if there is none.
+func (f *File) add(c *Customer, members []Member) (duplicate []any) {
 	id := idKey{c.OrganizationID, c.ID}
 	if f.byID[id] != nil {
-		return "id"
+		return []any{"id"}
 	}
 	f.byID[id] = c
+	if len(members) > 0 {
+		f.members[id] = members
+	}
+	for i := range members {
+		id := idKey{c.OrganizationID, members[i].ID}
+		if _, known := f.memberIDs[id]; known {
+			return []any{"members", i, "id"}
+		}
+		f.memberIDs[id] = struct{}{}
+	}
 	if c.ExternalID == nil {
-		return ""
+		return nil
 	}
 	external := externalKey{c.OrganizationID, *c.ExternalID}
 	if f.byExternal[external] != nil {
-		return "external_id"
+		return []any{"external_id"}
 	}
 	f.byExternal[external] = c
-	return ""
+	return nil
 }

@@ -31,7 +31,7 @@ type HTTPConfig struct {
 	// always sent. Default: none.
 	Headers func(ctx context.Context, header http.Header)
 	// Timeout is for one attempt, its answer included. Default: 2 seconds. One
-	// [HTTP.Find], with all attempts and pauses, takes at most one and a half
+	// look-up, with all attempts and pauses, takes at most one and a half
 	// times as long.
 	Timeout time.Duration
 }
@@ -49,6 +49,8 @@ const (
 //
 //	GET /v1/customers/{id}
 //	GET /v1/customers/external/{external_id}
+//	GET /v1/customers/{id}/members/{member_id}
+//	GET /v1/customers/external/{external_id}/members/{external_member_id}
 //
 // A slow or dead server takes up bounded time and a bounded number of connections:
 // attempts have a timeout, and all attempts of a call together have one. After five
@@ -141,35 +143,93 @@ func (h *HTTP) Find(ctx context.Context, q Query) (*Customer, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	body, err := h.get(ctx, q.OrganizationID, path)
-	if errors.Is(err, ErrNotFound) || q.ID == uuid.Nil && errors.Is(err, errRefusedID) {
+	body, err := h.ask(ctx, q.OrganizationID, path, q.ID != uuid.Nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := Parse(body, Defaults{})
+	if err != nil {
+		return nil, badAnswer(err.Error())
+	}
+	if q.ID != uuid.Nil && c.ID != q.ID || q.ID == uuid.Nil && !c.hasExternalID(q.ExternalID) {
+		return nil, badAnswer("it is about another customer")
+	}
+	return q.answer(c)
+}
+
+// FindMember asks the server as Find does, by the IDs of both the customer and the
+// member, or by the external IDs of both.
+func (h *HTTP) FindMember(ctx context.Context, q Query, c *Customer) (*Member, error) {
+	if err := q.checkMember(); err != nil {
+		return nil, err
+	}
+	path, err := memberPath(q, c)
+	if err != nil {
+		return nil, err
+	}
+	body, err := h.ask(ctx, q.OrganizationID, path, q.MemberID != uuid.Nil)
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrMemberNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseMember(body, false)
+	switch {
+	case errors.Is(err, ErrMemberNotFound):
+		return nil, err
+	case err != nil:
+		return nil, badAnswer(err.Error())
+	case !q.names(m):
+		return nil, badAnswer("it is about another member")
+	}
+	return m, nil
+}
+
+// ask asks for a resource. The error is [ErrNotFound] or wraps [ErrUnavailable]. A
+// server may refuse to read an ID that is not a UUID: nothing has it.
+func (h *HTTP) ask(ctx context.Context, organization uuid.UUID, path string, byID bool) ([]byte, error) {
+	body, err := h.get(ctx, organization, path)
+	if errors.Is(err, ErrNotFound) || !byID && errors.Is(err, errRefusedID) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the customer server: %w: %w", ErrUnavailable, err)
 	}
-	c, err := Parse(body, Defaults{})
-	if err != nil {
-		// Not wrapped: a ValidationError is about the caller's request.
-		return nil, fmt.Errorf("reading the customer server's answer: %w: %s", ErrUnavailable, err.Error())
-	}
-	if q.ID != uuid.Nil && c.ID != q.ID || q.ID == uuid.Nil && !c.hasExternalID(q.ExternalID) {
-		return nil, fmt.Errorf("reading the customer server's answer: %w: it is about another customer",
-			ErrUnavailable)
-	}
-	return q.answer(c)
+	return body, nil
 }
 
-// customerPath returns the path of the customer's resource. The external IDs "."
-// and ".." have none: however they are written, they mean another resource (RFC
-// 3986, Section 5.2.4).
+// badAnswer is the error for an answer that is not what was asked for. It wraps no
+// [*ValidationError], which would be about the caller's request.
+func badAnswer(reason string) error {
+	return fmt.Errorf("reading the customer server's answer: %w: %s", ErrUnavailable, reason)
+}
+
+// customerPath returns the path of the customer's resource, if there is one.
 func customerPath(q Query) (path string, ok bool) {
 	if q.ID != uuid.Nil {
 		return "/v1/customers/" + q.ID.String(), true
 	}
-	path = "/v1/customers/external/" + url.PathEscape(q.ExternalID)
-	return path, q.ExternalID != "." && q.ExternalID != ".."
+	return "/v1/customers/external/" + url.PathEscape(q.ExternalID), inPath(q.ExternalID)
 }
+
+// memberPath returns the path of the resource of a customer's member. The error is
+// [ErrMemberNotFound] or [ErrMemberExternalID].
+func memberPath(q Query, c *Customer) (string, error) {
+	switch {
+	case q.MemberID != uuid.Nil:
+		return "/v1/customers/" + c.ID.String() + "/members/" + q.MemberID.String(), nil
+	case !inPath(q.ExternalMemberID):
+		return "", ErrMemberNotFound
+	case c.ExternalID == nil || !inPath(*c.ExternalID):
+		return "", ErrMemberExternalID
+	}
+	return "/v1/customers/external/" + url.PathEscape(*c.ExternalID) + "/members/" + url.PathEscape(q.ExternalMemberID), nil
+}
+
+// inPath reports whether an external ID can be a segment of a path. However they are
+// written, "." and ".." mean another resource (RFC 3986, Section 5.2.4).
+func inPath(externalID string) bool { return externalID != "." && externalID != ".." }
 
 // get returns the body of an answer with status 200, after up to 1 + maxRetries
 // attempts.

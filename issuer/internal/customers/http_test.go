@@ -3,6 +3,7 @@ package customers_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +58,35 @@ func polar(t testing.TB) http.Handler {
 		}
 		_, _ = w.Write(c.AppendJSON(nil))
 	})
+	mux.HandleFunc("GET /v1/customers/{id}/members/{member}", func(w http.ResponseWriter, r *http.Request) {
+		writeMember(w, lines[r.PathValue("id")], "id", r.PathValue("member"))
+	})
+	mux.HandleFunc("GET /v1/customers/external/{id}/members/{member}", func(w http.ResponseWriter, r *http.Request) {
+		organization := uuid.MustParse(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		c, err := f.Find(r.Context(), customers.Query{OrganizationID: organization, ExternalID: r.PathValue("id")})
+		if err != nil {
+			http.Error(w, notFound, http.StatusNotFound)
+			return
+		}
+		writeMember(w, lines[c.ID.String()], "external_id", r.PathValue("member"))
+	})
 	return mux
+}
+
+// writeMember writes the member of a customer that has the ID, deleted ones too.
+func writeMember(w http.ResponseWriter, line []byte, name, id string) {
+	var customer struct {
+		Members []map[string]any `json:"members"`
+	}
+	_ = json.Unmarshal(line, &customer)
+	for _, member := range customer.Members {
+		if member[name] == id {
+			member["created_at"], member["modified_at"] = "2026-01-02T03:04:05Z", nil
+			_ = json.NewEncoder(w).Encode(member)
+			return
+		}
+	}
+	http.Error(w, notFound, http.StatusNotFound)
 }
 
 // perOrganization asks the directory that has the organization's token.
@@ -65,6 +94,10 @@ type perOrganization map[uuid.UUID]*customers.HTTP
 
 func (p perOrganization) Find(ctx context.Context, q customers.Query) (*customers.Customer, error) {
 	return p[q.OrganizationID].Find(ctx, q)
+}
+
+func (p perOrganization) FindMember(ctx context.Context, q customers.Query, c *customers.Customer) (*customers.Member, error) {
+	return p[q.OrganizationID].FindMember(ctx, q, c)
 }
 
 func TestHTTP(t *testing.T) {

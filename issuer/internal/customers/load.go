@@ -49,12 +49,16 @@ func (b *badLines) err() error {
 // is the time of loading. A member that is a known one but for capital letters,
 // underscores and hyphens, such as externalId, is a mistake.
 //
+// The member "members" lists the people of a team, as objects with id and email, and
+// perhaps external_id, name and role: see [Member].
+//
 // A file with a bad line, or with two customers of one organization that share
-// an ID or an external ID, is refused as a whole. The error then lists the first
+// an ID, an external ID or the ID of a member, is refused as a whole. The error then lists the first
 // ten such lines, with the column of each mistake, counted in bytes from 1.
 func LoadFile(r io.Reader) (*File, error) {
 	f := &File{
 		byID: map[idKey]*Customer{}, byExternal: map[externalKey]*Customer{}, places: map[uuid.UUID]Place{},
+		members: map[idKey][]Member{}, memberIDs: map[idKey]struct{}{},
 		loadedAt: wholeSeconds(time.Now()),
 	}
 	var bad badLines
@@ -75,6 +79,7 @@ func LoadFile(r io.Reader) (*File, error) {
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
+	f.memberIDs = nil
 	return f, nil
 }
 
@@ -101,12 +106,12 @@ func (f *File) addLine(number int, line []byte, defaults Defaults) (reason strin
 	if len(line) > maxLine {
 		return fmt.Sprintf(": line is longer than %d bytes", maxLine)
 	}
-	c, problems := parseLine(line, defaults)
+	c, members, problems := parseLine(line, defaults)
 	if len(problems) > 0 {
 		return describeLine(line, problems)
 	}
-	if duplicate := f.add(c); duplicate != "" {
-		return describeLine(line, []Problem{{Loc: []any{duplicate}, Msg: "another line has the same value"}})
+	if duplicate := f.add(c, members); duplicate != nil {
+		return describeLine(line, []Problem{{Loc: duplicate, Msg: "another line has the same value"}})
 	}
 	f.place(number, line, c.OrganizationID)
 	return ""

@@ -5,7 +5,13 @@ func knownMembers() []string {
 	return []string{
 		"id", "organization_id", "created_at", "modified_at", "metadata", "external_id", "email", "email_verified", "type", "name",
 		"billing_name", "billing_address", "tax_id", "locale", "default_payment_method_id", "deleted_at", "first_user_event_at", "avatar_url",
+		"members",
 	}
+}
+
+// knownMemberMembers are the members of a member of a customer.
+func knownMemberMembers() []string {
+	return []string{"id", "external_id", "name", "email", "role", "deleted_at"}
 }
 
 // knownAddressMembers are the members of a billing address.

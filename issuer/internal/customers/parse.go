@@ -42,11 +42,20 @@ func Parse(data []byte, d Defaults) (*Customer, error) {
 	return valid((&reader{}).read(data, d))
 }
 
-// parseLine is [Parse] for a line of a file. A member whose name is nearly a known
-// one is a problem: people write files, and a member that is ignored misleads
-// them.
-func parseLine(data []byte, d Defaults) (*Customer, []Problem) {
-	return (&reader{names: true}).read(data, d)
+// parseStated is [Parse] for a customer that a request states with its members.
+func parseStated(data []byte, d Defaults) (*Customer, []Member, error) {
+	r := &reader{people: true}
+	c, err := valid(r.read(data, d))
+	return c, r.members, err
+}
+
+// parseLine is [Parse] for a line of a file, which has the customer's members, too.
+// A member of an object whose name is nearly a known one is a problem: people write
+// files, and a member that is ignored misleads them.
+func parseLine(data []byte, d Defaults) (*Customer, []Member, []Problem) {
+	r := &reader{names: true, people: true}
+	c, problems := r.read(data, d)
+	return c, r.members, problems
 }
 
 // parseRow is [Parse] for a row of PostgreSQL, whose times may be infinite.
@@ -87,6 +96,8 @@ func malformed(data []byte, offset int, err error) Problem {
 // reader fills in a customer and collects its problems.
 type reader struct {
 	customer *Customer
+	members  []Member // of the customer
+	people   bool     // read the customer's members
 	names    bool     // refuse names that are nearly known
 	infinite bool     // times may be infinite
 	nulls    []string // names of the required members that are null
@@ -171,6 +182,10 @@ func (r *reader) anyText(name []byte, v ijson.Value) {
 		c.BillingName = r.text(v, "billing_name")
 	case "locale":
 		c.Locale = r.text(v, "locale")
+	case "members":
+		if r.people {
+			r.team(v)
+		}
 	default:
 		r.unknown(name, knownMembers())
 	}

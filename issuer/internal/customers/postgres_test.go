@@ -28,16 +28,25 @@ func table(id, text, time, list string) string {
 		metadata jsonb, external_id %[2]s, email %[2]s, email_verified boolean, type %[2]s, name %[2]s,
 		billing_name %[2]s, billing_address jsonb, tax_id %[4]s, locale %[2]s, default_payment_method_id %[1]s,
 		deleted_at %[3]s, first_user_event_at %[3]s, avatar_url %[2]s, password_hash bytea DEFAULT 'x',
-		PRIMARY KEY (organization_id, id), UNIQUE (organization_id, external_id));`, id, text, time, list)
+		PRIMARY KEY (organization_id, id), UNIQUE (organization_id, external_id));
+		CREATE TABLE members (customer_id %[1]s, organization_id %[1]s, id %[1]s, external_id %[2]s, email %[2]s, name %[2]s,
+		role %[2]s, deleted_at %[3]s);`, id, text, time, list)
 	for line := range bytes.Lines(population()) {
 		fmt.Fprintf(&b, `INSERT INTO customers (id, organization_id, created_at, external_id, email,
 			email_verified, name, deleted_at, metadata, billing_address, tax_id)
 			SELECT id, organization_id, created_at, external_id, email,
 			email_verified, name, deleted_at, metadata, billing_address, tax_id
-			FROM json_populate_record(NULL::customers, '%s');`, bytes.TrimSpace(line))
+			FROM json_populate_record(NULL::customers, '%[1]s');
+			INSERT INTO members (customer_id, organization_id, id, external_id, email, name, role, deleted_at)
+			SELECT c.id, c.organization_id, m.id, m.external_id, m.email, m.name, m.role, m.deleted_at
+			FROM json_populate_record(NULL::customers, '%[1]s') c, json_populate_recordset(NULL::members, '%[1]s'::json->'members') m;`,
+			bytes.TrimSpace(line))
 	}
 	return b.String()
 }
+
+// membersQuery finds the members of a customer in the table.
+const membersQuery = "SELECT * FROM members WHERE organization_id = $1 AND customer_id = $2; "
 
 var ordinary = table("uuid", "text", "timestamptz", "text[]")
 
@@ -57,7 +66,7 @@ func TestPostgres(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				schema := "types_" + test.name
 				server.Exec(t, schema, test.table)
-				testDirectory(t, server.directory(t, schema, customers.PostgresConfig{}))
+				testDirectory(t, server.directory(t, schema, customers.PostgresConfig{Members: membersQuery}))
 			})
 		}
 	})

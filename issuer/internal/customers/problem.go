@@ -9,8 +9,8 @@ import (
 // nothing of the input.
 type Problem struct {
 	// Loc is the path to the member inside the customer, for example
-	// "billing_address", "country". Its elements are strings; the API's loc
-	// has whole numbers, too. It is empty if the customer as a whole is wrong.
+	// "billing_address", "country". Its elements are strings, and an int for an
+	// index of a list. It is empty if the customer as a whole is wrong.
 	Loc []any
 	// Type is a short name for programs, in the terms of the API's other
 	// validation errors: "missing", "string_type", "value_error".

@@ -23,11 +23,7 @@ func (Request) Find(_ context.Context, q Query) (*Customer, error) {
 	if q.ID == uuid.Nil {
 		return nil, ErrStatedID
 	}
-	c, err := Parse(q.Stated, Defaults{
-		ID:             q.ID,
-		OrganizationID: q.OrganizationID,
-		CreatedAt:      time.Now(),
-	})
+	c, _, err := parseStated(q.Stated, statedDefaults(&q))
 	if err != nil {
 		return nil, err
 	}
@@ -42,4 +38,17 @@ func (Request) Find(_ context.Context, q Query) (*Customer, error) {
 		c.ExternalID = &q.ExternalID
 	}
 	return q.answer(c)
+}
+
+// FindMember returns the member among those that q.Stated lists.
+func (Request) FindMember(_ context.Context, q Query, _ *Customer) (*Member, error) {
+	_, members, err := parseStated(q.Stated, statedDefaults(&q))
+	if err != nil {
+		return nil, err
+	}
+	return q.pick(members)
+}
+
+func statedDefaults(q *Query) Defaults {
+	return Defaults{ID: q.ID, OrganizationID: q.OrganizationID, CreatedAt: time.Now()}
 }
