@@ -39,6 +39,7 @@ func TestImports(t *testing.T) {
 		"issuer/internal/feed":          {module + "/verify/wire", module + "/issuer/internal/revocations", module + "/issuer/internal/remote", module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "github.com/google/uuid", "github.com/gofrs/flock", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/release":       {},
 		"issuer/internal/revocations":   {module + "/verify/wire", module + "/issuer/internal/remote", module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "github.com/google/uuid", "github.com/gofrs/flock", "github.com/jackc/", "golang.org/x/"},
+		"issuer/internal/webhook":       {module + "/issuer/internal/remote", module + "/issuer/internal/loopback", module + "/issuer/internal/secret", "github.com/google/uuid", "github.com/jackc/", "golang.org/x/"},
 		"issuer/internal/weburl":        {"github.com/nlnwa/whatwg-url/", "github.com/bits-and-blooms/bitset", "golang.org/x/"},
 		// The exporter over HTTP brings gRPC along, which it does not use: its
 		// options are generated for both.

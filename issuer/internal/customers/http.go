@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/loopback"
+	"github.com/customersession/customersession/issuer/internal/remote"
 	"github.com/customersession/customersession/issuer/internal/secret"
 )
 
@@ -89,7 +90,7 @@ func NewHTTP(config HTTPConfig) (*HTTP, error) {
 		base:    base,
 		token:   &config.Token,
 		headers: config.Headers,
-		client:  newClient(),
+		client:  remote.NewHTTPClient(maxConcurrent, maxAnswerHeader),
 		timeout: timeout,
 		budget:  timeout * 3 / 2,
 		guard:   newGuard(maxConcurrent),
@@ -109,24 +110,6 @@ func parseBaseURL(s string) (string, error) {
 		return "", errors.New("base URL: must be https; http is for loopback only")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
-}
-
-// newClient returns a client that does not follow redirects.
-func newClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          maxConcurrent,
-			MaxIdleConnsPerHost:   maxConcurrent,
-			IdleConnTimeout:       90 * time.Second,
-			TLSHandshakeTimeout:   5 * time.Second,
-			ExpectContinueTimeout: time.Second,
-			// By default 10 MiB, for each attempt.
-			MaxResponseHeaderBytes: maxAnswerHeader,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 // Find asks the server, by ID if there is one. [Parse] checks the answer; if it is

@@ -1,5 +1,5 @@
 // Package remote has what the clients of other services share: how to connect to
-// PostgreSQL, and what to say when a service does not answer.
+// PostgreSQL and over HTTP, and what to say when a service does not answer.
 package remote
 
 import (
