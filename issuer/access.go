@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"github.com/customersession/customersession/issuer/internal/fileaccess"
+	"github.com/customersession/customersession/issuer/internal/organizations"
+	"github.com/customersession/customersession/issuer/internal/secret"
+	"github.com/customersession/customersession/issuer/internal/webhook"
 	"github.com/customersession/customersession/keys"
 )
 
@@ -38,6 +41,51 @@ func (f *followedFiles) checkSecrets() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// readWebhookSecret reads the secret of a webhook, from a file that not everyone may
+// change.
+func readWebhookSecret(path string) (secret.Text, error) {
+	if err := fileaccess.CheckWrite(path); err != nil {
+		return "", err
+	}
+	return secret.ReadFile(path)
+}
+
+// checkWebhookSecrets checks that the secrets of all webhooks can be used. They are
+// read again for each event, so that they can be replaced.
+func checkWebhookSecrets(registry *organizations.Registry) error {
+	var problems []error
+	for organization := range registry.Organizations() {
+		if organization.Recovery == nil {
+			continue
+		}
+		text, err := readWebhookSecret(organization.Recovery.SecretFile)
+		if err == nil {
+			err = webhook.CheckSecret(text)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("organization %s: recovery.secret_file: %w", organization.Slug, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// warnOfOrganizations returns a function that warns of files that everyone may read:
+// that of the organizations, and the secrets of their webhooks.
+func warnOfOrganizations(path string) func(*organizations.Registry) []string {
+	return func(registry *organizations.Registry) []string {
+		warnings := readable(path)
+		for organization := range registry.Organizations() {
+			if organization.Recovery == nil {
+				continue
+			}
+			for _, warning := range readable(organization.Recovery.SecretFile) {
+				warnings = append(warnings, fmt.Sprintf("organization %s: recovery.secret_file: %s", organization.Slug, warning))
+			}
+		}
+		return warnings
+	}
 }
 
 // readable returns a warning if everyone may read a file. That is not an error,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -33,8 +34,9 @@ type refusal struct {
 	// names returns the member of the request for a session that the one problem is
 	// about, and its value; nil if the problem says it.
 	names      func(*createRequest) (member, value string)
-	challenge  string // the WWW-Authenticate header
-	retryAfter int    // seconds
+	challenge  string         // the WWW-Authenticate header
+	retryAfter int            // seconds
+	more       map[string]any // further members of the body
 	// internal means that the cause goes into the log and nowhere else.
 	internal bool
 }
@@ -108,6 +110,8 @@ func newRefusals() refusals {
 
 		// What may work when it is tried again.
 		{feed.ErrUnknown, unavailable("The log of revocations did not answer: it may have been ended or not. Repeating is safe")},
+		{errWebhook, unavailable("The request for a new link could not be passed on")},
+		{errWebhookBusy, unavailable("Too many requests for a new link are on their way")},
 		{errJustEnded, unavailable("All sessions of this customer were just ended")},
 		{customers.ErrUnavailable, unavailable("The customer directory is unavailable")},
 		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},
@@ -145,6 +149,12 @@ func (t refusals) refuse(err error) refusal {
 	if missing, ok := errors.AsType[*missingScopeError](err); ok {
 		scope := string(missing.scope)
 		return bearer(http.StatusForbidden, "insufficient_scope", "The API key needs the scope "+scope, `, scope="`+scope+`"`)
+	}
+	if without, ok := errors.AsType[*noRecoveryError](err); ok {
+		return refusal{
+			status: http.StatusNotFound, code: "ResourceNotFound", detail: "This organization sends no new links",
+			more: map[string]any{"support_url": nullable(without.supportURL)},
+		}
 	}
 	if framework, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return refusal{status: framework.Code, detail: http.StatusText(framework.Code)}
@@ -262,7 +272,10 @@ func (r refusal) write(w http.ResponseWriter) {
 
 // body returns nil for an answer that has none.
 func (r refusal) body() []byte {
-	members := map[string]any{}
+	members := maps.Clone(r.more)
+	if members == nil {
+		members = map[string]any{}
+	}
 	if r.code != "" {
 		members["error"] = r.code
 	}

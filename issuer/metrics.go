@@ -29,6 +29,7 @@ type metrics struct {
 	feed       *prometheus.CounterVec
 	ended      *prometheus.CounterVec
 	exchanges  *prometheus.CounterVec
+	recoveries *prometheus.CounterVec
 }
 
 // describe describes a metric that is computed at each scrape.
@@ -67,9 +68,10 @@ func newMetrics() *metrics {
 		feed:       counter("revocation_feed_requests_total", "Requests to the feed of revocations.", "result"),
 		ended:      counter("revocations_total", "Calls that end sessions.", "scope", "result"),
 		exchanges:  counter("exchanges_total", "Calls that exchange a code for its session.", "result"),
+		recoveries: counter("recoveries_total", "Requests for a new link.", "result"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed, m.ended, m.exchanges,
+		m.requests, m.durations, m.issued, m.refused, m.limited, m.signatures, m.lookups, m.reloads, m.feed, m.ended, m.exchanges, m.recoveries,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
@@ -84,6 +86,9 @@ func newMetrics() *metrics {
 		for _, result := range []string{endingDone, endingRepeated, endingOff, endingTooMany, endingUnknown} {
 			m.ended.WithLabelValues(string(scope), result)
 		}
+	}
+	for _, result := range []string{recoverySent, recoveryFailed, recoveryBusy, recoveryNoDirectory} {
+		m.recoveries.WithLabelValues(result)
 	}
 	return m
 }

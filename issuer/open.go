@@ -39,8 +39,9 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	}, contents[*keySet]{count: countKeys, warn: warnOfKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: organizations.Parse,
+		Prepare: func(registry *organizations.Registry) error { return reload.Transient(checkWebhookSecrets(registry)) },
 		Compare: compareOrganizations, KeepMost: true,
-	}, contents[*organizations.Registry]{count: countOrganizations, warn: func(*organizations.Registry) []string { return readable(settings.OrganizationsFile) }})
+	}, contents[*organizations.Registry]{count: countOrganizations, warn: warnOfOrganizations(settings.OrganizationsFile)})
 	log, revocationsErr := revocations.Open(ctx, settings.revocationLog())
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files, registry)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{

@@ -98,3 +98,18 @@ func (p publishedKeys) Key(_ context.Context, keyID string) (*jwk.Key, error) {
 	}
 	return nil, verify.ErrUnknownKey
 }
+
+// recoveryKeys is the key source for tokens that only ask for a new link. It also
+// has keys that have left the JWK Set, but none that has been revoked.
+type recoveryKeys struct {
+	ring    func() *keys.Ring
+	revoked func(keyID string) bool
+}
+
+// Key implements [verify.KeySource].
+func (r recoveryKeys) Key(_ context.Context, keyID string) (*jwk.Key, error) {
+	if key := r.ring().Manifest().RecoveryKey(keyID, time.Now()); key != nil && !r.revoked(keyID) {
+		return key, nil
+	}
+	return nil, verify.ErrUnknownKey
+}

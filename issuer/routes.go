@@ -31,6 +31,7 @@ func (s *Server) routes(trusted []netip.Prefix) *echo.Echo {
 	e.POST("/v1/customer-sessions/", handle(s.createSession))
 	e.Match(readable, portalPrefix+"customer-session/introspect", handle(s.introspectPortal))
 	e.Match(readable, portalPrefix+"customer-session/user", handle(s.showUser))
+	e.POST(wire.RecoverPath, handle(s.recoverSession))
 	e.POST("/oauth2/introspect", handle(s.introspectToken))
 
 	e.POST(wire.ExchangePath, handle(s.exchangeCode))

@@ -20,7 +20,9 @@ import (
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/ratelimit"
 	"github.com/customersession/customersession/issuer/internal/revocations"
+	"github.com/customersession/customersession/issuer/internal/secret"
 	"github.com/customersession/customersession/issuer/internal/tracing"
+	"github.com/customersession/customersession/issuer/internal/webhook"
 	"github.com/customersession/customersession/keys"
 	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
@@ -92,6 +94,10 @@ type Config struct {
 	// only. Default: 1024 and 256.
 	Connections, ConnectionsPerAddress int
 
+	// WebhookSecret returns the secret that is in the file at a path, each time that
+	// a webhook is called. Default: that of the file, unless everyone may change it.
+	WebhookSecret func(path string) (secret.Text, error)
+
 	// Logger gets a line for each request and an event for each session.
 	// Default: none.
 	Logger *slog.Logger
@@ -109,6 +115,9 @@ type Server struct {
 	customers     customers.Directory
 	verifier      *verify.Verifier
 	codeVerifier  *verify.Verifier
+	recovery      *recoveryVerifier
+	webhooks      *webhook.Sender
+	webhookSecret func(path string) (secret.Text, error)
 	// Only a server made by Open follows files and closes its directory.
 	files          *followedFiles
 	closeDirectory func()
@@ -127,6 +136,7 @@ type Server struct {
 	addressLimit   *ratelimit.Limiter[netip.Prefix]
 	anonymousLimit *ratelimit.Limiter[netip.Prefix]
 	revokeLimit    *ratelimit.Limiter[apiKeyID]
+	recoverLimit   *ratelimit.Limiter[string] // by session ID
 	snapshotLimit  *ratelimit.Limiter[netip.Prefix]
 
 	trusted     []netip.Prefix
@@ -169,6 +179,13 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
+	recovery, err := newRecoveryVerifier(verify.Config{
+		Issuer: config.Issuer, Audience: config.Audience, KeySource: recoveryKeys{config.Keys, follower.RevokedKey},
+		Algorithms: jwk.Algorithms(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
 	metrics.registry.MustRegister(newKeysCollector(config.Keys))
 	places := waitingPlaces(config.Connections)
 	s := &Server{
@@ -179,6 +196,9 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		closeDirectory: func() {},
 		verifier:       verifier,
 		codeVerifier:   codeVerifier,
+		recovery:       recovery,
+		webhooks:       webhook.NewSender(),
+		webhookSecret:  config.WebhookSecret,
 		revocations:    follower,
 		revocationLog:  config.Revocations, maxRevocationAge: config.MaxRevocationAge,
 		redeemer:       feed.NewRedeemer(config.Redemptions),
@@ -189,6 +209,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		addressLimit:   ratelimit.New[netip.Prefix](config.AddressRate, config.AddressBurst, maxHolders),
 		anonymousLimit: ratelimit.New[netip.Prefix](config.AnonymousRate, config.AnonymousBurst, maxAddresses),
 		revokeLimit:    ratelimit.New[apiKeyID](revokeRate, revokeBurst, 0),
+		recoverLimit:   ratelimit.New[string](recoverRate, recoverBurst, maxHolders),
 		snapshotLimit:  ratelimit.New[netip.Prefix](snapshotRate, snapshotBurst, maxAddresses),
 		trusted:        config.TrustedProxies,
 		connections: connections.Limits{
@@ -225,6 +246,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxRevocationAge == 0 {
 		c.MaxRevocationAge = defaultRevocationAge
+	}
+	if c.WebhookSecret == nil {
+		c.WebhookSecret = readWebhookSecret
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -19,6 +19,15 @@ func (s *Server) verify(ctx context.Context, token string) (verify.Session, erro
 	if err != nil {
 		return verify.Session{}, err
 	}
+	if err := s.checkEnded(&session); err != nil {
+		return verify.Session{}, err
+	}
+	return session, nil
+}
+
+// checkEnded checks that a session has not been ended. The error is
+// [verify.ErrRevoked] or [feed.ErrUnavailable].
+func (s *Server) checkEnded(session *verify.Session) error {
 	ended, err := s.revocations.Ends(&feed.Session{
 		OrganizationID: session.OrganizationID, ID: session.ID, CustomerID: session.CustomerID,
 		MemberID: session.MemberID, ClientID: session.ClientID, IssuedAt: session.IssuedAt,
@@ -26,10 +35,7 @@ func (s *Server) verify(ctx context.Context, token string) (verify.Session, erro
 	if err == nil && ended {
 		err = verify.ErrRevoked
 	}
-	if err != nil {
-		return verify.Session{}, err
-	}
-	return session, nil
+	return err
 }
 
 // endedPatience is how long a request for a session waits until its session would

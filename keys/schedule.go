@@ -172,6 +172,23 @@ func (m *Manifest) PublishedKey(id string, t time.Time) *jwk.Key {
 	return nil
 }
 
+// RecoveryPeriod is for how long after its removal the public half of a key is kept
+// and returned by [Manifest.RecoveryKey].
+const RecoveryPeriod = 30 * 24 * time.Hour
+
+// RecoveryKey returns the key with that ID if it has been published by t, is not
+// revoked, and was not removed longer than [RecoveryPeriod] ago; otherwise nil. It
+// proves who once got an expired token, so that they can be written to, and nothing
+// else: a key that is not in the JWK Set must not verify what lets anybody in.
+func (m *Manifest) RecoveryKey(id string, t time.Time) *jwk.Key {
+	for _, k := range m.Keys {
+		if k.ID() == id && !t.Before(k.PublishAt) && !k.revokedAt(t) && t.Before(k.RemoveAt.Add(RecoveryPeriod)) {
+			return k.Public
+		}
+	}
+	return nil
+}
+
 // nextEvent returns the first instant after t in the schedule of any key, or
 // the zero time. No key changes its state before it.
 func (m *Manifest) nextEvent(t time.Time) time.Time {

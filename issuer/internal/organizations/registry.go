@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Why a secret does not authenticate.
@@ -54,6 +56,16 @@ func (r *Registry) Authenticate(secret string, now time.Time) (*APIKey, error) {
 // Organizations yields all organizations in the order of the file.
 func (r *Registry) Organizations() iter.Seq[*Organization] {
 	return slices.Values(r.organizations)
+}
+
+// Organization returns the organization with an ID, or nil.
+func (r *Registry) Organization(id uuid.UUID) *Organization {
+	for _, organization := range r.organizations {
+		if organization.ID == id {
+			return organization
+		}
+	}
+	return nil
 }
 
 // add files a key under its hash.
