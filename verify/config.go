@@ -99,7 +99,8 @@ type Config struct {
 	// none.
 	Observer Observer
 	// CacheSize is how many verified tokens are remembered, so that a token
-	// that is seen again costs a hash; negative for none. Default: 4096.
+	// that is seen again costs a hash; negative for none. [Verifier.User]
+	// remembers as many users. Default: 4096.
 	CacheSize int
 	// IsRevoked reports whether a session was ended before it expired, beside
 	// what the feed says. It is called on every verification, and must be fast

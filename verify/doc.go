@@ -18,6 +18,8 @@
 //     with the portal's cookie, or with error pages of its own.
 //   - [Verifier.NewSignIn] and [Verifier.SignOut] are the portal's side of a link;
 //     signing out ends the session everywhere.
+//   - [Verifier.User] says who is signed in, for a page to show, and [Token] is for
+//     code that calls the issuer itself.
 //   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
 //   - Package verifytest is an issuer in memory for the tests of a service,
@@ -54,7 +56,8 @@
 // come from an issuer), claims.go for steps 6 and 7, revocations.go (and package
 // internal/revocations) for step 8. What was verified goes into cache.go, and to the
 // caller as a copy: session.go. handler.go, signin.go and signout.go are in front of
-// all that, for requests; sessioncontext.go comes after it.
+// all that, for requests; sessioncontext.go
+// and user.go come after it.
 //
 // # Trust
 //
@@ -129,6 +132,14 @@
 // [Verifier.SessionContext] is done when the session expires, is revoked, or can
 // no longer be judged; [context.Cause] tells which. Package grpcverify uses it.
 // Sessions of open contexts keep the keys refreshed, as tokens do.
+//
+// # Who is signed in
+//
+// A session names a customer, and a member if the customer is a team, by their IDs
+// alone. A page that shows a name asks [Verifier.User], which asks the issuer with
+// the session's own token, once a minute for each session. Without the issuer the
+// page goes on without a name: nothing else depends on it. Neither the verifier's
+// log nor its errors have anything of a user.
 //
 // # What it costs
 //

@@ -2,9 +2,11 @@ package verify_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -159,6 +161,35 @@ func ExampleVerifier_NewSignIn() {
 	// to ?tab=orders
 	// 200 orders of 992fae2a-2a17-4b7a-8d9e-e287cf90131b
 	// 401 This link has expired
+}
+
+// A page that shows who is signed in. It goes on without a name when the issuer is
+// away.
+func ExampleVerifier_User() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	page := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := v.User(r.Context())
+		if errors.Is(err, verify.ErrRevoked) {
+			http.Error(w, "Your session has ended.", http.StatusUnauthorized)
+			return
+		}
+		name := cmp.Or(user.Name, user.Email, "you are signed in") // the zero User after any other error
+		fmt.Fprint(w, "Hello, ", html.EscapeString(name))
+	}))
+	cookie := func(session string) string {
+		return wire.CookieName + "=" + issuer.Token(verifytest.TokenSpec{Claims: map[string]any{"sid": session}})
+	}
+	get(page, "/", "Cookie", cookie("3f6c1a7e-0b52-4d4e-9a53-6f0d3a1f8b11"))
+	issuer.FailUser(http.StatusServiceUnavailable)
+	get(page, "/", "Cookie", cookie("a8f5f167-0f44-4a5b-9d5e-9c7d5a1f3b22")) // another session: its user is not remembered
+	issuer.FailUser(http.StatusUnauthorized)
+	get(page, "/", "Cookie", cookie("b6d767d2-f8ed-4d21-a44b-0e5886680cb9"))
+	// Output:
+	// 200 Hello, Ada Lovelace
+	// 200 Hello, you are signed in
+	// 401 Your session has ended.
 }
 
 func ExampleVerifier_SignOut() {

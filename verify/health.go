@@ -156,6 +156,9 @@ func (v *Verifier) both(keys, revoked func() error) error {
 // Calling Close again does nothing. It does not close a Config.KeySource.
 func (v *Verifier) Close() {
 	v.keys.Close()
+	if v.users != nil {
+		v.users.close()
+	}
 	if v.feed != nil {
 		v.feed.Close()
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/customersession/customersession/verify/internal/outbound"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -64,10 +63,7 @@ func (v *Verifier) endAtIssuer(ctx context.Context, token string) (problem strin
 	request.Header.Set("Authorization", "Bearer "+token)
 	response, err := v.client.Do(request)
 	if err != nil {
-		if outbound.TimedOut(err) {
-			return "timeout"
-		}
-		return "connection"
+		return networkProblem(err)
 	}
 	// What is read lets the connection be used again.
 	_, _ = io.CopyN(io.Discard, response.Body, 4<<10)

@@ -35,6 +35,7 @@ type Verifier struct {
 	feed        *revocations.Source // nil: none is followed
 	issuerURL   string              // where calls to the issuer go; empty: unknown
 	client      *http.Client        // for these calls
+	users       *users              // nil: nobody is asked who is signed in
 	isRevoked   func(Session) bool  // nil: no session is
 	observer    Observer            // nil: none
 	logger      *slog.Logger
@@ -65,6 +66,7 @@ func New(config Config) (*Verifier, error) {
 	}
 	v.issuerURL, v.client = config.issuerURL(), outbound.Client(config.HTTPClient, 0)
 	v.keys = newKeySource(&config, v.judgeOpen)
+	v.users = newUsers(&config)
 	if config.follows() {
 		v.feed = newFeed(&config, v.judgeOpen)
 	}

@@ -8,6 +8,9 @@
 //		…
 //	})
 //
+// The context of the request has the token, too: [verify.Token] and
+// [verify.Verifier.User] take c.Request().Context().
+//
 // Other requests are answered as by [verify.Verifier.Middleware]. The answers
 // bypass Echo's HTTPErrorHandler, so an error handler cannot turn one into a
 // success.

@@ -263,10 +263,17 @@ func (i *Issuer) verifyOwn(ctx context.Context, token string) (verify.Session, e
 	return v.Verify(ctx, token)
 }
 
-// ended reports whether a session has ended by itself.
+// ended reports whether an entry of the feed ends a session.
 func (i *Issuer) ended(session verify.Session) bool {
-	id := wire.NewRevocationID(wire.RevokeSession, session.OrganizationID, session.ID)
+	named := map[wire.RevocationScope]string{
+		wire.RevokeSession: session.ID, wire.RevokeCustomer: session.CustomerID, wire.RevokeMember: session.MemberID,
+		wire.RevokeAPIKey: session.ClientID, wire.RevokeOrganization: "",
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.feed.entries, func(r wire.Revocation) bool { return r.ID == id })
+	return slices.ContainsFunc(i.feed.entries, func(r wire.Revocation) bool {
+		name, known := named[r.Scope]
+		return known && r.ID == wire.NewRevocationID(r.Scope, session.OrganizationID, name) &&
+			(r.Scope == wire.RevokeSession || session.IssuedAt.Unix() < r.IssuedBefore)
+	})
 }

@@ -77,7 +77,7 @@ func (i *Issuer) Requests() int {
 
 // Handler serves the JWK Set, with ETag and Cache-Control, the discovery document
 // that names it (OpenID Connect Discovery 1.0, Section 3), the feed of revocations,
-// and the call that ends the session of a bearer token. With [Down] and [FeedDown]
+// and the calls with a bearer token that end its session and say whose it is. With [Down] and [FeedDown]
 // it panics with [http.ErrAbortHandler], as net/http expects.
 func (i *Issuer) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -95,6 +95,8 @@ func (i *Issuer) Handler() http.Handler {
 				return
 			}
 			http.NotFound(w, r)
+		case userPath:
+			i.serveUser(w, r)
 		case lurePath, lureCertPath:
 			i.serveLure(w, at)
 		default:

@@ -80,6 +80,9 @@ type Issuer struct {
 	// requests counts requests for the JWK Set, lured those for paths that
 	// only forged tokens contain.
 	requests, lured int
+	// userFailure is the status with which userPath fails, or 0; userRequests
+	// counts requests for it.
+	userFailure, userRequests int
 }
 
 // NewIssuer returns an issuer that stops when the test ends. An invalid config
