@@ -18,6 +18,12 @@
 //	X-Session-Id: 3f6c1a7e-0b52-4d4e-9a53-6f0d3a1f8b11
 //	X-Organization-Id: 1dbfc517-0bbf-4301-9ba8-555ca42b9737
 //
+// and, if the session is that of a member of a team, the member and the role that
+// the member had when the session was issued:
+//
+//	X-Member-Id: 7b8a1f52-6c0e-4d5b-8f3a-2e9d4c6b1a07
+//	X-Member-Role: billing_manager
+//
 // Otherwise the answer is that of [verify.Verifier.NewMiddleware], which a
 // gateway can pass to the client unchanged: 401 with a challenge, 400, 403 for a
 // missing scope, or 503 with Retry-After if there are no keys to verify the
@@ -32,7 +38,7 @@
 //
 // # What the gateway must do
 //
-// The three headers mean something only if clients cannot set them. This package
+// The five headers mean something only if clients cannot set them. This package
 // never reads them. The gateway must replace a client's headers by those of the
 // answer, or remove them if there are none, and the service behind the gateway
 // must not be reachable any other way.

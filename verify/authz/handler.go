@@ -8,11 +8,14 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-// The headers of an answer that lets a request pass.
+// The headers of an answer that lets a request pass. The last two are there only in
+// the session of a member.
 const (
 	CustomerIDHeader     = "X-Customer-Id"
 	SessionIDHeader      = "X-Session-Id"
 	OrganizationIDHeader = "X-Organization-Id"
+	MemberIDHeader       = "X-Member-Id"
+	MemberRoleHeader     = "X-Member-Role"
 )
 
 // methodHeader is the method of the client's request; the gateway's own request
@@ -35,7 +38,7 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// identify answers with the IDs of the session. It ignores the client's headers
+// identify answers whose session it is. It ignores the client's headers
 // of these names.
 func (s *Server) identify(w http.ResponseWriter, r *http.Request) {
 	session, ok := verify.FromContext(r.Context())
@@ -47,6 +50,10 @@ func (s *Server) identify(w http.ResponseWriter, r *http.Request) {
 	header.Set(CustomerIDHeader, session.CustomerID)
 	header.Set(SessionIDHeader, session.ID)
 	header.Set(OrganizationIDHeader, session.OrganizationID)
+	if session.MemberID != "" {
+		header.Set(MemberIDHeader, session.MemberID)
+		header.Set(MemberRoleHeader, session.Role)
+	}
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(s.status)
 }

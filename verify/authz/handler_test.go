@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,22 +45,29 @@ func ask(handler http.Handler, method, target string, header ...string) *httptes
 	return w
 }
 
-// identity returns the three headers of an answer.
+// identity returns the five headers of an answer.
 func identity(header http.Header) string {
 	var values []string
-	for _, name := range []string{authz.CustomerIDHeader, authz.SessionIDHeader, authz.OrganizationIDHeader} {
+	for _, name := range []string{
+		authz.CustomerIDHeader, authz.SessionIDHeader, authz.OrganizationIDHeader, authz.MemberIDHeader, authz.MemberRoleHeader,
+	} {
 		values = append(values, strings.Join(header.Values(name), "+"))
 	}
 	return strings.Join(values, " ")
 }
 
-const known = verifytest.CustomerID + " " + verifytest.SessionID + " " + verifytest.OrganizationID
+const (
+	customer = verifytest.CustomerID + " " + verifytest.SessionID + " " + verifytest.OrganizationID
+	memberID = "7b8a1f52-6c0e-4d5b-8f3a-2e9d4c6b1a07"
+)
 
 func TestHandler(t *testing.T) {
 	t.Parallel()
 	issuer := verifytest.NewIssuer(t, verifytest.Config{})
 	good := "Bearer " + issuer.Token(verifytest.TokenSpec{})
+	member := "Bearer " + issuer.Token(verifytest.TokenSpec{Claims: map[string]any{"member_id": memberID, "role": "owner"}})
 	expired := "Bearer " + issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)})
+	lies := []string{"X-Customer-Id", "somebody", "X-Session-Id", "s", "X-Organization-Id", "o", "X-Member-Id", "m", "X-Member-Role", "owner"}
 	const challenge = `Bearer realm="customersession"`
 	for _, test := range []struct {
 		name, method string
@@ -67,6 +75,7 @@ func TestHandler(t *testing.T) {
 		header       []string
 		status       int
 		challenge    string
+		member       string
 	}{
 		{name: "good", header: []string{"Authorization", good}, status: 204},
 		{name: "good, by POST", method: http.MethodPost, header: []string{"Authorization", good}, status: 204},
@@ -80,8 +89,10 @@ func TestHandler(t *testing.T) {
 		{name: "has the scope", config: authz.Config{Scopes: []string{"customer_portal:write"}}, header: []string{"Authorization", good}, status: 204},
 		{name: "lacks a scope", config: authz.Config{Scopes: []string{"admin"}}, header: []string{"Authorization", good}, status: 403, challenge: challenge + `, error="insufficient_scope"`},
 		{name: "a cookie that nobody asked for", header: []string{"Cookie", "__Host-customer_session=" + good[7:]}, status: 401, challenge: challenge},
-		{name: "an identity without a token", header: []string{"X-Customer-Id", "somebody", "X-Session-Id", "s", "X-Organization-Id", "o"}, status: 401, challenge: challenge},
-		{name: "another identity", header: []string{"Authorization", good, "X-Customer-Id", "somebody", "X-Session-Id", "s", "X-Organization-Id", "o"}, status: 204},
+		{name: "an identity without a token", header: lies, status: 401, challenge: challenge},
+		{name: "another identity", header: slices.Concat(lies, []string{"Authorization", good}), status: 204},
+		{name: "a member", header: []string{"Authorization", member}, status: 204, member: memberID + " owner"},
+		{name: "a member with another identity", header: slices.Concat(lies, []string{"Authorization", member}), status: 204, member: memberID + " owner"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -91,9 +102,12 @@ func TestHandler(t *testing.T) {
 			}
 			handler := newServer(t, issuer, test.config).Handler()
 			got := ask(handler, method, "/any/path?query", test.header...)
-			want := "  "
-			if test.status < 300 {
-				want = known
+			want := "    "
+			switch {
+			case test.member != "":
+				want = customer + " " + test.member
+			case test.status < 300:
+				want = customer + "  "
 			}
 			if got.Code != test.status || identity(got.Header()) != want {
 				t.Errorf("got %d %q, want %d %q", got.Code, identity(got.Header()), test.status, want)
