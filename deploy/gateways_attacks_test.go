@@ -72,12 +72,14 @@ func startGatewayHAProxy(t *testing.T, g *gateway) {
 // What may become of an attack. In no case does the service see anything that the
 // client says about its identity.
 const (
-	identified = "identified" // the service sees whose session it is
-	signsIn    = "signs in"   // the service sees the path of the portal link, and no identity
-	kept       = "kept out"   // the service sees nothing
+	identified = "identified"             // the service sees whose session it is
+	asMember   = "identified as a member" // the same, of a team
+	signsIn    = "signs in"               // the service sees the path of the portal link, and no identity
+	kept       = "kept out"               // the service sees nothing
 )
 
-// An attack is a request, in which TOKEN is a good token.
+// An attack is a request, in which TOKEN is a good token, and COLLEAGUE that of a
+// member of a team.
 type attack struct {
 	name    string
 	request []string // its lines, without those that all requests have
@@ -89,6 +91,8 @@ func attacks() []attack {
 	const bearer = "Authorization: Bearer TOKEN"
 	all := []attack{
 		{"a good token", []string{"GET /account HTTP/1.1", bearer}, []string{identified}},
+		{"a member's token", []string{"GET /account HTTP/1.1", "Authorization: Bearer COLLEAGUE"}, []string{asMember}},
+		{"a good token after a member's", []string{"GET /account HTTP/1.1", bearer}, []string{identified}},
 		{"no token", []string{"GET /account HTTP/1.1"}, []string{kept}},
 		{"a forged token", []string{"GET /account HTTP/1.1", bearer + "x"}, []string{kept}},
 		{"the portal link", []string{"GET /portal?customer_session_token=a.b.c HTTP/1.1"}, []string{signsIn}},
@@ -99,6 +103,23 @@ func attacks() []attack {
 			"GET /account HTTP/1.1", "Cookie: __Host-customer_session=TOKEN", "Origin: https://evil.example.com",
 			"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 		}, []string{kept}},
+		{"a WebSocket of another site by CONNECT", []string{
+			"CONNECT /account HTTP/1.1", "Cookie: __Host-customer_session=TOKEN", "Origin: https://evil.example.com",
+			"Sec-WebSocket-Version: 13", "Sec-Fetch-Site: cross-site",
+		}, []string{kept}},
+	}
+	for _, upgrade := range [][]string{
+		{"Upgrade: h2c"},
+		{"Upgrade: h2c", "Upgrade: websocket"},
+		{"Upgrade: websocket", "Upgrade: h2c"},
+		{"Upgrade: websocket, h2c"},
+		{"Upgrade: h2c, websocket"},
+		{"Upgrade: TLS/1.0"},
+	} {
+		request := append([]string{
+			"GET /account HTTP/1.1", bearer, "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+		}, upgrade...)
+		all = append(all, attack{"to talk past the gateway: " + strings.Join(upgrade, ", "), request, []string{identified, kept}})
 	}
 	for _, path := range []string{
 		"/portal/", "/portal/account", "/portal//", "//portal", "/portal;x", "/PORTAL", "/portal.", "/portal%20", "/portal%00", "/portal%3fx",
@@ -200,7 +221,11 @@ func (w *witness) outcome() string {
 		return kept
 	}
 	var told []string
+	verdict := identified
 	for _, c := range all {
+		if upgrade := c.Header["Upgrade"]; len(upgrade) > 0 && !slices.Equal(upgrade, []string{"websocket"}) {
+			return fmt.Sprintf("the service may talk %q past the gateway", upgrade)
+		}
 		for name, values := range c.Header {
 			if slices.ContainsFunc(values, func(value string) bool { return strings.Contains(value, lie) }) {
 				return "the service saw a lie in " + name
@@ -216,19 +241,23 @@ func (w *witness) outcome() string {
 			}
 			continue
 		}
-		for name, value := range gatewayIdentity {
+		identity := gatewayIdentity
+		if c.Header.Get("X-Member-Id") != "" {
+			identity, verdict = gatewayMember, asMember
+		}
+		for name, value := range identity {
 			if got := c.Header[http.CanonicalHeaderKey(name)]; len(got) != 1 || got[0] != value {
 				return fmt.Sprintf("the service saw %s: %q", name, got)
 			}
 		}
-		if len(told) != len(gatewayIdentity) {
+		if len(told) != len(identity) {
 			return fmt.Sprintf("the service saw %q", told)
 		}
 	}
 	if len(told) == 0 {
 		return signsIn
 	}
-	return identified
+	return verdict
 }
 
 // send sends a request as it is, and waits for the answer. No answer is one, too.
@@ -247,7 +276,7 @@ func (g *gateway) send(t *testing.T, lines []string, token string) (status int) 
 		t.Fatal(err)
 	}
 	text := strings.Join(append(slices.Clone(lines), "Host: HOST", "", ""), "\r\n")
-	_, err = io.WriteString(conn, strings.NewReplacer("TOKEN", token, "HOST", g.address()).Replace(text))
+	_, err = io.WriteString(conn, strings.NewReplacer("TOKEN", token, "COLLEAGUE", memberToken(g.issuer), "HOST", g.address()).Replace(text))
 	if err != nil {
 		return 0
 	}

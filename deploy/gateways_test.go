@@ -27,11 +27,24 @@ var gatewayIdentity = map[string]string{
 	"X-Customer-Id": verifytest.CustomerID, "X-Session-Id": verifytest.SessionID, "X-Organization-Id": verifytest.OrganizationID,
 }
 
+// gatewayMember is what it is told of a member of a team.
+var gatewayMember = map[string]string{
+	"X-Customer-Id": verifytest.CustomerID, "X-Session-Id": verifytest.SessionID, "X-Organization-Id": verifytest.OrganizationID,
+	"X-Member-Id": memberID, "X-Member-Role": "billing_manager",
+}
+
+const memberID = "7b8a1f52-6c0e-4d5b-8f3a-2e9d4c6b1a07"
+
+// memberToken returns the token of gatewayMember.
+func memberToken(issuer *verifytest.Issuer) string {
+	return issuer.Token(verifytest.TokenSpec{Claims: map[string]any{"member_id": memberID, "role": "billing_manager"}})
+}
+
 // gatewayLies are headers that a client sends and that a service must not see.
 // Many services take names with _ for ours.
 var gatewayLies = []string{
 	"X-Customer-Id", "X-Session-Id", "X-Organization-Id", "X_Customer_Id", "X-Customer_Id", "X_Customer-Id",
-	"x_session_id", "X_Organization_ID",
+	"x_session_id", "X_Organization_ID", "X-Member-Id", "X-Member-Role", "X_Member_Id", "x-member_role",
 }
 
 // A gateway is a real one in front of a service that tells what reaches it.
