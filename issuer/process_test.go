@@ -81,18 +81,22 @@ func TestDev(t *testing.T) {
 	if got := session.text(t, "customer_portal_url"); !strings.HasPrefix(got, d.base+"/portal?customer_session_token=") {
 		t.Errorf("got link %s", got)
 	}
-	arrived := f.do(t, http.MethodGet, strings.TrimPrefix(d.link, d.base), "")
+	arrived := f.do(t, http.MethodGet, strings.TrimPrefix(d.link, d.base), "", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 	cookie, _, _ := strings.Cut(arrived.header.Get("Set-Cookie"), ";")
-	if arrived.status != http.StatusSeeOther || arrived.header.Get("Location") != "/portal" {
+	if arrived.status != http.StatusSeeOther || arrived.header.Get("Location") != "./portal" {
 		t.Errorf("the link answers %d to %s", arrived.status, arrived.header.Get("Location"))
 	}
 	page := f.do(t, http.MethodGet, "/portal", "", "Cookie", cookie)
 	if page.status != http.StatusOK || !bytes.Contains(page.body, []byte("Ada Lovelace")) {
 		t.Errorf("the portal answers %d: %s", page.status, page.body)
 	}
-	for _, bad := range []string{"/portal", "/portal?customer_session_token=x", strings.TrimPrefix(d.link, d.base)[:200]} {
-		if page := f.do(t, http.MethodGet, bad, ""); page.status != http.StatusUnauthorized || !bytes.Contains(page.body, []byte("not signed in")) {
-			t.Errorf("%.40s answers %d", bad, page.status)
+	for bad, says := range map[string]string{
+		"/portal":                                "You are not signed in",
+		"/portal?customer_session_token=x":       "This link does not work",
+		strings.TrimPrefix(d.link, d.base)[:200]: "This link does not work",
+	} {
+		if page := f.do(t, http.MethodGet, bad, ""); page.status != http.StatusUnauthorized || !bytes.Contains(page.body, []byte(says)) {
+			t.Errorf("%.40s answers %d: %s", bad, page.status, page.body)
 		}
 	}
 	if got := f.do(t, http.MethodGet, "/.well-known/openid-configuration", "").text(t, "issuer"); got != d.base {

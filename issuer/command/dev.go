@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,8 +21,8 @@ func newDevCommand() *cobra.Command {
 		GroupID: "run",
 		Short:   "Run everything on loopback, with a demo customer and portal",
 		Long: `Run the issuer on loopback with everything it needs: fresh keys, a demo
-organization with customers and an API key, and a small portal. It prints a link
-that opens in a browser. It needs no settings and leaves nothing behind.`,
+organization with customers and an API key, and a small shop and portal to open
+in a browser. It needs no settings and leaves nothing behind.`,
 	}
 	addr := cmd.Flags().String("addr", "127.0.0.1:8080", "loopback `address` to listen on; port 0 takes a free one")
 	operations := cmd.Flags().String("operations-addr", "", "loopback `address` for health and metrics (default none)")
@@ -46,15 +47,17 @@ that opens in a browser. It needs no settings and leaves nothing behind.`,
 func runDev(cmd *cobra.Command, public, operations net.Listener, logger *slog.Logger) error {
 	// The reader of the welcome or the log may go away, such as head.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx := cmd.Context()
-	d, err := demo.New(public, logger)
+	ctx, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	d, err := demo.New(public, cmd.OutOrStdout(), logger)
 	if err != nil {
 		return err
 	}
 	served := make(chan error, 1)
 	go func() { served <- d.Run(ctx, operations) }()
-	if err := d.Welcome(ctx, cmd.OutOrStdout()); err != nil {
-		return err
+	if err := d.Welcome(ctx); err != nil {
+		stop()
+		return errors.Join(err, <-served)
 	}
 	return <-served
 }

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -23,14 +22,19 @@ import (
 
 var update = flag.Bool("update", false, "take the screenshots in deploy/images anew")
 
-// run starts a development server, and returns it with its first portal link.
-func run(t *testing.T) (d *demo.Demo, link string) {
+// run starts a development server, and returns it with the file that stands for
+// its terminal.
+func run(t *testing.T) (d *demo.Demo, terminal string) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d, err = demo.New(listener, nil); err != nil {
+	out, err := os.Create(filepath.Join(t.TempDir(), "terminal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err = demo.New(listener, out, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -41,13 +45,12 @@ func run(t *testing.T) (d *demo.Demo, link string) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		out.Close()
 	})
-	var welcome bytes.Buffer
-	if err := d.Welcome(t.Context(), &welcome); err != nil {
+	if err := d.Welcome(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	link = regexp.MustCompile(`http\S+customer_session_token=\S+`).FindString(welcome.String())
-	return d, link
+	return d, out.Name()
 }
 
 // TestExamples sends the bodies that "Try it out" offers. The one that states a
@@ -116,11 +119,11 @@ func TestBrowser(t *testing.T) {
 	node := needs.Program(t, "node", "install Node.js 20 or newer")
 	browser := needs.Program(t, "chromium", "install Debian's chromium")
 	needs.Path(t, "testdata/browser/node_modules", "run npm ci --prefix issuer/internal/demo/testdata/browser")
-	d, link := run(t)
+	d, terminal := run(t)
 	input := map[string]string{
-		"browser": browser, "base": d.Base(), "link": link, "expiredLink": d.ExpiredLink(t),
-		"below": gateway(t, d.Base()), "apiKey": d.APIKey(),
-		"returnURL": d.Base() + "/docs", "keyID": d.KeyID(t), "name": "Ada Lovelace", "email": "ada@example.com",
+		"browser": browser, "base": d.Base(), "terminal": terminal, "expiredLink": d.ExpiredLink(t),
+		"below": gateway(t, d.Base()), "apiKey": d.APIKey(), "codesAPIKey": d.CodesAPIKey(), "keyID": d.KeyID(t),
+		"withoutIssuer": d.Portal(t, "/"), "withoutAPI": d.Portal(t, "/v1/"),
 	}
 	if *update {
 		images, err := filepath.Abs("../../../deploy/images")
@@ -140,7 +143,7 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if passed := strings.Count(string(output), "ok "); passed < 15 {
+	if passed := strings.Count(string(output), "ok "); passed < 70 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
 	}
 }

@@ -4,18 +4,18 @@
 package demo
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/customers"
@@ -35,42 +35,73 @@ const (
 	// ExternalID is the same customer in the merchant's own system.
 	ExternalID = "user_ada"
 
-	portalPath = "/portal"
+	// codesOrganizationID is an organization with the same customers, whose links
+	// hold a code.
+	codesOrganizationID = "2b9d4c71-6e0f-4d83-9a5c-1e7f3b8a6d20"
+)
+
+// What a link holds.
+const (
+	linkToken = "token"
+	linkCode  = "code"
 )
 
 // customerLines is the customers file of the demo.
 const customerLines = `{"id":"` + CustomerID + `","organization_id":"` + organizationID + `","external_id":"` + ExternalID + `","email":"ada@example.com","email_verified":true,"name":"Ada Lovelace","created_at":"2026-01-15T09:00:00Z","billing_address":{"country":"GB","city":"London"},"locale":"en-GB","metadata":{"plan":"pro","seats":3}}
 {"id":"0b8f6c1d-53a4-4f0e-9f6b-7d1c2e3f4a5b","organization_id":"` + organizationID + `","external_id":"user_alan","email":"alan@example.com","name":"Alan Turing","created_at":"2026-02-20T10:30:00Z"}
-{"id":"c2a7d9e4-1b3f-4d5a-8c6e-9f0a1b2c3d4e","organization_id":"` + organizationID + `","external_id":"team_bletchley","email":"team@example.com","type":"team","name":"Bletchley Park","created_at":"2026-03-01T12:00:00Z"}
+{"id":"c2a7d9e4-1b3f-4d5a-8c6e-9f0a1b2c3d4e","organization_id":"` + organizationID + `","external_id":"team_bletchley","email":"team@example.com","type":"team","name":"Bletchley Park","created_at":"2026-03-01T12:00:00Z","members":[` +
+	`{"id":"5a1e0c7d-8b2f-4c39-a6d4-3e9f1b7c2d58","external_id":"user_joan","name":"Joan Clarke","email":"joan@example.com","role":"owner"},` +
+	`{"id":"7c3b9e2f-4d1a-4f68-8e05-6a2d9c1b4f73","external_id":"user_gordon","name":"Gordon Welchman","email":"gordon@example.com","role":"billing_manager"},` +
+	`{"id":"9e5d2a4b-1c7f-4b86-9d32-8f4a6e3c5b17","external_id":"user_mavis","name":"Mavis Batey","email":"mavis@example.com","role":"member"}]}
 `
 
 // A Demo is a development server on one listener.
 type Demo struct {
 	base     string
 	listener net.Listener
+	out      io.Writer
+	shop     *shop
 	server   *issuer.Server
 	handler  http.Handler
 	verifier *verify.Verifier // the portal's
 	ring     *keys.Ring
-	secret   secret.Text
+	dir      string // holds what package verify reads from a file
+
+	secret, codesSecret secret.Text // of the API
+	webhookKey          []byte      // signs the events about expired links
 }
 
 // New makes a development server for a listener on a loopback address. Its
-// issuer URL is the listener's.
-func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
-	d := &Demo{base: "http://" + listener.Addr().String(), listener: listener}
+// issuer URL is the listener's. It prints what its user should see to out.
+func New(listener net.Listener, out io.Writer, logger *slog.Logger) (*Demo, error) {
+	d := &Demo{base: "http://" + listener.Addr().String(), listener: listener, out: out, webhookKey: []byte(rand.Text())}
+	var err error
+	if d.dir, err = os.MkdirTemp("", "customersession-dev-"); err != nil {
+		return nil, err
+	}
+	if err := d.build(logger); err != nil {
+		_ = os.RemoveAll(d.dir)
+		return nil, err
+	}
+	return d, nil
+}
+
+// build makes the issuer, the shop and the portal.
+func (d *Demo) build(logger *slog.Logger) error {
 	var err error
 	if d.ring, err = newRing(); err != nil {
-		return nil, err
+		return err
 	}
 	registry, err := d.newRegistry()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	directory, err := customers.LoadFile(strings.NewReader(customerLines))
+	directory, err := customers.LoadFile(strings.NewReader(
+		customerLines + strings.ReplaceAll(customerLines, organizationID, codesOrganizationID)))
 	if err != nil {
-		return nil, err
+		return err
 	}
+	webhookSecret := secret.Text("whsec_" + base64.StdEncoding.EncodeToString(d.webhookKey))
 	d.server, err = issuer.New(issuer.Config{
 		Issuer:        d.base,
 		Keys:          func() *keys.Ring { return d.ring },
@@ -78,21 +109,51 @@ func New(listener net.Listener, logger *slog.Logger) (*Demo, error) {
 		Customers:     directory,
 		Revocations:   revocations.NewMemory(),
 		Redemptions:   revocations.NewMemoryRedemptions(),
+		WebhookSecret: func(string) (secret.Text, error) { return webhookSecret, nil },
 		Logger:        logger,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var portal http.Handler
-	if portal, d.verifier, err = newPortal(d.base, directory); err != nil {
-		return nil, err
+	return d.buildSites(directory)
+}
+
+// buildSites makes the shop and the portal, and puts them beside the issuer.
+func (d *Demo) buildSites(directory customers.Directory) error {
+	pages, err := newPages(d.base)
+	if err != nil {
+		return err
 	}
+	groups, err := readGroups(customerLines)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	shop := &shop{
+		base: d.base, keys: map[string]secret.Text{linkToken: d.secret, linkCode: d.codesSecret}, webhookKey: d.webhookKey,
+		customers: directory, groups: groups, pages: pages, client: client, out: d.out,
+	}
+	d.shop = shop
+	keyFile := filepath.Join(d.dir, "api-key")
+	if err := os.WriteFile(keyFile, []byte(d.codesSecret.Reveal()), 0o600); err != nil {
+		return err
+	}
+	portal, verifier, err := newPortal(portalConfig{
+		Issuer: d.base, APIKeyFile: keyFile, Customers: directory, Pages: pages, Client: client, SendLink: shop.sendLink,
+	})
+	if err != nil {
+		return err
+	}
+	d.verifier = verifier
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", shop.start)
+	mux.Handle("POST "+linkPath, new(http.CrossOriginProtection).Handler(http.HandlerFunc(shop.link)))
+	mux.HandleFunc("POST "+recoveryPath, shop.recovery)
 	mux.Handle(portalPath, portal)
 	mux.Handle(portalPath+"/", portal)
 	mux.Handle("/", d.server.Handler())
 	d.handler = mux
-	return d, nil
+	return nil
 }
 
 // newRing makes keys that last longer than a development server runs.
@@ -106,20 +167,28 @@ func newRing() (*keys.Ring, error) {
 	return keys.NewRing(manifest, nil)
 }
 
+// newRegistry makes two organizations, which differ in what their links hold.
 func (d *Demo) newRegistry() (*organizations.Registry, error) {
-	secret, entry, err := organizations.NewAPIKey("demo",
-		organizations.Scopes(), time.Time{})
+	secret, entry, err := organizations.NewAPIKey("demo", organizations.Scopes(), time.Time{})
 	if err != nil {
 		return nil, err
 	}
-	d.secret = secret
-	return organizations.Parse(strings.NewReader(`{"organizations":[{
-		"id":"` + organizationID + `", "slug":"demo", "portal_url":"` + d.base + portalPath + `",
-		"api_keys":[` + string(entry) + `]}]}`))
+	codesSecret, codesEntry, err := organizations.NewAPIKey("demo", organizations.Scopes(), time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	d.secret, d.codesSecret = secret, codesSecret
+	common := `"portal_url":"` + d.base + portalPath + `",
+		"recovery":{"webhook_url":"` + d.base + recoveryPath + `","secret_file":"in memory"},`
+	return organizations.Parse(strings.NewReader(`{"organizations":[
+		{"id":"` + organizationID + `","slug":"demo",` + common + `"api_keys":[` + string(entry) + `]},
+		{"id":"` + codesOrganizationID + `","slug":"demo-codes","link":"code",` + common + `"api_keys":[` + string(codesEntry) + `]}
+	]}`))
 }
 
 // Run serves until ctx is done. Operations may be nil.
 func (d *Demo) Run(ctx context.Context, operations net.Listener) error {
+	defer os.RemoveAll(d.dir)
 	defer d.verifier.Close()
 	return d.server.Run(ctx, issuer.RunConfig{
 		Public: d.listener, Operations: operations, Handler: d.handler, DrainTimeout: 5 * time.Second,
@@ -128,12 +197,15 @@ func (d *Demo) Run(ctx context.Context, operations net.Listener) error {
 
 // Welcome creates a session on the running server, as a checkout would, and
 // prints the API key, the portal link and the commands to try.
-func (d *Demo) Welcome(ctx context.Context, w io.Writer) error {
-	link, err := d.createSession(ctx)
+func (d *Demo) Welcome(ctx context.Context) error {
+	link, err := d.shop.createSession(ctx, linkToken, sessionRequest{ExternalCustomerID: ExternalID, ReturnURL: d.base + "/", ExpiresIn: hour})
 	if err != nil {
 		return fmt.Errorf("creating the first session: %w", err)
 	}
-	_, err = fmt.Fprintf(w, `customersession is running at %[1]s
+	_, err = fmt.Fprintf(d.out, `customersession is running at %[1]s
+
+Open this page to sign in as a demo customer
+  %[1]s/
 
 Use this API key, valid until the server stops
   export API_KEY=%[2]s
@@ -160,29 +232,4 @@ Read on
 Stop with Ctrl-C.
 `, d.base, d.secret.Reveal(), CustomerID, link)
 	return err
-}
-
-func (d *Demo) createSession(ctx context.Context) (link string, err error) {
-	body := bytes.NewReader([]byte(`{"external_customer_id":"` + ExternalID + `","return_url":"` + d.base + `/docs"}`))
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.base+"/v1/customer-sessions/", body)
-	if err != nil {
-		return "", err
-	}
-	request.Header.Set("Authorization", "Bearer "+d.secret.Reveal())
-	request.Header.Set("Content-Type", "application/json")
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusCreated {
-		return "", fmt.Errorf("status is %s", response.Status)
-	}
-	var session struct {
-		Link string    `json:"customer_portal_url"`
-		ID   uuid.UUID `json:"id"`
-	}
-	err = json.NewDecoder(response.Body).Decode(&session)
-	return session.Link, err
 }

@@ -1,10 +1,10 @@
 package demo
 
 import (
-	"embed"
+	"cmp"
+	"context"
 	"errors"
-	"html/template"
-	"io/fs"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -15,115 +15,254 @@ import (
 	"github.com/customersession/customersession/verify"
 )
 
-//go:embed site
-var site embed.FS
-
-// pagePolicy lets the pages load their own style and script, and send their
-// form home.
-const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const (
+	portalPath              = "/portal"
+	newLinkPath             = portalPath + "/new-link"
+	endedPath               = portalPath + "/ended"
+	signOutPath             = portalPath + "/sign-out"
+	signedOutPath           = portalPath + "/signed-out"
+	signOutEverywherePath   = portalPath + "/sign-out-everywhere"
+	signedOutEverywherePath = portalPath + "/signed-out-everywhere"
+)
 
 // A portal is the site behind the link. It is built as any consumer would
 // build it: on package verify, which fetches the keys over HTTP.
 type portal struct {
-	customers customers.Directory
-	page      *template.Template
+	portalConfig
+
+	verifier *verify.Verifier
+}
+
+// portalConfig is what a portal needs.
+type portalConfig struct {
+	Issuer     string
+	APIKeyFile string // of the organization whose links hold a code
+	Customers  customers.Directory
+	Pages      *pages
+	Client     *http.Client // makes all calls to the issuer
+	// SendLink sends a mail with a new link to the customer of a session.
+	SendLink func(ctx context.Context, session *verify.Session) error
 }
 
 // newPortal returns the portal's handler and its verifier, which the caller
 // closes.
-func newPortal(base string, directory customers.Directory) (http.Handler, *verify.Verifier, error) {
-	verifier, err := verify.New(verify.Config{Issuer: base, Audience: issuer.DefaultAudience})
+func newPortal(config portalConfig) (http.Handler, *verify.Verifier, error) {
+	verifier, err := verify.New(verify.Config{Issuer: config.Issuer, Audience: issuer.DefaultAudience, HTTPClient: config.Client})
 	if err != nil {
 		return nil, nil, err
 	}
-	page, err := template.ParseFS(site, "site/portal.html")
+	files, err := assets()
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := fs.Sub(site, "site")
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &portal{customers: directory, page: page}
+	p := &portal{config, verifier}
 	guard := verifier.NewMiddleware(verify.MiddlewareConfig{Cookie: true, OnError: p.refused})
-	assets := http.StripPrefix(portalPath+"/", http.FileServerFS(files))
+	signIn := verifier.NewSignIn(verify.SignInConfig{
+		Next:     guard(http.HandlerFunc(p.showAccount)),
+		Exchange: verify.Exchange{APIKeyFile: config.APIKeyFile},
+		Page:     p.signInPage,
+	})
 
 	mux := http.NewServeMux()
-	mux.Handle(portalPath, verifier.NewSignIn(verify.SignInConfig{Next: guard(http.HandlerFunc(p.account)), OnError: p.refused}))
-	mux.Handle("POST "+portalPath+"/sign-out", verifier.SignOut(portalPath+"/signed-out"))
-	mux.HandleFunc("GET "+portalPath+"/signed-out", p.signedOut)
-	mux.Handle("GET "+portalPath+"/portal.css", assets)
-	mux.Handle("GET "+portalPath+"/portal.js", assets)
+	mux.Handle("GET "+portalPath, signIn)
+	mux.Handle("POST "+portalPath, signIn)
+	mux.Handle("POST "+newLinkPath, guard(http.HandlerFunc(p.sendLink)))
+	mux.Handle("POST "+signOutPath, verifier.SignOut(signedOutPath))
+	mux.Handle("POST "+signOutEverywherePath, guard(p.endAll(verifier.SignOut(signedOutEverywherePath))))
+	mux.HandleFunc("GET "+endedPath, p.message(http.StatusOK, "ended", toShop()))
+	mux.HandleFunc("GET "+signedOutPath, p.message(http.StatusOK, "signed_out", toShop()))
+	mux.HandleFunc("GET "+signedOutEverywherePath, p.message(http.StatusOK, "signed_out_everywhere", toShop()))
+	mux.HandleFunc(portalPath+"/", p.message(http.StatusNotFound, "missing", toPortal(), toShop()))
+	for _, name := range []string{"/portal.css", "/portal.js", "/mark.svg"} {
+		mux.Handle("GET "+portalPath+name, files)
+	}
 	return mux, verifier, nil
 }
 
-// portalPage is the data of the page. Without a session, Problem is why.
-type portalPage struct {
-	Title, Problem string
-	Session        *verify.Session
-	Email          string
-	Ends, Expires  string
+// Where a page leads to.
+func toShop() action     { return action{Key: "get_link", Address: "/"} }
+func backToShop() action { return action{Key: "back", Address: "/"} }
+func toPortal() action   { return action{Key: "open", Address: portalPath} }
+func again() action      { return action{Key: "again"} }
+
+// account is the data of the portal's page.
+type account struct {
+	Session               verify.Session
+	Name, Email, Customer string
+	Ends                  time.Time
+	Seconds               int    // are left
+	Left                  string // is the same, as a clock shows it
 }
 
-// account shows the customer who is signed in. The token holds no name, so it
-// comes from the customers of the portal.
-func (p *portal) account(w http.ResponseWriter, r *http.Request) {
+// showAccount shows who is signed in. The token holds no name.
+func (p *portal) showAccount(w http.ResponseWriter, r *http.Request) {
 	session, _ := verify.FromContext(r.Context())
-	page := portalPage{
-		Title: "Your account", Session: &session,
-		Ends:    session.ExpiresAt.Format("15:04:05 MST, 2 January 2006"),
-		Expires: session.ExpiresAt.Format(time.RFC3339),
+	user, err := p.verifier.User(r.Context())
+	if errors.Is(err, verify.ErrRevoked) {
+		p.refused(w, r, err)
+		return
 	}
-	customer, err := p.customers.Find(r.Context(), customers.Query{
-		OrganizationID: uuid.MustParse(session.OrganizationID), ID: uuid.MustParse(session.CustomerID),
-	})
-	if err == nil {
-		if customer.Name != nil {
-			page.Title = *customer.Name
-		}
-		if customer.Email != nil {
-			page.Email = *customer.Email
-		}
+	left := max(0, time.Until(session.ExpiresAt))
+	page := account{
+		Session: session, Name: cmp.Or(user.Name, user.Email, session.CustomerID), Email: user.Email,
+		Ends: session.ExpiresAt.UTC(), Seconds: int(left.Seconds()), Left: clock(left),
 	}
-	p.show(w, http.StatusOK, page)
+	page.Customer, _ = p.names(r.Context(), &session)
+	p.Pages.show(w, r, http.StatusOK, "account", page)
 }
 
-// refused shows why the request has no session.
-func (p *portal) refused(w http.ResponseWriter, _ *http.Request, err error) {
-	page := portalPage{Title: "You are not signed in"}
-	status := http.StatusUnauthorized
+// clock writes a duration as portal.js does.
+func clock(d time.Duration) string {
+	text := fmt.Sprintf("%02d:%02d", int(d.Minutes())%60, int(d.Seconds())%60)
+	if hours := int(d.Hours()); hours > 0 {
+		text = fmt.Sprintf("%d:%s", hours, text)
+	}
+	return text
+}
+
+// names returns the names of a session's customer and of the person, from the
+// portal's own records, or the customer's ID if there is none.
+func (p *portal) names(ctx context.Context, session *verify.Session) (customer, person string) {
+	query, err := queryFor(session)
+	if err != nil {
+		return session.CustomerID, session.CustomerID
+	}
+	found, err := p.Customers.Find(ctx, query)
+	if err != nil || found.Name == nil {
+		return session.CustomerID, session.CustomerID
+	}
+	if session.MemberID == "" {
+		return *found.Name, *found.Name
+	}
+	member, err := p.Customers.FindMember(ctx, query, found)
+	if err != nil || member.Name == nil {
+		return *found.Name, *found.Name
+	}
+	return *found.Name, *member.Name
+}
+
+// queryFor names the customer, and the member if there is one, of a session.
+func queryFor(session *verify.Session) (query customers.Query, err error) {
+	var member error
+	query.OrganizationID, err = uuid.Parse(session.OrganizationID)
+	if err != nil {
+		return query, err
+	}
+	if session.MemberID != "" {
+		query.MemberID, member = uuid.Parse(session.MemberID)
+	}
+	query.ID, err = uuid.Parse(session.CustomerID)
+	return query, errors.Join(member, err)
+}
+
+// sendLink sends a new link before the session ends. It goes to the customer's
+// mailbox, and not to this browser: who sits there may be another by now.
+func (p *portal) sendLink(w http.ResponseWriter, r *http.Request) {
+	session, _ := verify.FromContext(r.Context())
+	if err := p.SendLink(r.Context(), &session); err != nil {
+		p.Pages.tell(w, r, http.StatusServiceUnavailable, "outage", toPortal())
+		return
+	}
+	p.Pages.tell(w, r, http.StatusOK, "sent", toPortal())
+}
+
+// endAll ends all sessions of the customer or member, and then signs out here.
+func (p *portal) endAll(signOut http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := verify.Token(r.Context())
+		address := p.Issuer + "/v1/customer-portal/customer-session?everywhere=true"
+		request, err := http.NewRequestWithContext(r.Context(), http.MethodDelete, address, http.NoBody)
+		if err == nil {
+			request.Header.Set("Authorization", "Bearer "+token)
+			err = call(p.Client, request, http.StatusNoContent, nil)
+		}
+		if err != nil {
+			p.Pages.tell(w, r, http.StatusServiceUnavailable, "still_open", toPortal())
+			return
+		}
+		signOut.ServeHTTP(w, r)
+	})
+}
+
+// refused shows why a request has no session.
+func (p *portal) refused(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, verify.ErrNoToken):
-		page.Problem = "Open the portal with a link from the shop. Links work for a limited time, so an old one may have ended."
+		p.Pages.tell(w, r, http.StatusUnauthorized, "none", toShop())
 	case errors.Is(err, verify.ErrExpired):
-		page.Title = "Your session has ended"
-		page.Problem = "Portal links work for a limited time. Go back to the shop and open the portal again."
+		p.Pages.tell(w, r, http.StatusUnauthorized, "ended", toShop())
 	case errors.Is(err, verify.ErrRevoked):
-		page.Title = "Your session has ended"
-		page.Problem = "You signed out, or the shop ended it. Go back to the shop and open the portal again."
+		p.Pages.tell(w, r, http.StatusUnauthorized, "revoked", toShop())
 	case errors.Is(err, verify.ErrKeysUnavailable), errors.Is(err, verify.ErrRevocationsUnavailable):
-		page.Problem, status = "Links cannot be checked at the moment. Try again in a minute.", http.StatusServiceUnavailable
+		p.Pages.tell(w, r, http.StatusServiceUnavailable, "outage", again())
+	case errors.Is(err, verify.ErrCrossOrigin):
+		p.Pages.tell(w, r, http.StatusForbidden, "elsewhere", toPortal())
 	default:
-		page.Problem = "This link is not valid. It may have been cut off: copy all of it, or ask the shop for a new one."
+		p.Pages.tell(w, r, http.StatusUnauthorized, "none", toShop())
 	}
-	p.show(w, status, page)
 }
 
-func (p *portal) signedOut(w http.ResponseWriter, _ *http.Request) {
-	p.show(w, http.StatusOK, portalPage{
-		Title:   "You are signed out",
-		Problem: "Your session has ended. Its link no longer works, here or anywhere else.",
-	})
+// A question is the data of the page of confirmation.
+type question struct {
+	Name, Current string
+	Fields        map[string]string
 }
 
-func (p *portal) show(w http.ResponseWriter, status int, page portalPage) {
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Security-Policy", pagePolicy)
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	// It fails when the browser is gone. Then there is nothing to do.
-	_ = p.page.Execute(w, page)
+// signInPage shows the pages of sign-in.
+func (p *portal) signInPage(w http.ResponseWriter, r *http.Request, page verify.SignInPage) {
+	m := message{Fields: page.Fields, Actions: []action{toShop()}}
+	switch page.State {
+	case verify.SignInConfirm:
+		q := question{Fields: page.Fields}
+		_, q.Name = p.names(r.Context(), &page.Session)
+		if page.Current.ID != "" {
+			_, q.Current = p.names(r.Context(), &page.Current)
+		}
+		p.Pages.show(w, r, http.StatusOK, "confirm", q)
+		return
+	case verify.SignInExpired:
+		m.Key, m.Button = "expired", "send"
+	case verify.SignInUsed:
+		m.Key, m.Button = "used", "send"
+		m.Actions = []action{toPortal(), toShop()}
+	case verify.SignInEnded:
+		m.Key = "revoked"
+	case verify.SignInUnavailable:
+		m.Key, m.Button, m.Actions = "outage", "again", nil
+	case verify.SignInRefused:
+		m.Key = refusalKey(page.Err)
+	case verify.SignInSent:
+		m.Key, m.Actions = "sent", []action{backToShop()}
+	case verify.SignInNoRecovery:
+		m.Key = "unsent"
+	case verify.SignInWait:
+		m.Key, m.Button = "wait", "send"
+	case verify.SignInInvalid:
+		m.Key = "broken"
+	}
+	if page.Button == "" {
+		m.Button = ""
+	}
+	p.Pages.show(w, r, http.StatusOK, "message", m)
+}
+
+// refusalKey returns the texts for a browser that cannot sign in like this.
+func refusalKey(err error) string {
+	switch {
+	case errors.Is(err, verify.ErrNotNavigation):
+		return "frame"
+	case errors.Is(err, verify.ErrPlainHTTP):
+		return "http"
+	case errors.Is(err, verify.ErrCookieSize):
+		return "size"
+	default:
+		return "elsewhere"
+	}
+}
+
+// message returns a page that says what happened and what to do next.
+func (p *portal) message(status int, key string, actions ...action) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p.Pages.tell(w, r, status, key, actions...)
+	}
 }
