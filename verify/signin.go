@@ -199,12 +199,13 @@ func (a *arrival) parseForm() error {
 	if !sameOrigin(a.r) {
 		return ErrCrossOrigin
 	}
-	a.r.Body = http.MaxBytesReader(a.w, a.r.Body, maxForm)
-	if err := a.r.ParseForm(); err != nil {
+	// Without the query, which may be anything but a form.
+	form := &http.Request{Method: http.MethodPost, Header: a.r.Header, URL: &url.URL{}, Body: http.MaxBytesReader(a.w, a.r.Body, maxForm)}
+	if err := form.ParseForm(); err != nil {
 		return ErrInvalidRequest
 	}
-	a.redemption = a.r.PostForm.Get(redemptionField)
-	a.recover = a.r.PostForm.Get(recoverField) != ""
+	a.redemption = form.PostForm.Get(redemptionField)
+	a.recover = form.PostForm.Get(recoverField) != ""
 	switch {
 	case a.recover:
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/verifytest"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 const endPath = "/v1/customer-portal/customer-session"
@@ -20,6 +21,8 @@ type doorman struct {
 	issuer http.RoundTripper
 	answer func(*http.Request) (*http.Response, error) // nil: the issuer's
 	ended  []*http.Request
+	// intercept answers calls for the links of a portal, nil: the issuer does.
+	intercept func(*http.Request) (*http.Response, error)
 }
 
 func (d *doorman) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -28,6 +31,9 @@ func (d *doorman) RoundTrip(r *http.Request) (*http.Response, error) {
 		if d.answer != nil {
 			return d.answer(r)
 		}
+	}
+	if d.intercept != nil && (r.URL.Path == wire.ExchangePath || r.URL.Path == wire.RecoverPath) {
+		return d.intercept(r)
 	}
 	return d.issuer.RoundTrip(r)
 }

@@ -25,6 +25,16 @@
 // rotation and outage pass in no time. For a service in another process, set
 // [Config.Loopback] and pass it [Issuer.URL].
 //
+// A portal whose links hold codes gets one from [Issuer.Code]. The issuer exchanges
+// it with [APIKey], and counts the requests for a new link:
+//
+//	keyFile := filepath.Join(t.TempDir(), "key")
+//	if err := os.WriteFile(keyFile, []byte(verifytest.APIKey), 0o600); err != nil {
+//		t.Fatal(err)
+//	}
+//	handler := v.NewSignIn(verify.SignInConfig{Next: account, Exchange: verify.Exchange{APIKeyFile: keyFile}})
+//	target := "/portal?customer_session_code=" + issuer.Code(verifytest.TokenSpec{})
+//
 // # Rotation and outages
 //
 // [Issuer.Publish], [Issuer.Activate] and [Issuer.Remove] move keys through

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/wire"
 )
@@ -242,25 +241,13 @@ func (i *Issuer) endSession(w http.ResponseWriter, r *http.Request) {
 	token, err := verify.BearerToken(r.Header)
 	if err == nil {
 		var session verify.Session
-		if session, err = i.verifyOwn(r.Context(), token); err == nil {
+		if session, err = i.verifierOf("", i.audience).Verify(r.Context(), token); err == nil {
 			i.revoke(wire.RevokeSession, session.OrganizationID, session.ID)
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 	}
 	w.WriteHeader(http.StatusUnauthorized)
-}
-
-// verifyOwn returns the session of a token, unless the session has ended.
-func (i *Issuer) verifyOwn(ctx context.Context, token string) (verify.Session, error) {
-	v, err := verify.New(verify.Config{
-		Issuer: i.url, Audience: i.audience, Keys: must(jwk.ParseSet(i.JWKSet())), Algorithms: i.algorithms,
-		IsRevoked: i.ended,
-	})
-	if err != nil {
-		return verify.Session{}, err
-	}
-	return v.Verify(ctx, token)
 }
 
 // ended reports whether an entry of the feed ends a session.

@@ -77,7 +77,8 @@ func (i *Issuer) Requests() int {
 
 // Handler serves the JWK Set, with ETag and Cache-Control, the discovery document
 // that names it (OpenID Connect Discovery 1.0, Section 3), the feed of revocations,
-// and the calls with a bearer token that end its session and say whose it is. With [Down] and [FeedDown]
+// and the calls that end the session of a bearer token, say whose it is, exchange a
+// code with [APIKey] and ask for a new link. With [Down] and [FeedDown]
 // it panics with [http.ErrAbortHandler], as net/http expects.
 func (i *Issuer) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,12 +98,26 @@ func (i *Issuer) Handler() http.Handler {
 			http.NotFound(w, r)
 		case userPath:
 			i.serveUser(w, r)
+		case wire.ExchangePath, wire.RecoverPath:
+			i.servePost(w, r, at)
 		case lurePath, lureCertPath:
 			i.serveLure(w, at)
 		default:
 			http.NotFound(w, r)
 		}
 	})
+}
+
+// servePost serves the calls for the links of a portal.
+func (i *Issuer) servePost(w http.ResponseWriter, r *http.Request, at string) {
+	switch {
+	case r.Method != http.MethodPost:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case at == wire.ExchangePath:
+		i.serveExchange(w, r)
+	default:
+		i.serveRecover(w, r)
+	}
 }
 
 // arrive counts a request and returns its failure.
@@ -225,7 +240,7 @@ type transport struct{ issuer *Issuer }
 // complete, which takes a while if the issuer is slow.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
-		_ = r.Body.Close()
+		defer r.Body.Close()
 	}
 	if base := must(url.Parse(t.issuer.base())); r.URL.Scheme != base.Scheme || r.URL.Host != base.Host {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{
@@ -241,7 +256,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	served := r.Clone(r.Context())
-	served.Body = http.NoBody
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
 	recorder := httptest.NewRecorder()
 	if !completes(i.Handler(), recorder, served) {
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}

@@ -83,6 +83,10 @@ type Issuer struct {
 	// userFailure is the status with which userPath fails, or 0; userRequests
 	// counts requests for it.
 	userFailure, userRequests int
+	// redeemed has the codes that were exchanged, recoveries counts requests for a
+	// new link.
+	redeemed   map[string]redemption
+	recoveries int
 }
 
 // NewIssuer returns an issuer that stops when the test ends. An invalid config
@@ -97,7 +101,7 @@ func NewIssuer(t testing.TB, config Config) *Issuer {
 	i := &Issuer{
 		url: config.Issuer, audience: config.Audience, maxAge: config.MaxAge,
 		maxRevocationAge: config.MaxRevocationAge,
-		attackers:        map[jwk.Algorithm]*signer{}, feed: newFeed(),
+		attackers:        map[jwk.Algorithm]*signer{}, feed: newFeed(), redeemed: map[string]redemption{},
 	}
 	if problem := i.init(config); problem != "" {
 		if t == nil {

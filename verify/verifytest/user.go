@@ -41,7 +41,7 @@ func (i *Issuer) serveUser(w http.ResponseWriter, r *http.Request) {
 	token, err := verify.BearerToken(r.Header)
 	var session verify.Session
 	if err == nil {
-		session, err = i.verifyOwn(r.Context(), token)
+		session, err = i.verifierOf("", i.audience).Verify(r.Context(), token)
 	}
 	switch {
 	case err != nil:
