@@ -136,8 +136,13 @@ func TestSignInPassesOn(t *testing.T) {
 	t.Parallel()
 	l := newLanding(t, nil)
 	for _, r := range [][2]string{
-		{"GET", ""}, {"GET", "?tab=1"}, {"POST", ""}, {"POST", "?tab=1"},
-		{"PUT", "?customer_session_token=x"}, {"DELETE", "?customer_session_code=x"}, {"OPTIONS", "?customer_session_token=x"},
+		{"GET", ""},
+		{"GET", "?tab=1"},
+		{"POST", ""},
+		{"POST", "?tab=1"},
+		{"PUT", "?customer_session_token=x"},
+		{"DELETE", "?customer_session_code=x"},
+		{"OPTIONS", "?customer_session_token=x"},
 	} {
 		if got := l.request(r[0], landingURL+r[1], ""); got.status != http.StatusOK || got.body != "hello" {
 			t.Errorf("%v: got %d %q", r, got.status, got.body)
