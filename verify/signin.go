@@ -117,7 +117,7 @@ func (s *signIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case link.kind == notLink:
 		s.config.Next.ServeHTTP(w, r)
 	case r.Method == http.MethodPost:
-		a.confirmed()
+		a.confirmed(r.Context())
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		s.config.Next.ServeHTTP(w, r)
 	case isAhead(r.Header):
@@ -125,7 +125,7 @@ func (s *signIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	default:
-		a.opened()
+		a.opened(r.Context())
 	}
 }
 
@@ -147,14 +147,14 @@ type arrival struct {
 }
 
 // opened answers a link that was opened, by GET or HEAD.
-func (a *arrival) opened() {
+func (a *arrival) opened(ctx context.Context) {
 	how := navigation(a.r.Header)
 	if how == elsewhere {
 		a.refuse(ErrNotNavigation)
 		return
 	}
-	prior := a.prior(a.r.Context())
-	if err := a.check(); err != nil {
+	prior := a.prior(ctx)
+	if err := a.check(ctx); err != nil {
 		a.refuse(err)
 		return
 	}
@@ -163,31 +163,31 @@ func (a *arrival) opened() {
 		a.ask(prior, other)
 		return
 	}
-	a.accept(a.link.secret, a.session.ExpiresAt)
+	a.accept(ctx, a.link.secret, a.session.ExpiresAt)
 }
 
 // confirmed answers the form of a page of sign-in.
-func (a *arrival) confirmed() {
+func (a *arrival) confirmed(ctx context.Context) {
 	if err := a.parseForm(); err != nil {
 		a.refuse(err)
 		return
 	}
-	a.prior(a.r.Context())
-	err := a.check()
+	a.prior(ctx)
+	err := a.check(ctx)
 	switch {
 	case a.recover:
-		a.sendLink(err)
+		a.sendLink(ctx, err)
 	case err != nil:
 		a.refuse(err)
 	case a.link.kind == tokenLink:
-		a.accept(a.link.secret, a.session.ExpiresAt)
+		a.accept(ctx, a.link.secret, a.session.ExpiresAt)
 	default:
-		token, session, err := a.codes.exchange(a.r.Context(), a.link.secret, a.redemption, &a.session)
+		token, session, err := a.codes.exchange(ctx, a.link.secret, a.redemption, &a.session)
 		if err != nil {
 			a.refuse(err)
 			return
 		}
-		a.accept(token, session.ExpiresAt)
+		a.accept(ctx, token, session.ExpiresAt)
 	}
 }
 
@@ -218,16 +218,16 @@ func (a *arrival) parseForm() error {
 }
 
 // check returns why the link cannot be used.
-func (a *arrival) check() (err error) {
+func (a *arrival) check(ctx context.Context) (err error) {
 	switch a.link.kind {
 	case tokenLink:
-		a.session, err = a.verifier.Verify(a.r.Context(), a.link.secret)
+		a.session, err = a.verifier.Verify(ctx, a.link.secret)
 		if err == nil && cookieAge(a.session.ExpiresAt) <= 0 {
 			// The leeway would let it in, and the browser sign it out at once.
 			err = newExpiredError(&a.session)
 		}
 	case codeLink:
-		a.session, err = a.codes.check(a.r.Context(), a.link.secret)
+		a.session, err = a.codes.check(ctx, a.link.secret)
 	default:
 		return ErrInvalidRequest
 	}
@@ -262,12 +262,12 @@ func (a *arrival) prior(ctx context.Context) priorSession {
 }
 
 // sendLink asks the issuer to send a new link; err is why this one does not work.
-func (a *arrival) sendLink(err error) {
+func (a *arrival) sendLink(ctx context.Context, err error) {
 	if err != nil && !errors.Is(err, ErrExpired) && !errors.Is(err, ErrUnknownKey) {
 		a.refuse(err)
 		return
 	}
-	supportURL, err := a.codes.recover(a.r.Context(), a.link.secret)
+	supportURL, err := a.codes.recover(ctx, a.link.secret)
 	if err != nil {
 		a.refuseWith(err, supportURL)
 		return
@@ -284,11 +284,11 @@ func samePerson(a, b *Session) bool {
 }
 
 // accept signs in.
-func (a *arrival) accept(token string, expires time.Time) {
+func (a *arrival) accept(ctx context.Context, token string, expires time.Time) {
 	header := a.w.Header()
 	cookie := sessionCookie(a.r, token, expires)
 	if len(cookie.Name)+len(cookie.Value) > maxCookie {
-		a.verifier.logger.LogAttrs(a.r.Context(), slog.LevelError, "a session is too long for a browser's cookie",
+		a.verifier.logger.LogAttrs(ctx, slog.LevelError, "a session is too long for a browser's cookie",
 			slog.Int("bytes", len(cookie.Name)+len(cookie.Value)), slog.Int("limit", maxCookie))
 		a.refuse(ErrCookieSize)
 		return

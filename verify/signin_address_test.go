@@ -239,7 +239,7 @@ func TestSignOutWithoutTLS(t *testing.T) {
 	if cookies := answer.Cookies(); len(cookies) != 1 || cookies[0].Name != loopbackCookie || cookies[0].MaxAge >= 0 || cookies[0].Secure {
 		t.Errorf("got %v", cookies)
 	}
-	l.consumer.check(t, "afterwards", token, verify.ErrRevoked)
+	l.check(t, "afterwards", token, verify.ErrRevoked)
 }
 
 // Elsewhere sign-in cannot work over http, and says why: such a browser sends no

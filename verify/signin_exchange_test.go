@@ -66,8 +66,8 @@ func TestSignInByCode(t *testing.T) {
 	l.press(t, query, page).check(t, "the same page again", http.StatusSeeOther, "")
 	other := l.open(query)
 	l.press(t, query, other).check(t, "the link again", http.StatusUnauthorized, titleUsed)
-	if recover := l.press(t, query, l.press(t, query, other)); recover.title() != titleSent || l.issuer.Recoveries() != 1 {
-		t.Errorf("got %q, and %d requests for a new link", recover.title(), l.issuer.Recoveries())
+	if sent := l.press(t, query, l.press(t, query, other)); sent.title() != titleSent || l.issuer.Recoveries() != 1 {
+		t.Errorf("got %q, and %d requests for a new link", sent.title(), l.issuer.Recoveries())
 	}
 	l.handler = l.NewSignIn(verify.SignInConfig{Next: http.NotFoundHandler(), OnError: refusals, Exchange: verify.Exchange{URL: l.issuer.URL() + "/", APIKeyFile: l.keyFile}})
 	if l.press(t, query, other); len(got) != 1 || !errors.Is(got[0], verify.ErrCodeUsed) {
@@ -263,7 +263,7 @@ func TestSignInCodeOfEndedSession(t *testing.T) {
 				l := newLanding(t, nil)
 				query := "customer_session_code=" + l.issuer.Code(verifytest.TokenSpec{})
 				page := l.open(query)
-				l.consumer.check(t, "another session", longToken(l.issuer, map[string]any{"sid": otherCustomer}), nil)
+				l.check(t, "another session", longToken(l.issuer, map[string]any{"sid": otherCustomer}), nil)
 				end(l.issuer)
 				time.Sleep(2 * time.Second)
 				l.press(t, query, page).check(t, name, http.StatusUnauthorized, titleEnded)

@@ -49,8 +49,8 @@ func TestSignInPage(t *testing.T) {
 	}{
 		"nothing": {func(http.ResponseWriter) {}, 200, 401, false},
 		"text":    {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "own") }, 200, 401, true},
-		"success": {func(w http.ResponseWriter) { w.WriteHeader(201); _, _ = io.WriteString(w, "own") }, 200, 401, true},
-		"no body": {func(w http.ResponseWriter) { w.WriteHeader(404) }, 404, 404, true},
+		"success": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusCreated); _, _ = io.WriteString(w, "own") }, 200, 401, true},
+		"no body": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, 404, 404, true},
 		"headers": {func(w http.ResponseWriter) {
 			w.Header().Set("Cache-Control", "public, max-age=600")
 			w.Header().Set("Referrer-Policy", "unsafe-url")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -52,9 +53,7 @@ func (i *Issuer) Code(spec TokenSpec) string {
 
 // with returns members with changes.
 func with(members, changes map[string]any) map[string]any {
-	for name, value := range changes {
-		members[name] = value
-	}
+	maps.Copy(members, changes)
 	return members
 }
 
