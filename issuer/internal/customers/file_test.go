@@ -212,6 +212,10 @@ func TestFileCompare(t *testing.T) {
 		if added, changed, removed := old.Compare(next); added != 2 || changed != 1 || removed != 1 {
 			t.Errorf("got %d added, %d changed and %d removed, want 2, 1 and 1", added, changed, removed)
 		}
+		team := strings.Replace(line(3, "c"), "{", `{"members":[{"id":"`+joan.String()+`","email":"a@b"}],`, 1)
+		if _, changed, _ := old.Compare(load(t, strings.NewReader(line(1, "a")+line(2, "b")+team))); changed != 1 {
+			t.Errorf("with a member more, got %d changed, want 1", changed)
+		}
 		again := load(t, strings.NewReader(line(3, "c")+line(2, "b")+line(1, "a")))
 		if added, changed, removed := old.Compare(again); added != 0 || changed != 0 || removed != 0 {
 			t.Errorf("in another order, got %d added, %d changed and %d removed, want none", added, changed, removed)
@@ -241,6 +245,10 @@ func TestLoadFileKnowsAllMembers(t *testing.T) {
 	for name := range members.Address {
 		lines[name] = fmt.Sprintf(`{"billing_address":{%q:"1"}}`, strings.ToUpper(name))
 	}
+	for _, name := range []string{"external_id", "deleted_at"} {
+		lines[name] = fmt.Sprintf(`{"members":[{%q:"1"}]}`, strings.ToUpper(name))
+	}
+	lines["members"] = `{"Members":[]}`
 	for name, line := range lines {
 		if _, err := customers.LoadFile(strings.NewReader(line)); err == nil || !strings.Contains(err.Error(), "Input should be named "+name) {
 			t.Errorf("%s: got %v, want it to name %s", line, err, name)

@@ -106,6 +106,8 @@ func testCheck(server database) func(*testing.T) {
 		}
 		const byID, byExternalID = "by ID (the query of CUSTOMERSESSION_CUSTOMERS_QUERY_ID, or its default): ",
 			"by external ID (the query of CUSTOMERSESSION_CUSTOMERS_QUERY_EXTERNAL_ID, or its default): "
+		const forMembers, onlyIDs = "for members (the query of CUSTOMERSESSION_CUSTOMERS_QUERY_MEMBERS): ",
+			"SELECT id, email FROM customers WHERE organization_id = $1 AND id = $2"
 		tests := []struct {
 			name   string
 			config customers.PostgresConfig
@@ -132,6 +134,12 @@ func testCheck(server database) func(*testing.T) {
 			}, "", false},
 			{"no ID", customers.PostgresConfig{ByID: "SELECT 'a@b' AS email WHERE $1 < $2"}, byID + "it returns no column id", false},
 			{"no e-mail", customers.PostgresConfig{ByID: "SELECT $2 AS id WHERE $1 < $2"}, byID + "it returns no column email", false},
+			{"good members", customers.PostgresConfig{Members: membersQuery}, "", false},
+			{"no members table", customers.PostgresConfig{DSN: secret.Text(server.dsn("numbers")), ByID: onlyIDs, ByExternalID: onlyIDs, Members: membersQuery}, forMembers + "it refuses the query: a table does not exist (SQLSTATE 42P01)", false},
+			{"members of anybody", customers.PostgresConfig{Members: "SELECT * FROM members WHERE organization_id = $1"}, forMembers + "it refuses the query: it does not use all of $1 and $2, or their types are unclear (SQLSTATE 42P18)", false},
+			{"members with numbers", customers.PostgresConfig{Members: "SELECT 1 AS id, 'a@b' AS email WHERE $1 < $2"}, forMembers + "its column id has numbers", false},
+			{"members without an e-mail address", customers.PostgresConfig{Members: "SELECT id, external_id FROM members WHERE organization_id = $1 AND customer_id = $2"}, forMembers + "it returns no column email, which every member needs", false},
+			{"members by number", customers.PostgresConfig{Members: "SELECT id, email FROM members WHERE organization_id = $1 AND $2 = 7"}, forMembers + "it refuses the query: an ID does not fit the type of a column (SQLSTATE 22P02); IDs of organizations and customers must be UUIDs", false},
 			{"no SQL", customers.PostgresConfig{ByExternalID: "SELEKT $1, $2"}, byExternalID + "it refuses the query: syntax error", false},
 			{"nobody listens", customers.PostgresConfig{DSN: secret.Text(fmt.Sprintf("postgres://a:%s@127.0.0.1:1/b", password))}, "connection refused", true},
 			{"out of order", customers.PostgresConfig{ByID: "SELECT $1, $2 FROM pg_sleep(60)", Timeout: 200 * time.Millisecond}, "in time", true},

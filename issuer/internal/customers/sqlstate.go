@@ -46,6 +46,8 @@ func (e *stateError) meaning() string {
 		return "a column does not exist"
 	case "42883":
 		return "values of different types are compared"
+	case "42P18":
+		return "it does not use all of $1 and $2, or their types are unclear"
 	case "42501":
 		return "the user may not SELECT there"
 	case "42601":
