@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -50,7 +51,7 @@ type refusals []struct {
 
 func newRefusals() refusals {
 	badToken := invalidToken("The session token is expired or not valid here")
-	return append(codeRefusals(), refusals{
+	return slices.Concat(codeRefusals(), refusals{
 		// Credentials. The answer to a bad session token is always the same.
 		{errNoScheme, refusal{
 			status: http.StatusUnauthorized, code: "Unauthorized", detail: "Unauthorized", // as without a header
@@ -86,19 +87,6 @@ func newRefusals() refusals {
 		// outage in logs and metrics.
 		{context.Canceled, refusal{status: statusClientGone, code: "ClientClosedRequest", detail: "The request was given up"}},
 
-		// One member of a request for a session.
-		{customers.ErrNotFound, invalidName((*createRequest).namesCustomer, "Customer does not exist.")},
-		{customers.ErrMismatch, invalidName((*createRequest).namesCustomer, "The two identifiers name different customers.")},
-		{errMemberRequired, memberRequired()},
-		{customers.ErrMemberNotFound, invalidName((*createRequest).namesMember, "Member does not exist for this customer.")},
-		{customers.ErrNoMembers, invalidName((*createRequest).namesMember, "This server has no members: CUSTOMERSESSION_CUSTOMERS_QUERY_MEMBERS is not set.")},
-		{customers.ErrMemberExternalID, invalidName((*createRequest).namesMember, "Members of a customer without an external ID have no path by external ID; use member_id.")},
-		{customers.ErrStated, invalidValue("customer", "This server looks customers up; leave this out.")},
-		{customers.ErrStatedMissing, invalidValue("customer", "This server has no customers of its own; state the customer here.")},
-		{customers.ErrStatedID, invalidValue("customer_id", "A stated customer needs an ID.")},
-		{errReturnHost, invalidValue("return_url", "The organization does not list this host among its return_url_hosts.")},
-		{errTooLong, invalidValue("return_url", "The token would not fit a cookie with this URL; use a shorter one.")},
-
 		// Ending sessions.
 		{feed.ErrOff, refusal{status: http.StatusNotImplemented, code: "NotImplemented", detail: "Sessions cannot be ended here: this server keeps no log of revocations"}},
 		{errSessionID, invalidBody([]problem{{Type: "uuid_parsing", Loc: []any{"path", "id"}, Msg: "Input should be a valid UUID"}})},
@@ -119,7 +107,7 @@ func newRefusals() refusals {
 		{verify.ErrKeysUnavailable, unavailable("Tokens cannot be verified at the moment")},
 		{feed.ErrClock, unavailable("The clocks of this server and of the log of revocations are too far apart: what was asked for has not ended")},
 		{feed.ErrUnavailable, unavailable("It is not known at the moment which sessions have been ended")},
-	}...)
+	}, createRefusals())
 }
 
 // codeRefusals are the rows about exchanging codes.
@@ -131,6 +119,23 @@ func codeRefusals() refusals {
 		{errCodeUsed, invalidCode("code_used", "The code has been used.")},
 		{errSessionEnded, invalidCode("session_ended", "The session of the code has ended.")},
 		{feed.ErrRedeem, unavailable("The code cannot be exchanged at the moment: it may have been redeemed or not. Repeating with the same redemption is safe")},
+	}
+}
+
+// createRefusals is the part of the table about one member of a request for a session.
+func createRefusals() refusals {
+	return refusals{
+		{customers.ErrNotFound, invalidName((*createRequest).namesCustomer, "Customer does not exist.")},
+		{customers.ErrMismatch, invalidName((*createRequest).namesCustomer, "The two identifiers name different customers.")},
+		{errMemberRequired, memberRequired()},
+		{customers.ErrMemberNotFound, invalidName((*createRequest).namesMember, "Member does not exist for this customer.")},
+		{customers.ErrNoMembers, invalidName((*createRequest).namesMember, "This server has no members: CUSTOMERSESSION_CUSTOMERS_QUERY_MEMBERS is not set.")},
+		{customers.ErrMemberExternalID, invalidName((*createRequest).namesMember, "Members of a customer without an external ID have no path by external ID; use member_id.")},
+		{customers.ErrStated, invalidValue("customer", "This server looks customers up; leave this out.")},
+		{customers.ErrStatedMissing, invalidValue("customer", "This server has no customers of its own; state the customer here.")},
+		{customers.ErrStatedID, invalidValue("customer_id", "A stated customer needs an ID.")},
+		{errReturnHost, invalidValue("return_url", "The organization does not list this host among its return_url_hosts.")},
+		{errTooLong, invalidValue("return_url", "The token would not fit a cookie with this URL; use a shorter one.")},
 	}
 }
 
