@@ -66,49 +66,67 @@ func TestEnding(t *testing.T) {
 	for name, test := range map[string]struct {
 		end   func(t *testing.T, f *fixture, session *answer) *answer
 		scope wire.RevocationScope
-		// Whether the customer's other session and another customer's are ended.
+		// Whether the customer's other session and another customer's are ended; or the
+		// member's other one and a colleague's, when the session is a member's.
 		same, other bool
+		member      bool
 	}{
 		"DELETE": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.do(t, http.MethodDelete, "/v1/customer-sessions/"+session.text(t, "id"), "", "Authorization", "Bearer "+f.revokeOnly)
-		}, wire.RevokeSession, false, false},
+		}, wire.RevokeSession, false, false, false},
 		"session_id": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, `{"session_id":"`+session.text(t, "id")+`","customer_id":null}`)
-		}, wire.RevokeSession, false, false},
+		}, wire.RevokeSession, false, false, false},
 		"token": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.revokeToken(t, f.revokeOnly, session.text(t, "token"))
-		}, wire.RevokeSession, false, false},
+		}, wire.RevokeSession, false, false, false},
 		"holder": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.do(t, http.MethodDelete, signOutPath, "", "Authorization", "Bearer "+session.text(t, "token"))
-		}, wire.RevokeSession, false, false},
+		}, wire.RevokeSession, false, false, false},
 		"holder, everywhere": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.do(t, http.MethodDelete, signOutPath+"?everywhere=true", "", "Authorization", "Bearer "+session.text(t, "token"))
-		}, wire.RevokeCustomer, true, false},
+		}, wire.RevokeCustomer, true, false, false},
 		"customer_id": {func(t *testing.T, f *fixture, _ *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, ada)
-		}, wire.RevokeCustomer, true, false},
+		}, wire.RevokeCustomer, true, false, false},
 		"external_customer_id": {func(t *testing.T, f *fixture, _ *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, `{"external_customer_id":"`+externalID+`","reason":"account closed"}`)
-		}, wire.RevokeCustomer, true, false},
+		}, wire.RevokeCustomer, true, false, false},
 		"api_key": {func(t *testing.T, f *fixture, _ *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, `{"api_key":"write"}`)
-		}, wire.RevokeAPIKey, true, true},
+		}, wire.RevokeAPIKey, true, true, false},
 		"client_id": {func(t *testing.T, f *fixture, session *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, `{"client_id":"`+f.clientID(t, session)+`"}`)
-		}, wire.RevokeAPIKey, true, true},
+		}, wire.RevokeAPIKey, true, true, false},
 		"organization": {func(t *testing.T, f *fixture, _ *answer) *answer {
 			t.Helper()
 			return f.revoke(t, f.revokeOnly, `{"organization":true}`)
-		}, wire.RevokeOrganization, true, true},
+		}, wire.RevokeOrganization, true, true, false},
+		"member_id": {func(t *testing.T, f *fixture, _ *answer) *answer {
+			t.Helper()
+			return f.revoke(t, f.revokeOnly, `{"member_id":"`+ownerID+`","reason":"demoted"}`)
+		}, wire.RevokeMember, true, false, true},
+		"member": {func(t *testing.T, f *fixture, session *answer) *answer {
+			t.Helper()
+			return f.do(t, http.MethodDelete, signOutPath, "", "Authorization", "Bearer "+session.text(t, "token"))
+		}, wire.RevokeSession, false, false, true},
+		"member, everywhere": {func(t *testing.T, f *fixture, session *answer) *answer {
+			t.Helper()
+			return f.do(t, http.MethodDelete, signOutPath+"?everywhere=true", "", "Authorization", "Bearer "+session.text(t, "token"))
+		}, wire.RevokeMember, true, false, true},
+		"customer_id of the team": {func(t *testing.T, f *fixture, _ *answer) *answer {
+			t.Helper()
+			return f.revoke(t, f.revokeOnly, `{"customer_id":"`+teamID+`"}`)
+		}, wire.RevokeCustomer, true, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,8 +142,12 @@ func TestEnding(t *testing.T) {
 			})
 			f.feed(t, "")
 			replica.feed(t, "")
-			session, same := f.post(t, f.writeOnly, ada), f.post(t, f.writeOnly, ada)
-			other := f.post(t, f.writeOnly, alan)
+			one, another := ada, alan
+			if test.member {
+				one, another = ofOwner, ofColleague
+			}
+			session, same := f.post(t, f.writeOnly, one), f.post(t, f.writeOnly, one)
+			other := f.post(t, f.writeOnly, another)
 			foreign := f.post(t, f.foreign, `{"customer_id":"`+foreignID+`"}`)
 			byOther := f.create(t, alan) // with another API key
 			before := time.Now().Truncate(time.Second)
@@ -135,8 +157,8 @@ func TestEnding(t *testing.T) {
 			}
 			checkEnded(t, a, before, test.scope)
 			f.wantActive(t, "the session", session.text(t, "token"), false)
-			f.wantActive(t, "the customer's other session", same.text(t, "token"), !test.same)
-			f.wantActive(t, "another customer's session", other.text(t, "token"), !test.other)
+			f.wantActive(t, "the holder's other session", same.text(t, "token"), !test.same)
+			f.wantActive(t, "another holder's session", other.text(t, "token"), !test.other)
 			f.wantActive(t, "another key's session", byOther.text(t, "token"), test.scope != wire.RevokeOrganization)
 			holder := f.do(t, http.MethodGet, signOutPath+"/introspect", "", "Authorization", "Bearer "+foreign.text(t, "token"))
 			if holder.status != http.StatusOK {

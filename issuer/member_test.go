@@ -2,16 +2,25 @@ package issuer_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/customers"
+	"github.com/customersession/customersession/issuer/internal/revocations"
+	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // ofOwner asks for a session of the team's owner.
 const ofOwner = `{"customer_id":"` + teamID + `","member_id":"` + ownerID + `"}`
+
+// ofColleague asks for a session of another member of the team.
+const ofColleague = `{"customer_id":"` + teamID + `","member_id":"` + colleagueID + `"}`
 
 // A member is named by either ID, for a team and for any other customer. Both the
 // claims and introspection show the member, and the answer stays as it is.
@@ -193,5 +202,62 @@ func TestNoMembers(t *testing.T) {
 	a := f.post(t, f.secret, ofOwner)
 	if a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), "CUSTOMERSESSION_CUSTOMERS_QUERY_MEMBERS is not set") {
 		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+// A member's sessions that are ended at one server are refused by a verifier that
+// follows another one, within two seconds, and no colleague's. A new session of the
+// member waits until it is not ended, too; a colleague's does not wait.
+func TestEndingMemberReachesVerifiers(t *testing.T) {
+	t.Parallel()
+	log := revocations.NewMemory()
+	f := newFixture(t, withLog(log))
+	replica := newFixture(t, withLog(log), func(o *fixtureOptions) {
+		o.ring = f.ring
+		change := o.change
+		o.change = func(c *issuer.Config) {
+			change(c)
+			c.Issuer = f.base
+		}
+	})
+	f.feed(t, "")
+	verifier, err := verify.New(verify.Config{
+		Issuer: f.base, Audience: issuer.DefaultAudience,
+		JWKSetURL: replica.base + "/.well-known/jwks.json", RevocationsURL: replica.base + wire.RevocationsPath,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(verifier.Close)
+	owner, again, colleague := f.create(t, ofOwner).text(t, "token"), f.create(t, ofOwner).text(t, "token"), f.create(t, ofColleague).text(t, "token")
+	for _, token := range []string{owner, again, colleague} {
+		session, err := verifier.Verify(t.Context(), token)
+		if err != nil || session.MemberID != claims(t, token)["member_id"] || session.Role != claims(t, token)["role"] {
+			t.Fatalf("got %+v, %v", session, err)
+		}
+	}
+	if a := f.revoke(t, f.revokeOnly, `{"member_id":"`+ownerID+`"}`); a.status != http.StatusOK {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	start := time.Now()
+	for _, token := range []string{owner, again} {
+		for err = nil; err == nil && time.Since(start) < 5*time.Second; {
+			_, err = verifier.Verify(t.Context(), token)
+		}
+		if took := time.Since(start); !errors.Is(err, verify.ErrRevoked) || took > 2*time.Second {
+			t.Errorf("the member's session: got %v after %v, want ErrRevoked within 2s", err, took)
+		}
+	}
+	if _, err := verifier.Verify(t.Context(), colleague); err != nil {
+		t.Errorf("the colleague's session: %v", err)
+	}
+	start = time.Now()
+	f.create(t, ofColleague)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the colleague waited %v for a session", took)
+	}
+	token := f.create(t, ofOwner).text(t, "token")
+	if _, err := verifier.Verify(t.Context(), token); err != nil {
+		t.Errorf("the member's new session, after %v: %v", time.Since(start), err)
 	}
 }
