@@ -3,7 +3,10 @@
 // nothing. Ending one appends one small entry, and no entry outlives the longest
 // possible token, so the log stays small.
 //
-// Where the log lives is the operator's choice: see [NewMemory], [NewFile] and
+// Beside the log are the redemptions of codes, see [Redemptions]: they are nobody's
+// news, and kept for half an hour.
+//
+// Where both live is the operator's choice: see [NewMemory], [NewFile] and
 // [NewPostgres]. All keep one contract, that of [Log], and one conformance suite
 // holds them to it.
 package revocations

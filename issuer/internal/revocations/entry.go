@@ -63,6 +63,8 @@ type Record struct {
 	IssuedBefore time.Time
 	// DropAt is when the record may be forgotten, in whole seconds.
 	DropAt time.Time
+
+	redeemed *redeemed // set in the scope redemption, which is in no log
 }
 
 // maxID is the length in bytes of the longest ID.

@@ -38,6 +38,8 @@ const (
 // position in the lock file, which it has not got to.
 type File struct {
 	path string
+	kind string // in the header
+	like string // the file whose owner new files get; empty: that of path
 
 	mu      sync.Mutex
 	file    *os.File    // what was read, nil if nothing was
@@ -59,6 +61,10 @@ func NewFile(path string) *File { return &File{path: path} }
 func InitFile(ctx context.Context, path string) error {
 	f := NewFile(path)
 	defer f.Close()
+	return f.init(ctx)
+}
+
+func (f *File) init(ctx context.Context) error {
 	if err := f.makeLock(); err != nil {
 		return unavailable(err)
 	}
@@ -180,7 +186,7 @@ func (f *File) makeLock() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(keepOwner(file, f.path), file.Close())
+	return errors.Join(keepOwner(file, f.path, f.like), file.Close())
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w%s", ErrUnavailable, err, hint(err)) }
@@ -331,6 +337,7 @@ func (f *File) renewCopy(err error) error {
 		return err
 	}
 	copied := NewFile(f.path)
+	copied.kind = f.kind
 	if err := copied.parse(text); err != nil {
 		return err
 	}
@@ -385,7 +392,7 @@ func (f *File) fill(file *os.File, newest Position, list []Record) error {
 	if err != nil {
 		return err
 	}
-	text := appendJSON(nil, fileHeader{Version: fileVersion, Log: newest.Log, Seq: newest.Seq, Inode: node})
+	text := appendJSON(nil, fileHeader{Version: fileVersion, Log: newest.Log, Seq: newest.Seq, Inode: node, Kind: f.kind})
 	for _, record := range list {
 		text = appendLine(text, record)
 	}

@@ -2,8 +2,9 @@
 -- The server and the commands need no more than this. Put the name of your role
 -- in the place of customersession.
 GRANT SELECT, INSERT ON customersession_revocations TO customersession;
+GRANT SELECT, INSERT, UPDATE, DELETE ON customersession_redemptions TO customersession;
 
--- Old entries are dropped by a job of your own, such as once an hour, with a role
+-- Old redemptions are dropped by the server. Old revocations are dropped by a job of your own, such as once an hour, with a role
 -- that may SELECT and DELETE. It keeps the name of the table, the highest version
 -- of the key manifest, and the newest row, which holds the number of the log.
 --

@@ -23,6 +23,8 @@ type fileHeader struct {
 	Seq int64 `json:"seq"`
 	// Inode is that of the file.
 	Inode uint64 `json:"inode"`
+	// Kind is empty for a log, and says what else is in the file.
+	Kind string `json:"kind,omitempty"`
 }
 
 // A fileLine is a record in a file, with times in seconds since 1970.
@@ -33,12 +35,18 @@ type fileLine struct {
 	ID             string    `json:"id,omitempty"`
 	IssuedBefore   int64     `json:"issued_before,omitempty"`
 	DropAt         int64     `json:"drop_at"`
+	// In the file of redemptions only.
+	Attempt    []byte `json:"attempt,omitempty"`
+	RedeemedAt int64  `json:"redeemed_at,omitempty"`
 }
 
 func appendLine(text []byte, r Record) []byte {
 	line := fileLine{Seq: r.Seq, Scope: r.Scope, OrganizationID: r.OrganizationID, ID: r.ID, DropAt: r.DropAt.Unix()}
 	if !r.IssuedBefore.IsZero() {
 		line.IssuedBefore = r.IssuedBefore.Unix()
+	}
+	if r.redeemed != nil {
+		line.Attempt, line.RedeemedAt = r.redeemed.attempt[:], r.redeemed.at.Unix()
 	}
 	return appendJSON(text, line)
 }
@@ -92,8 +100,8 @@ func (f *File) parseHeader(line []byte) error {
 	if err := parseJSON(line, &h); err != nil {
 		return err
 	}
-	if h.Version != fileVersion || h.Log == "" || strings.ContainsAny(h.Log, " \n") || h.Seq < 0 {
-		return errors.New("it is not the header of a revocation log")
+	if h.Version != fileVersion || h.Kind != f.kind || h.Log == "" || strings.ContainsAny(h.Log, " \n") || h.Seq < 0 {
+		return errors.New("it is not the header of this file")
 	}
 	f.newest, f.inode = Position{Log: h.Log, Seq: h.Seq}, h.Inode
 	f.offset, f.last = int64(len(line)), append(f.last[:0], line...)
@@ -114,6 +122,12 @@ func (f *File) parseRecord(line []byte) error {
 	}
 	if l.Scope == "" || l.DropAt <= 0 || l.IssuedBefore < 0 {
 		return errors.New("a member is missing")
+	}
+	if l.Scope == redemption {
+		if len(l.Attempt) != len(Attempt{}) || l.RedeemedAt <= 0 {
+			return errors.New("a member is missing")
+		}
+		record.redeemed = &redeemed{Attempt(l.Attempt), time.Unix(l.RedeemedAt, 0), record.DropAt}
 	}
 	f.take(record, line)
 	return nil

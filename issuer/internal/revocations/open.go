@@ -69,11 +69,29 @@ func Open(ctx context.Context, config Config) (Log, error) { //nolint:ireturn //
 	}
 }
 
-// Init makes the log of a configuration, if there is none.
+// OpenRedemptions returns the redemptions beside the log of a configuration; nil for
+// EngineOff. It does not connect to them.
+func OpenRedemptions(ctx context.Context, config Config) (Redemptions, error) { //nolint:ireturn // as Open
+	switch config.Engine {
+	case EngineFile:
+		return NewFileRedemptions(config.File), nil
+	case EnginePostgres:
+		dsn, err := config.dsn()
+		if err != nil {
+			return nil, err
+		}
+		return NewPostgresRedemptions(ctx, dsn)
+	default:
+		return nil, nil //nolint:nilnil // as Open
+	}
+}
+
+// Init makes the log of a configuration and the redemptions beside it, where there
+// are none.
 func Init(ctx context.Context, config Config) error {
 	switch config.Engine {
 	case EngineFile:
-		if err := InitFile(ctx, config.File); err != nil {
+		if err := errors.Join(InitFile(ctx, config.File), NewFileRedemptions(config.File).init(ctx)); err != nil {
 			return fmt.Errorf("making the revocation log: %w", err)
 		}
 		return nil
@@ -88,8 +106,9 @@ func Init(ctx context.Context, config Config) error {
 	}
 }
 
-// CopyFile adds what is in force in the log in a file to that of a configuration,
-// which must be in PostgreSQL. It returns how much that was.
+// CopyFile adds what is in force in the log in a file, and what has been redeemed, to
+// that of a configuration, which must be in PostgreSQL. It returns how many
+// revocations that was.
 func CopyFile(ctx context.Context, path string, config Config) (added int, err error) {
 	file := NewFile(path)
 	defer file.Close()
@@ -106,7 +125,10 @@ func CopyFile(ctx context.Context, path string, config Config) (added int, err e
 		return 0, err
 	}
 	defer table.Close()
-	return table.Copy(ctx, page.Records)
+	if added, err = table.Copy(ctx, page.Records); err != nil {
+		return 0, err
+	}
+	return added, copyRedemptions(ctx, path, dsn)
 }
 
 func (c Config) dsn() (PostgresConfig, error) {

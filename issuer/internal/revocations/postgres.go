@@ -112,17 +112,8 @@ func (p *Postgres) Append(ctx context.Context, entry Entry) (Record, error) {
 	return record, nil
 }
 
-// insert appends once. All statements are sent at once and are one transaction
-// (PostgreSQL, Section 55.2.4, Pipelining): the database waits for nothing of ours
-// while it holds the lock, so a client that is gone does not keep it.
+// insert appends once.
 func (p *Postgres) insert(ctx context.Context, entry Entry) (Record, error) {
-	connection, err := p.appends.Acquire(ctx)
-	if err != nil {
-		return Record{}, err
-	}
-	defer connection.Release()
-	delete(connection.Conn().PgConn().CustomData(), warned)
-
 	var dropAt *time.Time
 	if !entry.DropAt.IsZero() {
 		dropAt = &entry.DropAt
@@ -132,28 +123,45 @@ func (p *Postgres) insert(ctx context.Context, entry Entry) (Record, error) {
 	batch.Queue(p.lock)
 	batch.Queue(insertSQL, string(entry.Scope), entry.OrganizationID, entry.ID, entry.Scope.UntilNow(), dropAt,
 		int64(Retention/time.Second), int64(margin/time.Second))
-	results := connection.SendBatch(ctx, batch)
-	defer results.Close()
-	for range 2 {
-		if _, err := results.Exec(); err != nil {
-			return Record{}, err
-		}
-	}
 	record := Record{Scope: entry.Scope, OrganizationID: entry.OrganizationID, ID: entry.ID}
 	var issuedBefore *time.Time
 	var durable bool
-	err = results.QueryRow().Scan(&record.Seq, &issuedBefore, &record.DropAt, &durable)
-	// The commit is reported last.
-	if err := errors.Join(err, results.Close()); err != nil {
+	if err := commit(ctx, p.appends, batch, &record.Seq, &issuedBefore, &record.DropAt, &durable); err != nil {
 		return Record{}, err
 	}
 	if issuedBefore != nil {
 		record.IssuedBefore = *issuedBefore
 	}
-	if connection.Conn().PgConn().CustomData()[warned] != nil {
-		return Record{}, errNotReplicated
-	}
 	return record, nil
+}
+
+// commit sends all statements at once, as one transaction (PostgreSQL, Section
+// 55.2.4, Pipelining): the database waits for nothing of ours while it holds a lock,
+// so a client that is gone does not keep it. It scans the row of the last one, and
+// returns nil once the transaction is durable.
+func commit(ctx context.Context, pool *pgxpool.Pool, batch *pgx.Batch, row ...any) error {
+	connection, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer connection.Release()
+	delete(connection.Conn().PgConn().CustomData(), warned)
+	results := connection.SendBatch(ctx, batch)
+	defer results.Close()
+	for range batch.Len() - 1 {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	err = results.QueryRow().Scan(row...)
+	// The commit is reported last.
+	if err := errors.Join(err, results.Close()); err != nil {
+		return err
+	}
+	if connection.Conn().PgConn().CustomData()[warned] != nil {
+		return errNotReplicated
+	}
+	return nil
 }
 
 // Read implements [Log]. All of the answer is from one snapshot.

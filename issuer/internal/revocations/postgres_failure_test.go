@@ -380,6 +380,7 @@ func TestPostgresSynchronous(t *testing.T) {
 
 	crash, promoted := make(chan struct{}), make(chan struct{})
 	var acknowledged []string
+	portal := redeemer{store: openRedemptions(t, either(primary, standby, schema))}
 	var appending sync.WaitGroup
 	appending.Go(func() {
 		for i := 0; ; i++ {
@@ -392,6 +393,7 @@ func TestPostgresSynchronous(t *testing.T) {
 			if _, err := log.Append(t.Context(), session(id)); err == nil {
 				acknowledged = append(acknowledged, id)
 			}
+			portal.next(t)
 			if i == 50 {
 				close(crash)
 			}
@@ -416,6 +418,7 @@ func TestPostgresSynchronous(t *testing.T) {
 		}
 	}
 	t.Logf("%d entries were acknowledged", len(acknowledged))
+	portal.wantAll(t)
 }
 
 // TestPostgresAsynchronous: a failover to a standby that lacks commits is another
@@ -481,12 +484,11 @@ func TestPostgresCancelled(t *testing.T) {
 	log := openPostgres(t, server.DSN("customersession", schema))
 	appended := make(chan error)
 	go func() { _, err := log.Append(t.Context(), session("alone")); appended <- err }()
-	eventually(t, "the wait is cancelled", func() bool {
-		return count(t, watch, "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 1
-	})
+	cancelWait(t, watch)
 	if err := <-appended; !errors.Is(err, revocations.ErrUnavailable) || !strings.Contains(err.Error(), "may not be on the standby") {
 		t.Errorf("the error is %v", err)
 	}
+	redeemCancelled(t, server, schema, watch)
 }
 
 // synchronize makes commits wait for a standby from now on.

@@ -31,7 +31,7 @@ func TestPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *postgres.Server){
 		"commit order": testCommitOrder, "plain sequence": testPlainSequence,
 		"not durable": testNotDurable, "dropping": testDropping, "init": testInit, "incarnation": testIncarnation,
-		"words": testWords,
+		"words": testWords, "redemptions": testRedemptions, "redemptions refused": testRedemptionsRefused,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

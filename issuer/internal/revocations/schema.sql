@@ -1,4 +1,5 @@
--- The revocation log of customersession. Running this again changes nothing.
+-- The revocation log of customersession, and the redemptions beside it. Running
+-- this again changes nothing.
 CREATE TABLE IF NOT EXISTS customersession_revocations (
   seq             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   scope           text NOT NULL,
@@ -20,3 +21,13 @@ CREATE INDEX IF NOT EXISTS customersession_revocations_manifest
   ON customersession_revocations ((id::numeric), seq) WHERE scope = 'manifest';
 CREATE UNIQUE INDEX IF NOT EXISTS customersession_revocations_log
   ON customersession_revocations (scope) WHERE scope = 'log';
+
+-- Which codes of links have been redeemed: a session has one.
+CREATE TABLE IF NOT EXISTS customersession_redemptions (
+  session_id  uuid PRIMARY KEY,
+  attempt     bytea NOT NULL,
+  redeemed_at timestamptz NOT NULL,
+  drop_at     timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS customersession_redemptions_drop_at
+  ON customersession_redemptions (drop_at);

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PostgresSchema makes the table of a log. [PostgresGrants] says, as SQL, who
-// needs what, and how old entries are dropped.
+// PostgresSchema makes the tables of a log and of the redemptions beside it.
+// [PostgresGrants] says, as SQL, who needs what, and how old entries are dropped.
 //
 //go:embed schema.sql
 var PostgresSchema string
@@ -84,8 +84,8 @@ FROM place, customersession_revocations AS r
 WHERE r.seq > after AND r.scope <> 'log' AND (r.drop_at > clock OR r.seq = highest)
 ORDER BY seq`
 
-// InitPostgres makes the table of a log if there is none. The role must be allowed
-// to make tables.
+// InitPostgres makes the tables of a log and of the redemptions beside it, where
+// there are none. The role must be allowed to make tables.
 func InitPostgres(ctx context.Context, config PostgresConfig) error {
 	p, err := NewPostgres(ctx, config)
 	if err != nil {
@@ -94,13 +94,13 @@ func InitPostgres(ctx context.Context, config PostgresConfig) error {
 	defer p.Close()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var exists bool
-	err = p.appends.QueryRow(ctx, "SELECT to_regclass('customersession_revocations') IS NOT NULL").Scan(&exists)
-	if err == nil && !exists {
+	var exist bool
+	err = p.appends.QueryRow(ctx, "SELECT to_regclass('customersession_revocations') IS NOT NULL AND to_regclass('customersession_redemptions') IS NOT NULL").Scan(&exist)
+	if err == nil && !exist {
 		_, err = p.appends.Exec(ctx, PostgresSchema, pgx.QueryExecModeSimpleProtocol)
 	}
 	if err != nil {
-		return fmt.Errorf("making the table of the revocation log: %w", databaseError(err))
+		return fmt.Errorf("making the tables of the revocation log: %w", databaseError(err))
 	}
 	return nil
 }

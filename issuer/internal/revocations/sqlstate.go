@@ -28,10 +28,20 @@ func lost(err error) bool {
 	return remote.ConnectionLost(err)
 }
 
-// databaseError returns an error of pgx in words of ours, as ErrUnavailable or
+// A table is what an error of the database is about.
+type table struct {
+	name, rights string
+}
+
+// databaseError returns an error of pgx about the log in words of ours.
+func databaseError(err error) error {
+	return table{"customersession_revocations", "SELECT from customersession_revocations and to INSERT into it"}.describe(err)
+}
+
+// describe returns an error of pgx in words of ours, as ErrUnavailable or
 // ErrRefused. Of the server's answer it keeps only the SQLSTATE (PostgreSQL,
 // Appendix A): the text may quote what was sent.
-func databaseError(err error) error {
+func (t table) describe(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: %w", ErrRefused, errNotDurable)
 	}
@@ -50,9 +60,9 @@ func databaseError(err error) error {
 	case "25006":
 		return fmt.Errorf("%w: %w (SQLSTATE 25006)", ErrRefused, errStandby)
 	case "42P01":
-		kind, meaning = ErrRefused, "there is no table customersession_revocations; customersession revocations init makes it"
+		kind, meaning = ErrRefused, "there is no table "+t.name+"; customersession revocations init makes it"
 	case "42501":
-		kind, meaning = ErrRefused, "the user must be allowed to SELECT from customersession_revocations and to INSERT into it"
+		kind, meaning = ErrRefused, "the user must be allowed to "+t.rights
 	case "28P01":
 		kind, meaning = ErrRefused, "wrong user or password"
 	case "28000":
@@ -71,7 +81,7 @@ func databaseError(err error) error {
 		meaning = "it starts or shuts down"
 	default:
 		if answer.Code[:min(2, len(answer.Code))] == "42" {
-			kind, meaning = ErrRefused, "the table customersession_revocations is not as this version needs it"
+			kind, meaning = ErrRefused, "the table "+t.name+" is not as this version needs it"
 		}
 	}
 	return fmt.Errorf("%w: %s (SQLSTATE %s)", kind, meaning, answer.Code)
