@@ -32,7 +32,7 @@ func (s *Server) Check(ctx context.Context, w io.Writer) error {
 	if asked && err == nil {
 		fmt.Fprintf(table, "%s\t-\tthe directory answers\n", customersFile)
 	}
-	logErr := s.describeRevocations(table)
+	logErr := errors.Join(s.describeRevocations(table), s.describeRedemptions(ctx, table))
 	problems := []error{table.Flush(), err, logErr}
 	for _, warning := range s.files.warnings() {
 		fmt.Fprintf(w, "warning: %s\n", warning)
@@ -71,6 +71,18 @@ func (s *Server) describeRevocations(w io.Writer) error {
 		return fmt.Errorf("reading the revocation log: %w", status.Failure)
 	}
 	fmt.Fprintf(w, "revocations\t-\tthe log answers, revocations: %d\n", status.Entries)
+	return nil
+}
+
+// describeRedemptions asks the store of redemptions, if links hold codes.
+func (s *Server) describeRedemptions(ctx context.Context, w io.Writer) error {
+	if linksWithCodes(s.organizations()) == nil {
+		return nil
+	}
+	if err := s.redeemer.Check(ctx); err != nil {
+		return fmt.Errorf("asking for redemptions: %w", err)
+	}
+	fmt.Fprintf(w, "redemptions\t-\tthe store answers\n")
 	return nil
 }
 

@@ -38,11 +38,12 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		Compare: compareKeys,
 	}, contents[*keySet]{count: countKeys, warn: warnOfKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
-		Path: settings.OrganizationsFile, Load: organizations.Parse,
+		Path: settings.OrganizationsFile, Load: parseOrganizations(settings),
+		Accept:  func(_, next *organizations.Registry) error { return server.checkRedemptions(context.WithoutCancel(ctx), next) },
 		Prepare: func(registry *organizations.Registry) error { return reload.Transient(checkWebhookSecrets(registry)) },
 		Compare: compareOrganizations, KeepMost: true,
 	}, contents[*organizations.Registry]{count: countOrganizations, warn: warnOfOrganizations(settings.OrganizationsFile)})
-	log, revocationsErr := revocations.Open(ctx, settings.revocationLog())
+	log, redemptions, revocationsErr := openRevocations(ctx, settings)
 	directory, closeDirectory, customersErr := openDirectory(ctx, settings, files, registry)
 	tracer, tracesErr := tracing.New(ctx, tracing.Config{
 		Endpoint: settings.TracesEndpoint, HeadersFile: settings.TracesHeadersFile,
@@ -65,7 +66,7 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 			SessionRate: settings.SessionRate, SessionBurst: settings.SessionBurst,
 			AddressRate: settings.AddressRate, AddressBurst: settings.AddressBurst,
 			AnonymousRate: settings.AnonymousRate, AnonymousBurst: settings.AnonymousBurst,
-			Revocations: log, MaxRevocationAge: settings.RevocationsMaxAge,
+			Revocations: log, Redemptions: redemptions, MaxRevocationAge: settings.RevocationsMaxAge,
 			TrustedProxies: settings.TrustedProxies, Logger: logger, Tracer: tracer,
 		}, metrics)
 	}
@@ -76,11 +77,30 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 		closeDirectory()
 		if log != nil {
 			log.Close()
+			redemptions.Close()
 		}
 		return nil, errors.Join(err, tracer.Shutdown(ctx))
 	}
 	server.files, server.closeDirectory = files, closeDirectory
 	return server, nil
+}
+
+// openRevocations opens the log of revocations and the redemptions beside it; both
+// are nil if there is none.
+//
+//nolint:ireturn // which ones is the choice of the settings
+func openRevocations(ctx context.Context, settings Settings) (revocations.Log, revocations.Redemptions, error) {
+	config := settings.revocationLog()
+	log, err := revocations.Open(ctx, config)
+	if err != nil || log == nil {
+		return nil, nil, err
+	}
+	redemptions, err := revocations.OpenRedemptions(ctx, config)
+	if err != nil {
+		log.Close()
+		return nil, nil, err
+	}
+	return log, redemptions, nil
 }
 
 // readRevocations reads the log of revocations before the server answers anything. A
@@ -90,7 +110,61 @@ func (s *Server) readRevocations(ctx context.Context) error {
 	if err := s.revocations.Refresh(ctx); errors.Is(err, revocations.ErrRefused) {
 		return fmt.Errorf("reading revocations: %w", err)
 	}
+	if err := s.checkRedemptions(ctx, s.organizations()); err != nil {
+		return err
+	}
 	return inFile("key manifest", s.revives(s.keys().Manifest()))
+}
+
+// checkRedemptions returns why the codes of organizations could never be exchanged:
+// the store of redemptions is not as it must be. One that is away may come back.
+func (s *Server) checkRedemptions(ctx context.Context, registry *organizations.Registry) error {
+	organization := linksWithCodes(registry)
+	if organization == nil {
+		return nil
+	}
+	if err := s.redeemer.Check(ctx); errors.Is(err, revocations.ErrRefused) {
+		return fmt.Errorf("the links of organization %s hold codes: %w", organization.Slug, err)
+	}
+	return nil
+}
+
+// linksWithCodes returns an organization whose links hold codes, or nil.
+func linksWithCodes(registry *organizations.Registry) *organizations.Organization {
+	for organization := range registry.Organizations() {
+		if organization.LinksHoldCodes() {
+			return organization
+		}
+	}
+	return nil
+}
+
+// parseOrganizations returns what reads the organizations file, and refuses one that
+// does not fit the settings.
+func parseOrganizations(settings Settings) func(io.Reader) (*organizations.Registry, error) {
+	return func(r io.Reader) (*organizations.Registry, error) {
+		registry, err := organizations.Parse(r)
+		if err != nil {
+			return nil, err
+		}
+		organization := linksWithCodes(registry)
+		if organization == nil {
+			return registry, nil
+		}
+		var problems []error
+		if settings.Revocations == string(revocations.EngineOff) {
+			problems = append(problems, fmt.Errorf(`organization %s has "link": "code", which needs a revocation log: set %s_REVOCATIONS to file or postgres, or leave "link" out`,
+				organization.Slug, settingsPrefix))
+		}
+		if settings.Customers == "request" {
+			problems = append(problems, fmt.Errorf(`organization %s has "link": "code", but with %s_CUSTOMERS=request the customer of a code cannot be looked up: choose another directory, or leave "link" out`,
+				organization.Slug, settingsPrefix))
+		}
+		if err := errors.Join(problems...); err != nil {
+			return nil, err
+		}
+		return registry, nil
+	}
 }
 
 // checkMaxLifetime checks that the keys may sign the longest session that the

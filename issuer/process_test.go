@@ -151,7 +151,7 @@ func install(t testing.TB, issuerURL string) *installation {
 	if p := start(t, nil, "keys", "init", "--file", path("keys.json"), "--bootstrap"); p.wait(t) != 0 {
 		t.Fatal(p.stderr)
 	}
-	p := start(t, nil, "apikey", "new", "--name", "checkout", "--scope", "customer_sessions:write,customer_sessions:introspect,customer_sessions:revoke", "--json")
+	p := start(t, nil, "apikey", "new", "--name", "checkout", "--scope", "customer_sessions:write,customer_sessions:introspect,customer_sessions:revoke,customer_sessions:exchange", "--json")
 	if p.wait(t) != 0 {
 		t.Fatal(p.stderr)
 	}

@@ -92,6 +92,24 @@ func (p logPlace) open() (revocations.Log, error) {
 	return revocations.Open(p.cmd.Context(), config)
 }
 
+// redemptions returns "ready" if codes can be redeemed beside the log, or what is
+// wrong. That is an error only where links hold codes.
+func (p logPlace) redemptions() string {
+	config, err := p.config()
+	if err != nil {
+		return err.Error()
+	}
+	store, err := revocations.OpenRedemptions(p.cmd.Context(), config)
+	if err != nil {
+		return err.Error()
+	}
+	defer store.Close()
+	if err := store.Check(p.cmd.Context()); err != nil {
+		return err.Error()
+	}
+	return "ready"
+}
+
 // maxAge returns for how long consumers may use what they know.
 func (p logPlace) maxAge() (time.Duration, error) {
 	s, err := p.settings()

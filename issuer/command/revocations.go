@@ -23,14 +23,14 @@ func newRevocationsInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the revocation log if there is none",
-		Long: `Make the revocation log if there is none: a file, or a table in PostgreSQL. Run it
-as the user of the server for a file, and as a role that may make tables for
-PostgreSQL.
+		Long: `Make the revocation log if there is none: a file, or a table in PostgreSQL. Beside
+it, make what keeps which codes of links have been redeemed. Run it as the user of
+the server for a file, and as a role that may make tables for PostgreSQL.
 
-With --print, print the SQL of the table, of the server's permissions and of the
+With --print, print the SQL of the tables, of the server's permissions and of the
 job that drops old entries instead.
 
-With --from, also copy what is in force in a log in a file to the table, as it is.
+With --from, also copy what is in force in a log in a file to the tables, as it is.
 Repeating copies what is new.` + logPlaceHelp,
 		Example: `  customersession revocations init --file /var/lib/customersession/revocations.jsonl
   customersession revocations init --print | psql mydatabase
@@ -171,6 +171,8 @@ type logStatus struct {
 	ClockAheadSeconds float64                   `json:"clock_ahead_seconds"`
 	ReadSeconds       float64                   `json:"read_seconds"`
 	Replication       *string                   `json:"replication"`
+	// Redemptions is "ready", or what is wrong.
+	Redemptions string `json:"redemptions"`
 }
 
 func newRevocationsStatusCommand() *cobra.Command {
@@ -179,8 +181,8 @@ func newRevocationsStatusCommand() *cobra.Command {
 		Short: "Show how the revocation log is",
 		Long: `Show how the revocation log is: its incarnation and newest number, what is in
 force, how far its clock is ahead of that of this machine, how long it takes to
-read, and whether a failover may lose entries. The exit code is 1 if the log is
-away or refused.` + logPlaceHelp,
+read, whether a failover may lose entries, and whether codes of links can be redeemed
+beside it. The exit code is 1 if the log is away or refused.` + logPlaceHelp,
 		Example: "  customersession revocations status --dsn-file /etc/customersession/revocations.dsn",
 	}
 	place := newLogPlace(cmd)
@@ -198,6 +200,7 @@ away or refused.` + logPlaceHelp,
 		status := logStatus{
 			Engine: s.Engine, Log: s.Position.Log, Seq: s.Position.Seq, Entries: s.Entries,
 			ClockAheadSeconds: s.ClockAhead.Seconds(), ReadSeconds: s.ReadTime.Seconds(),
+			Redemptions: place.redemptions(),
 		}
 		if s.Replication != "" {
 			status.Replication = &s.Replication
@@ -233,5 +236,6 @@ func (s logStatus) print(w io.Writer) error {
 	if s.Replication != nil {
 		fmt.Fprintf(table, "replication\t%s\n", *s.Replication)
 	}
+	fmt.Fprintf(table, "redemptions\t%s\n", s.Redemptions)
 	return table.Flush()
 }

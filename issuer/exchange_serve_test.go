@@ -1,0 +1,108 @@
+package issuer_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/customersession/customersession/deploy/rig/postgres"
+)
+
+// linkCodes makes the links of an installation's organization hold codes.
+func linkCodes(t *testing.T, i *installation) {
+	t.Helper()
+	path := filepath.Join(i.dir, "organizations.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, strings.Replace(string(text), `"slug"`, `"link":"code","slug"`, 1))
+}
+
+// Two servers share redemptions: a code is good at one of them, once. A server that
+// is killed after it has redeemed a code does not lose the session: the same attempt
+// gets it from the other one.
+func TestServeExchange(t *testing.T) {
+	t.Parallel()
+	for name, place := range map[string]func(t *testing.T, i *installation) []string{
+		"file":     func(t *testing.T, i *installation) []string { t.Helper(); return withLogFile(t, i) },
+		"postgres": withLogTable,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := install(t, "https://sessions.example.com")
+			linkCodes(t, i)
+			env := place(t, i)
+			one, two := serve(t, i, env...), serve(t, i, env...)
+			create := func() string { return codeOf(t, one.public.create(t, `{"customer_id":"`+customerID+`"}`)) }
+			kept := create()
+			first := two.public.exchangeCode(t, i.secret, create(), anAttempt)
+			if first.status != http.StatusOK {
+				t.Fatalf("got %d %s", first.status, first.body)
+			}
+			one.public.wantActive(t, "the session", first.text(t, "token"), true)
+			if a := one.public.exchangeCode(t, i.secret, kept, anAttempt); a.status != http.StatusOK {
+				t.Fatalf("got %d %s", a.status, a.body)
+			}
+			if err := one.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			one.wait(t)
+			if a := two.public.exchangeCode(t, i.secret, kept, anAttempt); a.status != http.StatusOK {
+				t.Errorf("the same attempt at the other server: got %d %s", a.status, a.body)
+			}
+			wantRefused(t, "another attempt", two.public.exchangeCode(t, i.secret, kept, anAttempt+"X"), "code_used")
+			check := startProgram(t, mustBinary(t), append(i.env, env...), "serve", "--check")
+			if code := check.wait(t); code != 0 || !strings.Contains(check.stdout.String(), "redemptions") {
+				t.Errorf("the check: exit code %d, %s %s", code, check.stdout, check.stderr)
+			}
+		})
+	}
+}
+
+// withLogTable puts the log of an installation into a database of its own.
+func withLogTable(t *testing.T, i *installation) []string {
+	t.Helper()
+	server := postgres.New(t)
+	server.Start(t)
+	path := filepath.Join(i.dir, "revocations.dsn")
+	write(t, path, server.DSN("postgres", "public"))
+	if p := start(t, nil, "revocations", "init", "--dsn-file", path); p.wait(t) != 0 {
+		t.Fatal(p.stderr)
+	}
+	return []string{"CUSTOMERSESSION_REVOCATIONS=postgres", "CUSTOMERSESSION_REVOCATIONS_DSN_FILE=" + path}
+}
+
+// Links hold codes only where codes can be exchanged: otherwise a server does not
+// start, and one that runs keeps the organizations that it has.
+func TestServeCodesRefused(t *testing.T) {
+	t.Parallel()
+	const needsLog = `organization acme has "link": "code", which needs a revocation log`
+	i := install(t, "https://sessions.example.com")
+	running := serve(t, i)
+	linkCodes(t, i)
+	running.find(t, running.stderr, `"msg":"(file refused)"`)
+	if a := running.operations.do(t, http.MethodGet, "/readyz", ""); !strings.Contains(string(a.body), "which needs a revocation log") {
+		t.Errorf("readiness: %s", a.body)
+	}
+	log := withLogFile(t, i)
+	path := filepath.Join(i.dir, "revocations.jsonl.redemptions")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for want, env := range map[string][]string{
+		needsLog: nil,
+		`with CUSTOMERSESSION_CUSTOMERS=request the customer of a code cannot be looked up`: append([]string{
+			"CUSTOMERSESSION_CUSTOMERS=request", "CUSTOMERSESSION_CUSTOMERS_FILE=",
+		}, log...),
+		"there is no file " + path + "; customersession revocations init makes it": log,
+	} {
+		p := startProgram(t, mustBinary(t), append(i.env, env...), "serve")
+		if code := p.wait(t); code != 2 || !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("exit code %d, %s; want %s", code, p.stderr, want)
+		}
+	}
+}
