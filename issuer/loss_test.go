@@ -46,8 +46,8 @@ func TestLossIsRefused(t *testing.T) {
 			"no organizations", "organizations",
 			func(s *issuer.Settings) string { return s.OrganizationsFile },
 			func(string) string { return noOrganizations },
-			[]string{"it takes away 2 of 2 organizations", "it takes away 6 of 6 API keys"},
-			`"organizations_removed":2.*"api_keys_removed":6`,
+			[]string{"it takes away 2 of 2 organizations", "it takes away 7 of 7 API keys"},
+			`"organizations_removed":2.*"api_keys_removed":7`,
 		},
 		{
 			"few API keys", "organizations",
@@ -57,8 +57,8 @@ func TestLossIsRefused(t *testing.T) {
 				_, second, _ := strings.Cut(rest, `{"id":"`+foreignOrgID)
 				return first + `"api_keys":[]},{"id":"` + foreignOrgID + second
 			},
-			[]string{"it takes away 5 of 6 API keys"},
-			`"organizations_removed":0.*"api_keys_added":0,"api_keys_changed":0,"api_keys_removed":5`,
+			[]string{"it takes away 6 of 7 API keys"},
+			`"organizations_removed":0.*"api_keys_added":0,"api_keys_changed":0,"api_keys_removed":6`,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

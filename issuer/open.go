@@ -39,7 +39,9 @@ func Open(ctx context.Context, settings Settings, signers keys.OpenSigner, logge
 	}, contents[*keySet]{count: countKeys, warn: warnOfKeys(settings.KeysFile)})
 	registry, organizationsErr := openFile(files, organizationsFile, reload.Config[*organizations.Registry]{
 		Path: settings.OrganizationsFile, Load: parseOrganizations(settings),
-		Accept:  func(_, next *organizations.Registry) error { return server.checkRedemptions(context.WithoutCancel(ctx), next) },
+		Accept: func(_, next *organizations.Registry) error {
+			return server.checkRedemptions(context.WithoutCancel(ctx), next)
+		},
 		Prepare: func(registry *organizations.Registry) error { return reload.Transient(checkWebhookSecrets(registry)) },
 		Compare: compareOrganizations, KeepMost: true,
 	}, contents[*organizations.Registry]{count: countOrganizations, warn: warnOfOrganizations(settings.OrganizationsFile)})

@@ -24,6 +24,7 @@ type organizationEntry struct {
 	ID          string `json:"id"`
 	Slug        string `json:"slug"`
 	PortalURL   string `json:"portal_url"`
+	Link        string `json:"link,omitempty"`
 	EmailInLink bool   `json:"email_in_link,omitempty"`
 }
 
@@ -40,6 +41,7 @@ print its ID. Customers refer to the organization by this ID.`,
 	cmd.Flags().StringVar(&entry.Slug, "slug", "", "`name` of the organization in URLs: lower-case letters, digits and hyphens (required)")
 	cmd.Flags().StringVar(&entry.PortalURL, "portal-url", "", "`URL` of its portal; {slug} and {organization_id} are filled in (required)")
 	cmd.Flags().StringVar(&entry.ID, "id", "", "its `UUID` (default a random one)")
+	cmd.Flags().StringVar(&entry.Link, "link", "", "what portal links `hold`: token or code (default token)")
 	cmd.Flags().BoolVar(&entry.EmailInLink, "email-in-link", false, "add the customer's e-mail address to the portal link")
 	place := newOrganizationPlace(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

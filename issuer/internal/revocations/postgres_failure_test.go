@@ -432,7 +432,7 @@ func TestPostgresAsynchronous(t *testing.T) {
 	checkReplication(t, log, "asynchronous: commits may be lost in a failover")
 	watch := standby.Connect(t, "public")
 	eventually(t, "the standby has the entry", func() bool {
-		return count(t, watch, "SELECT count(*) FROM pg_tables WHERE schemaname = '"+schema+"'") == 1 &&
+		return count(t, watch, "SELECT count(*) FROM pg_tables WHERE schemaname = '"+schema+"'") == 2 &&
 			count(t, watch, "SELECT count(*) FROM "+schema+".customersession_revocations") == 2
 	})
 	standby.Stop(t)
