@@ -16,9 +16,9 @@
 //   - [Verifier.Middleware] guards an [net/http.Handler];
 //     [Verifier.NewMiddleware] does so with scopes, with optional credentials,
 //     with the portal's cookie, or with error pages of its own.
-//   - [Verifier.NewSignIn] and [Verifier.SignOut] are the portal's side of a link;
-//     signing out ends the session everywhere.
-//   - [Verifier.User] says who is signed in, for a page to show, and [Token] is for
+//   - [Verifier.NewSignIn] and [Verifier.SignOut] are the portal's side of a link:
+//     see "Signing in". Signing out ends the session everywhere.
+//   - [Verifier.User] returns who is signed in, for a page to show, and [Token] is for
 //     code that calls the issuer itself.
 //   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
@@ -56,8 +56,42 @@
 // come from an issuer), claims.go for steps 6 and 7, revocations.go (and package
 // internal/revocations) for step 8. What was verified goes into cache.go, and to the
 // caller as a copy: session.go. handler.go, signin.go and signout.go are in front of
-// all that, for requests; sessioncontext.go
-// and user.go come after it.
+// all that, for requests, and share cookie.go; sessioncontext.go and user.go
+// come after it.
+//
+// A link is parsed in signin.go. exchange.go calls the issuer, to redeem a code and to
+// send a new link, and signinpage.go is what the person sees.
+//
+// # Signing in
+//
+// The landing route of a portal is a [Verifier.NewSignIn], and its pages are behind a
+// middleware with MiddlewareConfig.Cookie:
+//
+//	account := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})(pages)
+//	mux.Handle("/portal", v.NewSignIn(verify.SignInConfig{Next: account}))
+//	mux.Handle("/sign-out", v.SignOut("/signed-out"))
+//
+// A link goes through mail, chats and scanners before a person opens it. So an image,
+// a frame, a script, a prefetch or a request for the head does not sign in, and a page
+// with a button comes first where it must: always for a code, and never is another
+// customer's live session replaced without a question. A scanner may see that page;
+// only its form signs in.
+//
+// A link with a token is good for as long as its session, for anyone who finds it. A
+// link with a code is good once and for minutes: the portal's server exchanges it with
+// an API key that the browser never sees, from the file that SignInConfig.Exchange
+// names. If the answer to an exchange is lost, the same page can try again and gets
+// the same session.
+//
+// A link that has expired, or whose code was used, gets a page with a button that asks
+// the issuer for a new link. The issuer has it sent to the customer, whoever asks.
+//
+// SignInConfig.Page gives all these pages a look and a language; [SignInPage] has an
+// example.
+//
+// The cookie is __Host-customer_session: Secure, HttpOnly, Lax, and for this host
+// alone. On a loopback address without TLS it is customer_session, not Secure, because
+// Safari takes no secure cookie there. Anywhere else, sign-in needs https.
 //
 // # Trust
 //

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"html/template"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -190,6 +191,38 @@ func ExampleVerifier_User() {
 	// 200 Hello, Ada Lovelace
 	// 200 Hello, you are signed in
 	// 401 Your session has ended.
+}
+
+// One template for all pages of sign-in. For another language, choose the words by
+// State.
+func ExampleSignInPage() {
+	v, issuer := exampleVerifier()
+	defer v.Close()
+
+	look := template.Must(template.New("").Parse(`<h1>{{.Title}}</h1>
+<p>{{.Text}}</p>
+{{if .Button}}<form method="post">{{range $name, $value := .Fields}}
+<input type="hidden" name="{{$name}}" value="{{$value}}">{{end}}
+<button>{{.Button}}</button></form>{{end}}
+{{with .SupportURL}}<a href="{{.}}">Get help</a>{{end}}
+{{with .Session.ReturnURL}}<a href="{{.}}">Back to the shop</a>{{end}}`))
+	signIn := v.NewSignIn(verify.SignInConfig{
+		Next: http.NotFoundHandler(),
+		Page: func(w http.ResponseWriter, _ *http.Request, page verify.SignInPage) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_ = look.Execute(w, page) // fails when the client is gone
+		},
+	})
+	old := issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)})
+	get(signIn, "/portal?customer_session_token="+old)
+	// Output:
+	// 401 <h1>This link has expired</h1>
+	// <p>Links work for a limited time.</p>
+	// <form method="post">
+	// <input type="hidden" name="recover" value="true">
+	// <button>Send me a new link</button></form>
+	//
+	// <a href="https://shop.example.com/">Back to the shop</a>
 }
 
 func ExampleVerifier_SignOut() {

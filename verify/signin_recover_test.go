@@ -143,7 +143,7 @@ func TestSignInWithoutRecovery(t *testing.T) {
 	query := "customer_session_token=" + l.expiredToken()
 	page := l.open(query)
 	page.check(t, "the old link", http.StatusUnauthorized, titleExpired)
-	if strings.Contains(page.body, "<button>") || !strings.Contains(page.body, verifytest.ReturnURL) {
+	if strings.Contains(page.body, "<button>") || !strings.Contains(page.body, verifytest.ReturnURL) || !strings.Contains(page.body, "from the shop again") {
 		t.Errorf("got %s", page.body)
 	}
 	l.request(http.MethodPost, landingURL+"?"+query, "recover=true", "Sec-Fetch-Site", "same-origin").

@@ -107,9 +107,9 @@ func refusalText(err error) signInText {
 		return signInText{SignInUnavailable, "Please try again", "We cannot check your link at the moment. Stay on this page and try again in a minute.", "Try again", false}
 	case errors.Is(err, ErrExpired), errors.Is(err, ErrUnknownKey):
 		// The key of an old link may have been removed.
-		return signInText{SignInExpired, "This link has expired", "Links work for a limited time. We can send you a new one.", newLink, true}
+		return signInText{SignInExpired, "This link has expired", "Links work for a limited time.", newLink, true}
 	case errors.Is(err, ErrCodeUsed):
-		return signInText{SignInUsed, "This link was used already", "Each link works once. We can send you a new one.", newLink, true}
+		return signInText{SignInUsed, "This link was used already", "Each link works once.", newLink, true}
 	case errors.Is(err, ErrRevoked):
 		return signInText{SignInEnded, "This session has ended", "You signed out, or the shop ended it. Open your account from the shop again.", "", false}
 	case errors.Is(err, ErrRateLimited):
@@ -134,11 +134,10 @@ func (a *arrival) page(text signInText) SignInPage {
 	page := SignInPage{State: text.state, Session: a.session, Title: text.title, Text: text.text, Button: text.button}
 	switch {
 	case text.button == "":
+	case text.recovers && a.codes.recoverURL == "":
+		page.Text, page.Button = page.Text+" Open your account from the shop again.", ""
 	case text.recovers || a.recover:
 		page.Fields = map[string]string{recoverField: "true"}
-		if a.codes.recoverURL == "" {
-			page.Button, page.Fields = "", nil
-		}
 	case a.link.kind == codeLink:
 		// The second try is the same, or its code would be used up.
 		if !isRedemption(a.redemption) {
