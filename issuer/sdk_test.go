@@ -18,9 +18,14 @@ func TestSDK(t *testing.T) {
 	node := needs.Program(t, "node", "install Node.js 20 or newer")
 	needs.Path(t, "testdata/sdk/node_modules", "run npm ci --prefix issuer/testdata/sdk")
 	d := startDev(t)
-	input, err := json.Marshal(map[string]string{
+	input, err := json.Marshal(map[string]any{
 		"baseURL": d.base, "issuer": d.base, "audience": issuer.DefaultAudience, "apiKey": d.secret,
 		"customerID": demo.CustomerID, "externalID": demo.ExternalID, "customerEmail": "ada@example.com",
+		"team": map[string]string{
+			"customerID": demo.TeamID, "externalID": demo.ExternalTeamID, "customerEmail": "team@example.com",
+			"memberID": demo.MemberID, "memberEmail": "gordon@example.com", "role": "billing_manager",
+			"externalMemberID": demo.ExternalMemberID,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +37,7 @@ func TestSDK(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if passed := strings.Count(string(output), "ok "); passed < 50 {
+	if passed := strings.Count(string(output), "ok "); passed < 75 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
 	}
 }

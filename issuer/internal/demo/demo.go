@@ -34,6 +34,14 @@ const (
 	CustomerID = "992fae2a-2a17-4b7a-8d9e-e287cf90131b"
 	// ExternalID is the same customer in the merchant's own system.
 	ExternalID = "user_ada"
+	// TeamID is a customer of the demo organization that is a team.
+	TeamID = "c2a7d9e4-1b3f-4d5a-8c6e-9f0a1b2c3d4e"
+	// ExternalTeamID is the same team in the merchant's own system.
+	ExternalTeamID = "team_bletchley"
+	// MemberID is a member of the team, its billing manager.
+	MemberID = "7c3b9e2f-4d1a-4f68-8e05-6a2d9c1b4f73"
+	// ExternalMemberID is the team's owner in the merchant's own system.
+	ExternalMemberID = "user_joan"
 
 	// codesOrganizationID is an organization with the same customers, whose links
 	// hold a code.
@@ -49,9 +57,9 @@ const (
 // customerLines is the customers file of the demo.
 const customerLines = `{"id":"` + CustomerID + `","organization_id":"` + organizationID + `","external_id":"` + ExternalID + `","email":"ada@example.com","email_verified":true,"name":"Ada Lovelace","created_at":"2026-01-15T09:00:00Z","billing_address":{"country":"GB","city":"London"},"locale":"en-GB","metadata":{"plan":"pro","seats":3}}
 {"id":"0b8f6c1d-53a4-4f0e-9f6b-7d1c2e3f4a5b","organization_id":"` + organizationID + `","external_id":"user_alan","email":"alan@example.com","name":"Alan Turing","created_at":"2026-02-20T10:30:00Z"}
-{"id":"c2a7d9e4-1b3f-4d5a-8c6e-9f0a1b2c3d4e","organization_id":"` + organizationID + `","external_id":"team_bletchley","email":"team@example.com","type":"team","name":"Bletchley Park","created_at":"2026-03-01T12:00:00Z","members":[` +
-	`{"id":"5a1e0c7d-8b2f-4c39-a6d4-3e9f1b7c2d58","external_id":"user_joan","name":"Joan Clarke","email":"joan@example.com","role":"owner"},` +
-	`{"id":"7c3b9e2f-4d1a-4f68-8e05-6a2d9c1b4f73","external_id":"user_gordon","name":"Gordon Welchman","email":"gordon@example.com","role":"billing_manager"},` +
+{"id":"` + TeamID + `","organization_id":"` + organizationID + `","external_id":"` + ExternalTeamID + `","email":"team@example.com","type":"team","name":"Bletchley Park","created_at":"2026-03-01T12:00:00Z","members":[` +
+	`{"id":"5a1e0c7d-8b2f-4c39-a6d4-3e9f1b7c2d58","external_id":"` + ExternalMemberID + `","name":"Joan Clarke","email":"joan@example.com","role":"owner"},` +
+	`{"id":"` + MemberID + `","external_id":"user_gordon","name":"Gordon Welchman","email":"gordon@example.com","role":"billing_manager"},` +
 	`{"id":"9e5d2a4b-1c7f-4b86-9d32-8f4a6e3c5b17","external_id":"user_mavis","name":"Mavis Batey","email":"mavis@example.com","role":"member"}]}
 `
 

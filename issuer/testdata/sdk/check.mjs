@@ -9,6 +9,9 @@
 //   customerID      a customer of that key's organization, type "individual"
 //   externalID      the external ID of the same customer
 //   customerEmail   the e-mail address of the same customer
+//   team            a customer of type "team": customerID, externalID,
+//                   customerEmail, and two of its members, by memberID and by
+//                   externalMemberID; memberEmail and role are of the first
 //   organizationID  optional: checked when given
 //   algorithm       optional: of the signing key, ES256 by default
 //
@@ -30,6 +33,7 @@ const required = [
   "customerID",
   "externalID",
   "customerEmail",
+  "team",
 ];
 
 async function readTarget() {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { Polar } from "polar-sdk-old";
 import { HTTPValidationError } from "polar-sdk-old/models/errors/httpvalidationerror.js";
-import { typedSession, validationDetail } from "./shapes.mjs";
+import { memberMistake, memberMistakes, typedSession, validationDetail } from "./shapes.mjs";
 
 export async function checkPolarOld(target, report) {
   const polar = new Polar({ accessToken: target.apiKey, serverURL: target.baseURL });
@@ -26,6 +26,16 @@ export async function checkPolarOld(target, report) {
         assert.ok(error instanceof HTTPValidationError, `${error.name} is not HTTPValidationError`);
         // The place has the newer name, as on Polar's server.
         validationDetail(error.detail, "external_customer_id");
+        return true;
+      },
+    ));
+  // It cannot name a member.
+  await check("a team is a typed error", () =>
+    assert.rejects(
+      () => polar.customerSessions.create({ customerId: target.team.customerID }),
+      (error) => {
+        assert.ok(error instanceof HTTPValidationError, `${error.name} is not HTTPValidationError`);
+        memberMistake(error.detail, memberMistakes.required);
         return true;
       },
     ));

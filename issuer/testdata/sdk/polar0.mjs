@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto";
 import { Polar } from "polar-sdk-0";
 import { HTTPValidationError } from "polar-sdk-0/models/errors/httpvalidationerror.js";
 import { SDKError } from "polar-sdk-0/models/errors/sdkerror.js";
-import { typedSession, validationDetail } from "./shapes.mjs";
+import { memberMistake, memberMistakes, typedSession, validationDetail } from "./shapes.mjs";
 
 export async function checkPolar0(target, report) {
   const { baseURL: serverURL, apiKey, customerID: customerId, externalID } = target;
@@ -36,6 +36,39 @@ export async function checkPolar0(target, report) {
   });
   await checkPortal(check, polar, target, session);
   await checkErrors(check, polar, serverURL, customerId);
+  await checkMembers(check, polar, target.team, report);
+}
+
+async function checkMembers(check, polar, team, report) {
+  const { customerID: customerId, externalID: externalCustomerId, memberID: memberId, externalMemberID: externalMemberId } = team;
+  const create = async (request) => {
+    const session = await polar.customerSessions.create(request);
+    report.hide(session.token);
+    typedSession(session, team);
+    assert.equal(session.customer.type, "team");
+    return session;
+  };
+  const session = await check("create for a member by ID", () => create({ customerId, memberId }));
+  await check("create for a member by external ID", () => create({ externalCustomerId, externalMemberId }));
+  await check("portal user of a member", async () => {
+    const user = await polar.customerPortal.customerSession.getAuthenticatedUser({ customerSession: session.token });
+    assert.equal(user.type, "member");
+    assert.equal(user.email, team.memberEmail);
+    assert.equal(user.customerId, team.customerID);
+    assert.equal(user.memberId, memberId);
+    assert.equal(user.role, team.role);
+  });
+  const refused = (request, want) =>
+    assert.rejects(() => polar.customerSessions.create(request), (error) => {
+      assert.ok(error instanceof HTTPValidationError, `${error.name} is not HTTPValidationError`);
+      memberMistake(error.detail, want);
+      return true;
+    });
+  await check("a team without a member is a typed error", () => refused({ customerId }, memberMistakes.required));
+  await check("unknown member ID is a typed error", () =>
+    refused({ customerId, memberId: randomUUID() }, memberMistakes.absent("member_id")));
+  await check("unknown external member ID is a typed error", () =>
+    refused({ externalCustomerId, externalMemberId: `nobody-${randomUUID()}` }, memberMistakes.absent("external_member_id")));
 }
 
 async function checkPortal(check, polar, target, session) {

@@ -6,7 +6,7 @@ import { PolarClientError } from "polar-sdk-1";
 import * as v202604 from "polar-sdk-1/2026-04";
 import * as v202610 from "polar-sdk-1/2026-10";
 import * as v202701 from "polar-sdk-1/2027-01";
-import { members, portalUser, validationDetail, wireSession } from "./shapes.mjs";
+import { memberMistake, memberMistakes, members, portalUser, validationDetail, wireSession } from "./shapes.mjs";
 
 const versions = { "2026-04": v202604, "2026-10": v202610, "2027-01": v202701 };
 
@@ -48,7 +48,34 @@ async function checkVersion(sdk, target, report, check) {
   });
   await checkPortal(check, polar, target, session);
   await checkErrors(check, sdk, polar, target);
+  await checkMembers(check, sdk, polar, target.team, report);
   return session;
+}
+
+async function checkMembers(check, sdk, polar, team, report) {
+  const { customerID: customer_id, externalID: external_customer_id, memberID: member_id, externalMemberID: external_member_id } = team;
+  const create = async (request) => {
+    const session = await polar.customerSessions.create(request);
+    report.hide(session.token);
+    wireSession(session, team);
+    return session;
+  };
+  const session = await check("create for a member by ID", () => create({ customer_id, member_id }));
+  await check("create for a member by external ID", () => create({ external_customer_id, external_member_id }));
+  await check("portal user of a member", async () =>
+    portalUser(await polar.customerPortal.customerSession.getAuthenticatedUser({ accessToken: session.token }), team));
+  const refused = (request, want) =>
+    assert.rejects(() => polar.customerSessions.create(request), (error) => {
+      assert.ok(error instanceof sdk.errors.HTTPValidationError, `${error.name} is not HTTPValidationError`);
+      assert.equal(error.error.error, "PolarRequestValidationError");
+      memberMistake(error.error.detail, want);
+      return true;
+    });
+  await check("a team without a member is a typed error", () => refused({ customer_id }, memberMistakes.required));
+  await check("unknown member ID is a typed error", () =>
+    refused({ customer_id, member_id: randomUUID() }, memberMistakes.absent("member_id")));
+  await check("unknown external member ID is a typed error", () =>
+    refused({ external_customer_id, external_member_id: `nobody-${randomUUID()}` }, memberMistakes.absent("external_member_id")));
 }
 
 async function checkPortal(check, polar, target, session) {
@@ -92,7 +119,7 @@ async function checkErrors(check, sdk, polar, target) {
         ["missing", "body", "CustomerSessionCustomerExternalIDCreate", "external_customer_id"],
       ]);
     }));
-  await check("a member is refused with a typed error", () =>
+  await check("a member of an individual who has none is a typed error", () =>
     refused({ customer_id: target.customerID, member_id: randomUUID() }, (body) =>
       validationDetail(body.detail, "member_id")));
   await check("wrong key is a 401", () =>

@@ -72,7 +72,7 @@ function customer(value, name) {
     default_payment_method_id: nullable(matching(uuid)),
     email: text,
     email_verified: flag,
-    type: matching(/^individual$/),
+    type: matching(/^(individual|team)$/),
     billing_address: nullable(address),
     tax_id: nullable(taxID),
     avatar_url: link,
@@ -96,6 +96,7 @@ export function wireSession(session, target) {
   assert.equal(session.customer.id, target.customerID);
   assert.equal(session.customer.external_id, target.externalID);
   assert.equal(session.customer.email, target.customerEmail);
+  assert.equal(session.customer.type, target.memberID ? "team" : "individual");
   if (target.organizationID) {
     assert.equal(session.customer.organization_id, target.organizationID);
   }
@@ -146,18 +147,32 @@ function portalURL(address, token) {
   );
 }
 
-// portalUser checks the answer about the holder of a token, in snake case.
+// portalUser checks the answer about the holder of a token, in snake case. With a
+// team as the target, that is its member.
 export function portalUser(user, target) {
   members(user, "user", {
-    type: matching(/^customer$/),
+    type: matching(target.memberID ? /^member$/ : /^customer$/),
     name: nullable(text),
     email: text,
     customer_id: matching(uuid),
-    member_id: (v) => assert.equal(v, null),
-    role: (v) => assert.equal(v, null),
+    member_id: (v) => assert.equal(v, target.memberID ?? null),
+    role: (v) => assert.equal(v, target.role ?? null),
   });
-  assert.equal(user.email, target.customerEmail);
+  assert.equal(user.email, target.memberEmail ?? target.customerEmail);
   assert.equal(user.customer_id, target.customerID);
+}
+
+// The two mistakes about members, with the words of Polar's server.
+export const memberMistakes = {
+  required: { loc: ["body", "member_id"], msg: "member_id is required for team customers.", type: "value_error" },
+  absent: (member) => ({ loc: ["body", member], msg: "Member does not exist for this customer.", type: "value_error" }),
+};
+
+// memberMistake checks that the one entry of a 422 is such a mistake.
+export function memberMistake(detail, want) {
+  assert.equal(detail.length, 1);
+  const { loc, msg, type } = detail[0];
+  assert.deepEqual({ loc, msg, type }, want);
 }
 
 // validationDetail checks the entries of a 422 and that one of them is about
