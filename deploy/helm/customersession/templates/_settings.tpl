@@ -93,6 +93,7 @@
 {{- end }}
 {{- include "customersession.setting" (list "CUSTOMERS_QUERY_ID" $c.postgres.queryID) }}
 {{- include "customersession.setting" (list "CUSTOMERS_QUERY_EXTERNAL_ID" $c.postgres.queryExternalID) }}
+{{- include "customersession.setting" (list "CUSTOMERS_QUERY_MEMBERS" $c.postgres.queryMembers) }}
 {{- end }}
 {{- include "customersession.setting" (list "CUSTOMERS_TIMEOUT" $c.timeout) }}
 {{- end }}
