@@ -3,6 +3,7 @@ package keys
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ func Activate(m *Manifest, now time.Time, id string) (*Manifest, error) {
 // current key is among them, the first next key replaces it, immediately if
 // every cache can already hold it. The tokens of the keys become invalid;
 // [Manifest.TokensOf] reports which. If all keys are revoked, a new one is
-// published, and nothing can sign until every cache can hold it.
+// published, and nothing can sign until every cache can hold it. A key that was
+// dropped is forgotten.
 func Revoke(m *Manifest, now time.Time, ids ...string) (*Manifest, error) {
 	next, err := advance(m, now, generateKey, func(r *rotation) error { return r.revoke(ids) })
 	return next, wrap("revoking keys", err)
@@ -150,6 +152,9 @@ func (r *rotation) revoke(ids []string) error {
 	}
 	current := r.m.CurrentAt(r.now)
 	for _, id := range ids {
+		if r.forget(id) {
+			continue
+		}
 		k, err := r.find(id)
 		if err != nil {
 			return err
@@ -165,6 +170,15 @@ func (r *rotation) revoke(ids []string) error {
 		r.bringForward(r.upcoming())
 	}
 	return nil
+}
+
+// forget reports whether the key with that ID is a dropped one, and takes it out.
+func (r *rotation) forget(id string) bool {
+	n := len(r.m.Dropped)
+	r.m.Dropped = slices.DeleteFunc(r.m.Dropped, func(k *Key) bool { return k.ID() == id })
+	forgotten := len(r.m.Dropped) < n
+	r.due = r.due || forgotten
+	return forgotten
 }
 
 func (r *rotation) rollback() error {
@@ -195,6 +209,9 @@ func (r *rotation) addKey(device *Key) error {
 	if r.m.key(k.ID()) != nil {
 		return fmt.Errorf("key %q exists already", k.ID())
 	}
+	if err := r.stays(k.Public); err != nil {
+		return err
+	}
 	r.add(k)
 	return nil
 }
@@ -202,6 +219,9 @@ func (r *rotation) addKey(device *Key) error {
 func (r *rotation) importKey(public *jwk.Key, removeAt time.Time) error {
 	if !removeAt.After(r.instant()) {
 		return fmt.Errorf("key %q would be removed at %s, which is in the past", public.ID(), formatTime(removeAt))
+	}
+	if err := r.stays(public); err != nil {
+		return err
 	}
 	known := r.m.key(public.ID())
 	switch {
@@ -213,6 +233,14 @@ func (r *rotation) importKey(public *jwk.Key, removeAt time.Time) error {
 	case known.Imported && known.RemoveAt.Before(removeAt):
 		known.RemoveAt = removeAt
 		r.due = true
+	}
+	return nil
+}
+
+// stays returns an error if a key was dropped: it stays that.
+func (r *rotation) stays(public *jwk.Key) error {
+	if k := r.m.dropped(public); k != nil {
+		return fmt.Errorf("key %q was removed at %s and does not come back; use a new key", k.ID(), formatTime(k.RemoveAt))
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ import (
 //     private part while it may sign.
 //   - dropped: no key is left out before its remove_at. That includes a revoked
 //     key, so that no rollback brings it back.
+//   - revived: no dropped key comes back, nor does one change or stay longer.
 //   - revoked: a revocation is neither withdrawn nor postponed.
 //   - bootstrap: only a key of the first version is marked so.
 //   - signing: signing continues as long as it would have under old, or for one
@@ -63,6 +64,7 @@ func Check(old, next *Manifest, now time.Time) Verdict {
 		c.policy = larger(old.Policy, next.Policy)
 		c.version()
 		c.dropped()
+		c.revived()
 	}
 	c.created()
 	for _, k := range next.Keys {
@@ -175,6 +177,30 @@ func (c *check) dropped() {
 		}
 		c.add(k.tooEarly("dropped", c.now, k.RemoveAt, "it is left out at %[1]s: "+why,
 			"keep the key in the manifest until its remove_at; keys rotate drops it then")...)
+	}
+}
+
+// revived checks that dropped keys stay what they are.
+func (c *check) revived() {
+	for _, k := range c.next.Keys {
+		if before := c.old.dropped(k.Public); before != nil {
+			c.add(Finding{
+				Rule: "revived", KeyID: k.ID(),
+				Message: fmt.Sprintf("it was removed at %s, and dropped; it is among the keys again", formatTime(before.RemoveAt)),
+				Fix:     "take the key out; a new key takes its place",
+			})
+		}
+	}
+	for _, k := range c.next.Dropped {
+		before, known := c.old.dropped(k.Public), c.old.key(k.ID())
+		if before != nil && (!before.Public.Equal(k.Public) || k.RemoveAt.After(before.RemoveAt)) ||
+			known != nil && !known.Public.Equal(k.Public) {
+			c.add(Finding{
+				Rule: "revived", KeyID: k.ID(),
+				Message: "it is dropped, and its public key differs from the previous version, or it stays longer",
+				Fix:     "put the old values back, or leave the key out",
+			})
+		}
 	}
 }
 

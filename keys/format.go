@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/customersession/customersession/keys/jwk"
@@ -55,6 +56,9 @@ type keyFile struct {
 // members, duplicate members or names in upper case. The error lists everything
 // that cannot be read, one problem a line; if all can be read, it is that of
 // [Manifest.Validate]. It never holds a part of a private key.
+//
+// A key that was removed when the version was made, without a private part and not
+// revoked, is a dropped one.
 func ParseManifest(data []byte) (*Manifest, error) {
 	if len(data) > maxManifestSize {
 		return nil, errors.New("manifest is longer than 1 MiB")
@@ -92,7 +96,13 @@ func (f *manifestFile) manifest() (*Manifest, []error) {
 		for _, err := range unread {
 			problems = append(problems, fmt.Errorf("%s: %w", f.Keys[i].name(i), err))
 		}
-		m.Keys = append(m.Keys, k)
+		// A program that does not know dropped keys publishes none of these
+		// either, and its next rotation leaves them out.
+		if k.droppable(m.CreatedAt) {
+			m.Dropped = append(m.Dropped, k)
+		} else {
+			m.Keys = append(m.Keys, k)
+		}
 	}
 	return m, problems
 }
@@ -217,9 +227,9 @@ func (m *Manifest) Encode() []byte {
 			Lease:          m.Policy.Lease.String(),
 			RotationPeriod: m.Policy.RotationPeriod.String(),
 		},
-		Keys: make([]keyFile, 0, len(m.Keys)),
+		Keys: make([]keyFile, 0, len(m.Keys)+len(m.Dropped)),
 	}
-	for _, k := range m.Keys {
+	for _, k := range slices.Concat(m.Keys, m.Dropped) {
 		f.Keys = append(f.Keys, k.file())
 	}
 	var b bytes.Buffer

@@ -22,6 +22,11 @@ type Manifest struct {
 	Policy    Policy
 	// Keys holds 1 to 64 keys, in any order.
 	Keys []*Key
+	// Dropped holds keys that have been removed, without their private parts, for
+	// [Manifest.RecoveryKey] alone: nothing else knows them, and no key comes back
+	// from here. [Rotate] keeps each for [RecoveryPeriod], as long as there are no
+	// more than 64 keys in all. In the file they are among the keys.
+	Dropped []*Key
 
 	draft bool
 }
@@ -77,15 +82,41 @@ func (k *Key) signable() bool {
 	return !k.Imported && (k.Private != nil || k.Signer != "" || k.Public == nil)
 }
 
+// droppable reports whether the key may be among the dropped ones of a version that
+// was made at that time.
+func (k *Key) droppable(created time.Time) bool {
+	return k.Public != nil && k.Private == nil && k.Signer == "" && k.RevokedAt.IsZero() &&
+		!k.RemoveAt.IsZero() && !k.RemoveAt.After(created)
+}
+
+// dropped returns the dropped key that has the same ID or is the same key, or nil.
+// m may be nil.
+func (m *Manifest) dropped(public *jwk.Key) *Key {
+	if m == nil || public == nil {
+		return nil
+	}
+	for _, k := range m.Dropped {
+		if k.ID() == public.ID() || k.Public.Thumbprint() == public.Thumbprint() {
+			return k
+		}
+	}
+	return nil
+}
+
 // clone returns a copy that shares nothing mutable with m.
 func (m *Manifest) clone() *Manifest {
 	c := *m
-	c.Keys = slices.Clone(m.Keys)
-	for i, k := range c.Keys {
-		key := *k
-		c.Keys[i] = &key
-	}
+	c.Keys, c.Dropped = cloneKeys(m.Keys), cloneKeys(m.Dropped)
 	return &c
+}
+
+func cloneKeys(keys []*Key) []*Key {
+	clones := slices.Clone(keys)
+	for i, k := range clones {
+		key := *k
+		clones[i] = &key
+	}
+	return clones
 }
 
 // Draft returns a copy for planning: [Rotate] and the other changes show what

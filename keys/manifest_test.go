@@ -380,6 +380,11 @@ func FuzzParseManifest(f *testing.F) {
 		one := m.Clone()
 		one.Keys = one.Keys[i : i+1]
 		f.Add(one.Encode())
+		one.Keys[0].Private, one.Keys[0].Signer, one.Keys[0].RevokedAt = nil, "", time.Time{}
+		one.CreatedAt = one.Keys[0].RemoveAt
+		one.Dropped = one.Keys
+		one.Keys = m.Keys[(i+1)%len(m.Keys):][:1]
+		f.Add(one.Encode())
 	}
 	f.Add([]byte(strings.ReplaceAll(string(data), `"2011-04-29"`, `"\u212a<&>\u2028"`)))
 	f.Add([]byte(strings.Replace(string(data), `"imported": true`, `"imported": true, "private": {}`, 1)))
@@ -402,7 +407,15 @@ func FuzzParseManifest(f *testing.F) {
 				t.Fatalf("key %q changed", k.ID())
 			}
 		}
+		if len(again.Keys) != len(m.Keys) || len(again.Dropped) != len(m.Dropped) {
+			t.Fatalf("there are %d keys and %d dropped ones, want %d and %d", len(again.Keys), len(again.Dropped), len(m.Keys), len(m.Dropped))
+		}
 		set := m.PublishedAt(m.CreatedAt)
+		for _, k := range m.Dropped {
+			if k.Private != nil || set.Key(k.ID()) != nil || m.PublishedKey(k.ID(), m.CreatedAt) != nil {
+				t.Fatalf("the dropped key %q is published, or has a private part", k.ID())
+			}
+		}
 		for _, k := range m.Keys {
 			if got := m.StateAt(k, m.CreatedAt); (set.Key(k.ID()) != nil) != (got == keys.Next || got == keys.Current || got == keys.Retired) {
 				t.Fatalf("key %q is %v, but that is not what is published", k.ID(), got)

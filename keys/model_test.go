@@ -122,6 +122,9 @@ func (m *model) number(v *keys.Manifest) int16 {
 		fmt.Fprint(&text, "|", m.index(k), k.PublishAt.Unix(), k.ActivateAt.Unix(), k.SignUntil.Unix(),
 			k.PromisedUntil.Unix(), k.RemoveAt.Unix(), k.RevokedAt.Unix())
 	}
+	for _, k := range v.Dropped {
+		fmt.Fprint(&text, "|dropped ", k.ID(), k.RemoveAt.Unix())
+	}
 	n, ok := m.numbers[text.String()]
 	if !ok {
 		n = int16(len(m.manifests))

@@ -17,7 +17,8 @@ const steadySize = 4
 var errPublicCopy = errors.New("manifest is a public copy without private parts; rotate the original")
 
 // Rotate returns the version that follows m at now, or m itself if nothing is
-// due. It drops removed keys, renews the lease of the current key and publishes
+// due. It drops removed keys, and keeps their public halves in Dropped for
+// [RecoveryPeriod]; it renews the lease of the current key and publishes
 // next keys, for the algorithm of the policy. Only the new keys are random: the
 // same m and now give the same schedule. It does not change m, and is safe for
 // concurrent use.
@@ -83,6 +84,7 @@ func plan(m *Manifest, now time.Time, change func(*rotation) error) (*Manifest, 
 	r.drop()
 	r.renew()
 	r.publish()
+	r.trim()
 	if !r.due {
 		return m, nil
 	}
@@ -113,11 +115,32 @@ func (p Policy) period() time.Duration {
 // replicas before they remove the key.
 func (p Policy) stay() time.Duration { return max(p.retention(), p.Propagation+p.Skew) }
 
-// drop deletes removed keys.
+// drop deletes removed keys, and keeps the public halves of those that were not
+// revoked for RecoveryPeriod.
 func (r *rotation) drop() {
-	n := len(r.m.Keys)
-	r.m.Keys = slices.DeleteFunc(r.m.Keys, func(k *Key) bool { return !r.now.Before(k.RemoveAt) })
-	r.due = r.due || len(r.m.Keys) < n
+	n := len(r.m.Dropped)
+	r.m.Dropped = slices.DeleteFunc(r.m.Dropped, func(k *Key) bool { return !r.now.Before(k.RemoveAt.Add(RecoveryPeriod)) })
+	r.due = r.due || len(r.m.Dropped) < n
+	var kept []*Key
+	for _, k := range r.m.Keys {
+		if r.now.Before(k.RemoveAt) {
+			kept = append(kept, k)
+			continue
+		}
+		r.due = true
+		k.Private, k.Signer = nil, ""
+		if k.RevokedAt.IsZero() && r.now.Before(k.RemoveAt.Add(RecoveryPeriod)) {
+			r.m.Dropped = append(r.m.Dropped, k)
+		}
+	}
+	r.m.Keys = kept
+}
+
+// trim forgets the keys that were dropped first where there are too many.
+func (r *rotation) trim() {
+	if over := len(r.m.Keys) + len(r.m.Dropped) - maxKeys; over > 0 {
+		r.m.Dropped = r.m.Dropped[min(over, len(r.m.Dropped)):]
+	}
 }
 
 // usable reports whether the key signs, or will, or could again.

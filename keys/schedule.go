@@ -181,7 +181,7 @@ const RecoveryPeriod = 30 * 24 * time.Hour
 // proves who once got an expired token, so that they can be written to, and nothing
 // else: a key that is not in the JWK Set must not verify what lets anybody in.
 func (m *Manifest) RecoveryKey(id string, t time.Time) *jwk.Key {
-	for _, k := range m.Keys {
+	for _, k := range slices.Concat(m.Keys, m.Dropped) {
 		if k.ID() == id && !t.Before(k.PublishAt) && !k.revokedAt(t) && t.Before(k.RemoveAt.Add(RecoveryPeriod)) {
 			return k.Public
 		}

@@ -57,8 +57,8 @@ func (m *Manifest) problems() []error {
 	if len(m.Keys) == 0 {
 		add("manifest holds no key")
 	}
-	if len(m.Keys) > maxKeys {
-		add("manifest holds %d keys; at most %d are allowed: drop removed keys", len(m.Keys), maxKeys)
+	if n := len(m.Keys) + len(m.Dropped); n > maxKeys {
+		add("manifest holds %d keys; at most %d are allowed: drop removed keys", n, maxKeys)
 	}
 	problems = append(problems, m.duplicates()...)
 	for i, k := range m.Keys {
@@ -70,6 +70,18 @@ func (m *Manifest) problems() []error {
 			add("key %q: %w", k.ID(), err)
 		}
 	}
+	for i, k := range m.Dropped {
+		if k == nil || k.Public == nil {
+			add("dropped key number %d: %w", i+1, errNoPublic)
+			continue
+		}
+		for _, err := range k.problems() {
+			add("key %q: %w", k.ID(), err)
+		}
+		if !k.droppable(m.CreatedAt) {
+			add("key %q: it is dropped, so it must have been removed by created_at, have no private part and not be revoked", k.ID())
+		}
+	}
 	return problems
 }
 
@@ -77,7 +89,7 @@ func (m *Manifest) problems() []error {
 func (m *Manifest) duplicates() []error {
 	var problems []error
 	ids, publics, bootstrap := map[string]bool{}, map[string]string{}, ""
-	for _, k := range m.Keys {
+	for _, k := range slices.Concat(m.Keys, m.Dropped) {
 		if k == nil || k.Public == nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package command
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ type report struct {
 type change struct {
 	KeyID     string `json:"kid,omitempty"` // empty in a dry run, for a new key
 	Algorithm string `json:"alg"`
-	// What is published, imported, prolonged, dropped, revoked, renewed,
+	// What is published, imported, prolonged, dropped, forgotten, revoked, renewed,
 	// retired, or brought forward.
 	What string    `json:"what"`
 	At   time.Time `json:"at,omitzero"`
@@ -88,6 +89,11 @@ func changes(old, next *keys.Manifest, now time.Time) []change {
 	for _, k := range old.Keys {
 		if after[k.ID()] == nil {
 			all = append(all, newChange(k, "dropped", now, "dropped; it left the JWK Set at %s", k.RemoveAt))
+		}
+	}
+	for _, k := range old.Dropped {
+		if !slices.ContainsFunc(next.Dropped, func(kept *keys.Key) bool { return kept.ID() == k.ID() }) {
+			all = append(all, newChange(k, "forgotten", now, "forgotten; it left the JWK Set at %s", k.RemoveAt))
 		}
 	}
 	return all

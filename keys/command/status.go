@@ -22,6 +22,8 @@ type status struct {
 	Now       time.Time   `json:"now"`
 	Current   string      `json:"current,omitempty"`
 	Keys      []keyStatus `json:"keys"`
+	// Dropped lists removed keys whose tokens may still ask for a new link.
+	Dropped []droppedStatus `json:"dropped"`
 	// Next lists what happens without further commands, in order.
 	Next []event `json:"next"`
 	// Wrong lists what the operator should act on.
@@ -42,6 +44,13 @@ type keyStatus struct {
 	PromisedUntil time.Time `json:"promised_until,omitzero"`
 	RemoveAt      time.Time `json:"remove_at"`
 	RevokedAt     time.Time `json:"revoked_at,omitzero"`
+}
+
+type droppedStatus struct {
+	KeyID     string    `json:"kid"`
+	Algorithm string    `json:"alg"`
+	RemoveAt  time.Time `json:"remove_at"`
+	KeptUntil time.Time `json:"kept_until"`
 }
 
 // An event is a change that the schedule of a key makes.
@@ -75,7 +84,7 @@ func newStatusCommand(getenv func(string) string) *cobra.Command {
 func newStatus(name string, m *keys.Manifest, now time.Time) *status {
 	s := &status{
 		Manifest: name, Version: m.Version, CreatedAt: m.CreatedAt, Now: now,
-		Keys: []keyStatus{}, Next: events(m, now), Wrong: wrong(m, now), manifest: m,
+		Keys: []keyStatus{}, Dropped: []droppedStatus{}, Next: events(m, now), Wrong: wrong(m, now), manifest: m,
 	}
 	if k := m.CurrentAt(now); k != nil {
 		s.Current = k.ID()
@@ -86,6 +95,11 @@ func newStatus(name string, m *keys.Manifest, now time.Time) *status {
 			Imported: k.Imported, Signer: k.Signer,
 			PublishAt: k.PublishAt, ActivateAt: k.ActivateAt, SignUntil: k.SignUntil,
 			PromisedUntil: k.PromisedUntil, RemoveAt: k.RemoveAt, RevokedAt: k.RevokedAt,
+		})
+	}
+	for _, k := range m.Dropped {
+		s.Dropped = append(s.Dropped, droppedStatus{
+			KeyID: k.ID(), Algorithm: string(k.Public.Algorithm()), RemoveAt: k.RemoveAt, KeptUntil: k.RemoveAt.Add(keys.RecoveryPeriod),
 		})
 	}
 	return s
@@ -187,6 +201,9 @@ func (s *status) print(w io.Writer) error {
 			s.Current, formatTime(s.manifest.SignsUntil(s.Now)))
 	}
 	s.printTable(&b)
+	for _, k := range s.Dropped {
+		fmt.Fprintf(&b, "%s was removed %s; its tokens may ask for a new link until %s\n", short(s.manifest, k.KeyID), minute(k.RemoveAt), minute(k.KeptUntil))
+	}
 	b.WriteString("\n" + timeline(s.manifest, s.Now) + "\n")
 	s.printNext(&b)
 	if len(s.Wrong) == 0 {
