@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +114,8 @@ func kubeUser(review []byte) string {
 		verifytest.CustomerID, verifytest.SessionID, verifytest.OrganizationID); got != want {
 		return "somebody else: " + got
 	}
-	return accepted
+	member, role := user.Extra["sessions.example.com/member-id"], user.Extra["sessions.example.com/member-role"]
+	return strings.Join(slices.Concat([]string{accepted}, member, role), " ")
 }
 
 // The API server checks all but the type, which only the scope stands in for.
@@ -127,6 +129,7 @@ func checkKubeTokens(t *testing.T, k *kubeGateway) {
 	good := token(nil, nil)
 	for _, test := range []struct{ name, token, want string }{
 		{"good", good, accepted},
+		{"a member of a team", memberToken(k.issuer), asMemberOfTeam},
 		{"RS256", k.issuer.Token(verifytest.TokenSpec{KeyID: k.issuer.Keys()[2].ID()}), accepted},
 		{"EdDSA", k.issuer.Token(verifytest.TokenSpec{KeyID: k.issuer.Keys()[1].ID()}), refused},
 		{"expired", k.issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)}), refused},

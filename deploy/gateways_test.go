@@ -211,7 +211,11 @@ func (g *gateway) judge(token string) string {
 	case answer.status != http.StatusOK:
 		return fmt.Sprint("status ", answer.status)
 	}
-	for name, value := range gatewayIdentity {
+	identity, verdict := gatewayIdentity, accepted
+	if answer.seen.Get("X-Member-Id") != "" {
+		identity, verdict = gatewayMember, asMemberOfTeam
+	}
+	for name, value := range identity {
 		if got := answer.seen[name]; len(got) != 1 || got[0] != value {
 			return fmt.Sprintf("the service saw %s: %q", name, got)
 		}
@@ -221,5 +225,5 @@ func (g *gateway) judge(token string) string {
 			return "the service saw a lie in " + name
 		}
 	}
-	return accepted
+	return verdict
 }

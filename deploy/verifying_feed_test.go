@@ -191,6 +191,8 @@ func TestVerifyingFeed(t *testing.T) {
 		p.issuer.RevokeMember(otherID)
 		p.becomes("a member", good, ended, "member_id", otherID)
 		p.stays("a token without a member", good, "member_id", "")
+		p.stays("a member with the ID of a customer", good, "member_id", verifytest.CustomerID)
+		p.stays("a later session of the member", good, "member_id", otherID, "iat", later)
 		p.issuer.RevokeAPIKey("leaked")
 		p.becomes("an API key", good, ended, "client_id", "leaked")
 		p.stays("a token without an API key", good, "client_id", "")

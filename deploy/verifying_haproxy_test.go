@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +36,8 @@ type pageProxy struct {
 func startProxy(t *testing.T, issuer *verifytest.Issuer) *pageProxy {
 	t.Helper()
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, strings.Join(r.Header.Values("X-Customer-Id"), ", "))
+		whose := slices.Concat(r.Header.Values("X-Customer-Id"), r.Header.Values("X-Member-Id"), r.Header.Values("X-Member-Role"))
+		fmt.Fprint(w, strings.Join(whose, " "))
 	}))
 	t.Cleanup(service.Close)
 	proxy := startProxyFor(t, issuer, service.Listener.Addr().String())

@@ -29,9 +29,11 @@ const (
 	// pageIssuer stands for the issuer on the page.
 	pageIssuer = "https://sessions.example.com"
 
-	accepted    = "accepted " + verifytest.CustomerID
-	refused     = "refused"
-	unavailable = "unavailable"
+	accepted = "accepted " + verifytest.CustomerID
+	// asMemberOfTeam is accepted for memberToken.
+	asMemberOfTeam = accepted + " " + memberID + " billing_manager"
+	refused        = "refused"
+	unavailable    = "unavailable"
 )
 
 // pageBlock returns the block of the page that is marked with a name, with
@@ -250,6 +252,7 @@ func checkPageTokens(t *testing.T, issuer *verifytest.Issuer, verdict func(token
 	good, none := issuer.Token(verifytest.TokenSpec{}), header("alg", "none")
 	for _, test := range []struct{ name, token, want string }{
 		{"good", good, accepted},
+		{"a member of a team", memberToken(issuer), asMemberOfTeam},
 		{"nearly expired", issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-59 * time.Minute)}), accepted},
 		{"expired", issuer.Token(verifytest.TokenSpec{IssuedAt: time.Now().Add(-2 * time.Hour)}), refused},
 		{"never expires", claim("exp", nil), refused},

@@ -18,7 +18,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   try {
     const claims = await verify(command.token);
-    console.log(`accepted ${claims.sub}`);
+    const whose = [claims.sub, claims.member_id, claims.role].filter(Boolean).join(" ");
+    console.log(`accepted ${whose.replace(/\s+/g, " ")}`); // one line, whatever they hold
   } catch (error) {
     console.log(isOutage(error) ? "unavailable" : "refused");
   }

@@ -27,7 +27,9 @@ $stdin.each_line do |line|
     next
   end
   begin
-    puts "accepted #{verify(command["token"])["sub"]}"
+    claims = verify(command["token"])
+    whose = claims.values_at("sub", "member_id", "role").compact.join(" ")
+    puts "accepted #{whose.split.join(" ")}" # one line, whatever they hold
   rescue KeysUnavailable
     puts "unavailable"
   rescue StandardError
