@@ -71,7 +71,7 @@ func TestConformanceLeaksNothing(t *testing.T) {
 	t.Cleanup(v.Close)
 	// What the verifier may say: what it expects, and words of its own.
 	ours := []string{
-		issuer.URL(), issuer.Audience(), wire.ClaimReturnURL, wire.ClaimClientID, wire.ClaimScope, "claims", "seconds",
+		issuer.URL(), issuer.Audience(), wire.ClaimReturnURL, wire.ClaimClientID, wire.ClaimScope, wire.ClaimMemberID, "claims", "seconds",
 	}
 	for _, key := range issuer.Keys() {
 		ours = append(ours, key.ID(), string(key.Algorithm()))

@@ -74,7 +74,7 @@ func Cases() []Case {
 		serializationCases(), compactCases(), base64Cases(),
 		jsonCases(), textCases(), duplicateCases(), foldingCases(),
 		signatureCases(), es256Cases(), eddsaCases(), rs256Cases(),
-		issuerCases(), audienceCases(), identityCases(), stringCases(),
+		issuerCases(), audienceCases(), identityCases(), stringCases(), teamCases(),
 		expiryCases(), dateCases(),
 	)
 }

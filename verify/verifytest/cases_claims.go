@@ -128,3 +128,28 @@ func stringCases() []Case {
 		refuse("scope-control", "a tab in scope", why, "RFC 6749, Section 3.3", claims(`$scope`, `$scope\tadmin`)).ours(),
 	}
 }
+
+// teamCases are sessions of a member that are not whole.
+func teamCases() []Case {
+	const half, why, source = "a service that reads one of the two takes the member for somebody else", "it names no member, or one in two ways", "RFC 8725, Section 3.10"
+	const member = `"member_id":"7b8a1f52-6c0e-4d5b-8f3a-2e9d4c6b1a07"`
+	team := func(id, title, why, added string) Case {
+		return refuse(id, title, why, source, claims(`{`, `{`+added+`,`)).ours()
+	}
+	return []Case{
+		team("member-without-role", "a member without a role", half, member),
+		team("role-without-member", "a role without a member", half, `"role":"owner"`),
+		team("member-null", "a null member ID", why, `"member_id":null,"role":"owner"`),
+		team("member-number", "a number for member ID", why, `"member_id":1,"role":"owner"`),
+		team("member-empty", "an empty member ID", why, `"member_id":"","role":"owner"`),
+		team("member-not-uuid", "a name for member ID", why, `"member_id":"admin","role":"owner"`),
+		team("member-capitals", "member ID in capitals", why, `"member_id":"7B8A1F52-6C0E-4D5B-8F3A-2E9D4C6B1A07","role":"owner"`),
+		team("role-null", "a null role", why, member+`,"role":null`),
+		team("role-empty", "an empty role", why, member+`,"role":""`),
+		team("role-list", "a list of roles", why, member+`,"role":["owner"]`),
+		team("role-control", "a line break in the role", why, member+`,"role":"member\r\nX-Member-Role: owner"`),
+		team("role-long", "a role of 256 bytes", why, member+`,"role":"`+strings.Repeat("a", 256)+`"`),
+		team("twice-role", "two roles", "readers disagree on which counts", member+`,"role":"member","role":"owner"`),
+		team("fold-role", "a role, and one in capitals", "a reader that ignores case takes the other", member+`,"role":"member","ROLE":"owner"`),
+	}
+}

@@ -3,6 +3,8 @@ package verifytest
 import (
 	"bytes"
 	"compress/flate"
+
+	"github.com/customersession/customersession/verify/wire"
 )
 
 // criticalCases have extensions that a verifier must understand or refuse.
@@ -69,6 +71,12 @@ func typeCases() []Case {
 		typ("typ-dpop-proof", "a DPoP proof", `"dpop+jwt"`),
 		typ("typ-security-event", "a security event", `"secevent+jwt"`),
 		typ("typ-introspection", "an introspection answer", `"token-introspection+jwt"`),
+		refuse("typ-code", "a code of a portal link, with all its claims",
+			"a code is exchanged once, by the portal's server, and is no session", source, func(f *forge) string {
+				return f.sign(f.expand(rewrite(goodHeader, []string{`"$typ"`, `"` + wire.CodeType + `"`})),
+					f.expand(rewrite(goodClaims, []string{`"$aud"`, `"$iss"`, `{`, `{"session_exp":$exp,`})), byKey)
+			}),
+		typ("typ-code-for-audience", "a code for this audience", `"`+wire.CodeType+`"`),
 		typ("typ-empty", "an empty typ", `""`),
 		typ("typ-null", "typ null", `null`),
 		typ("typ-list", "typ a list", `["$typ"]`),
