@@ -63,7 +63,7 @@ func newMetrics() *metrics {
 		refused:    counter("credentials_refused_total", "Requests without valid credentials.", "reason"),
 		limited:    counter("rate_limited_total", "Requests refused with 429.", "by"),
 		signatures: histogram("signature_duration_seconds", "Time to sign a token.", "algorithm", "result"),
-		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer.", "result"),
+		lookups:    histogram("customer_lookup_duration_seconds", "Time to find a customer, or one of its members.", "result"),
 		reloads:    counter("file_reloads_total", "New versions of a file, used or refused.", "file", "result"),
 		feed:       counter("revocation_feed_requests_total", "Requests to the feed of revocations.", "result"),
 		ended:      counter("revocations_total", "Calls that end sessions.", "scope", "result"),
