@@ -41,3 +41,6 @@ func Pauses(maxAge time.Duration) func(client netip.Prefix, least time.Duration)
 	p := newPauses(maxAge)
 	return func(client netip.Prefix, least time.Duration) time.Duration { return p.next(client, false, least) }
 }
+
+// RecoveryID is the ID of the event about a session at a time.
+var RecoveryID = recoveryID

@@ -105,19 +105,25 @@ func newDeviceRing(t testing.TB, sign func(ctx context.Context, key keys.Signer,
 // change replaces a member, or removes it when it is nil.
 func (f *fixture) forge(t testing.TB, headerChanges, claimChanges map[string]any) string {
 	t.Helper()
-	now := time.Now()
-	key, err := f.ring.SigningKey(now)
+	key, err := f.ring.SigningKey(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := map[string]any{"alg": key.Public.Algorithm(), "kid": key.Public.ID(), "typ": wire.TokenType}
+	return f.sign(t, key.Public, key.Signer, headerChanges, claimChanges)
+}
+
+// sign is forge with any key.
+func (f *fixture) sign(t testing.TB, public *jwk.Key, signer keys.Signer, headerChanges, claimChanges map[string]any) string {
+	t.Helper()
+	now := time.Now()
+	header := map[string]any{"alg": public.Algorithm(), "kid": public.ID(), "typ": wire.TokenType}
 	claims := map[string]any{
 		wire.ClaimIssuer: f.base, wire.ClaimAudience: "customer-portal", wire.ClaimCustomerID: customerID,
 		wire.ClaimSessionID: uuid.NewString(), wire.ClaimOrganizationID: orgID,
 		wire.ClaimIssuedAt: now.Unix(), wire.ClaimExpiresAt: now.Add(time.Hour).Unix(), wire.ClaimScope: wire.Scope,
 	}
 	input := encodeChanged(t, header, headerChanges) + "." + encodeChanged(t, claims, claimChanges)
-	signature, err := key.Signer.Sign(t.Context(), []byte(input))
+	signature, err := signer.Sign(t.Context(), []byte(input))
 	if err != nil {
 		t.Fatal(err)
 	}

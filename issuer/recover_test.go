@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ import (
 	"github.com/customersession/customersession/issuer/internal/organizations"
 	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/issuer/internal/secret"
+	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/wire"
 )
 
@@ -369,6 +372,27 @@ func TestRecoverEventID(t *testing.T) {
 	}
 }
 
+// A new hour is a new ID.
+func TestRecoverEventIDOfAnHour(t *testing.T) {
+	t.Parallel()
+	session := &verify.Session{OrganizationID: orgID, CustomerID: customerID}
+	id := func(s *verify.Session, clock string) string { return issuer.RecoveryID(s, instant(t, "2026-11-23T"+clock+"Z")) }
+	first := id(session, "10:00:00")
+	if got := id(session, "10:59:59"); got != first {
+		t.Errorf("in the same hour: got %s, want %s", got, first)
+	}
+	for name, other := range map[string]string{
+		"hour before": id(session, "09:59:59"), "hour after": id(session, "11:00:00"),
+		"another organization": id(&verify.Session{OrganizationID: foreignOrgID, CustomerID: customerID}, "10:00:00"),
+		"another customer":     id(&verify.Session{OrganizationID: orgID, CustomerID: otherCustomerID}, "10:00:00"),
+		"a member":             id(&verify.Session{OrganizationID: orgID, CustomerID: customerID, MemberID: otherCustomerID}, "10:00:00"),
+	} {
+		if other == first {
+			t.Errorf("%s has the same ID", name)
+		}
+	}
+}
+
 // A holder gets few events an hour, and those of others go on.
 func TestRecoverLimit(t *testing.T) {
 	t.Parallel()
@@ -486,5 +510,71 @@ func TestRecoverOrigin(t *testing.T) {
 	a := f.do(t, http.MethodPost, wire.RecoverPath, "", "Authorization", "Bearer "+f.old(t, time.Hour, nil), "Origin", "https://portal.example.com")
 	if got := a.header.Get("Access-Control-Allow-Origin"); a.status != http.StatusAccepted || got != "*" {
 		t.Errorf("got %d, for the origins %q, want 202 for all", a.status, got)
+	}
+}
+
+// Tokens of a key that has left the JWK Set recover for 30 days, tokens of a revoked
+// one never. For everything else they are dead.
+func TestRecoverOldKeys(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		name    string
+		begin   time.Duration // how long ago the first key was made, of which the token is
+		revoke  bool          // a day later
+		dropped bool
+		want    int
+	}{
+		{"published", 37 * day, false, false, 202},
+		{"dropped", 40 * day, false, true, 202},
+		{"dropped nearly 30 days ago", 67 * day, false, true, 202},
+		{"dropped 30 days ago", 70 * day, false, false, 401},
+		{"revoked", 3 * day, true, false, 401},
+		{"revoked, then dropped", 40 * day, true, false, 401},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now().Add(-test.begin)
+			manifest, err := keys.Init(keys.DefaultPolicy(), begin, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			oldest := manifest.Keys[0]
+			signer, last := signerOf(t, manifest, oldest), oldest.RemoveAt
+			for at := begin.Add(day); at.Before(time.Now().Add(time.Second)); at = at.Add(day) {
+				if test.revoke && at.Equal(begin.Add(day)) {
+					manifest, err = keys.Revoke(manifest, at, oldest.ID())
+				} else {
+					manifest, err = keys.Rotate(manifest, at)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			dropped := slices.ContainsFunc(manifest.Dropped, func(k *keys.Key) bool { return k.ID() == oldest.ID() })
+			if dropped != test.dropped {
+				t.Fatalf("among the dropped keys: %v, want %v", dropped, test.dropped)
+			}
+			// Also after the way through the file.
+			ring := ringOf(t, clone(t, manifest), nil)
+			hook := newHook(t)
+			f := newRecovery(t, hook.URL, "720h", func(o *fixtureOptions) { o.ring = ring })
+			expired := last.Add(-time.Hour)
+			if now := time.Now(); expired.After(now) {
+				expired = now.Add(-time.Minute)
+			}
+			sign := func(expires time.Time) string {
+				return f.sign(t, oldest.Public, signer, nil, map[string]any{
+					wire.ClaimIssuedAt: expires.Add(-time.Hour).Unix(), wire.ClaimExpiresAt: expires.Unix(),
+				})
+			}
+			if a := f.recover(t, sign(expired)); a.status != test.want {
+				t.Errorf("got %d %s, want %d", a.status, a.body, test.want)
+			}
+			live := sign(time.Now().Add(time.Minute))
+			if a := f.portal(t, "introspect", live); (a.status == http.StatusOK) != (test.name == "published") {
+				t.Errorf("a live token of the key: got %d %s", a.status, a.body)
+			}
+		})
 	}
 }

@@ -22,7 +22,7 @@ const newKey = "a new key"
 // resolve returns the ID of the only key whose ID begins with text.
 func resolve(m *keys.Manifest, text string) (string, error) {
 	var found []string
-	for _, k := range m.Keys {
+	for _, k := range slices.Concat(m.Keys, m.Dropped) {
 		if k.ID() == text {
 			return text, nil
 		}
