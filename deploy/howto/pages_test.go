@@ -146,11 +146,7 @@ func TestEverywhere(t *testing.T) {
 	t.Parallel()
 	needs.Program(t, "curl", "install curl")
 	d := startDev(t)
-	v, err := verify.New(verify.Config{Issuer: d.base, Audience: "customer-portal"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(v.Close)
+	v := newVerifier(t, d)
 	page := blocks(t, "everywhere.md")
 	handler := v.NewMiddleware(verify.MiddlewareConfig{Cookie: true})(SignOutEverywhere(d.base))
 	others := d.create(t, "user_alan")

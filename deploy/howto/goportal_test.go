@@ -1,0 +1,67 @@
+package howto_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/customersession/customersession/verify"
+)
+
+// newVerifier returns a verifier of the development server's sessions.
+func newVerifier(t *testing.T, d dev) *verify.Verifier {
+	t.Helper()
+	v, err := verify.New(verify.Config{Issuer: d.base, Audience: "customer-portal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+func TestGo(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	portal := httptest.NewServer(NewPortal(newVerifier(t, d)))
+	t.Cleanup(portal.Close)
+	// Under a name that is not loopback, the cookie has its usual name.
+	checkPortal(t, d, portal.URL+"/portal", portal.URL+"/portal", portal.URL+"/sign-out")
+}
+
+// The shop makes a new session and the portal takes it over without a question; for
+// another customer it asks.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	customer := "user_ada"
+	shop := OpenPortal(d.base, d.apiKey, func(*http.Request) string { return customer })
+	portal := newVerifier(t, d).NewSignIn(verify.SignInConfig{Next: http.NotFoundHandler()})
+	visit := func(cookie string) *http.Response {
+		w := httptest.NewRecorder()
+		shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/account/portal", http.NoBody))
+		link := w.Result().Header.Get("Location")
+		_, query, found := strings.Cut(link, "?")
+		if w.Code != http.StatusSeeOther || !found {
+			t.Fatalf("the shop: got %d, %s", w.Code, w.Body)
+		}
+		r := httptest.NewRequest(http.MethodGet, "https://portal.example.com/portal?"+query, http.NoBody)
+		r.Header = http.Header{
+			"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Sec-Fetch-Site": {"cross-site"},
+			"Cookie": {cookieName + "=" + cookie},
+		}
+		answer := httptest.NewRecorder()
+		portal.ServeHTTP(answer, r)
+		return answer.Result()
+	}
+	first := d.create(t, customer)
+	renewed := visit(first)
+	if token, _ := (answer{header: renewed.Header}).cookie(); renewed.StatusCode != http.StatusSeeOther || token == first || !d.accepts(t, token) {
+		t.Errorf("the same customer: got %s, %v", renewed.Status, renewed.Header)
+	}
+	customer = "user_alan"
+	other := visit(first)
+	if _, set := (answer{header: other.Header}).cookie(); other.StatusCode != http.StatusOK || set {
+		t.Errorf("another customer: got %s, %v", other.Status, other.Header)
+	}
+}
