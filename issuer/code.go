@@ -73,7 +73,7 @@ func (s *Server) readCode(ctx context.Context, code string) (session *claimSet, 
 // sessionOf returns the claims of the session that a verified code stands for.
 func (s *Server) sessionOf(verified *verify.Session, code string) (*claimSet, error) {
 	expiresAt, ok := sessionExpiry(code)
-	if !ok || expiresAt.Before(verified.ExpiresAt) {
+	if !ok || expiresAt.Before(verified.ExpiresAt) || verified.ClientID == "" {
 		return nil, errCodeInvalid
 	}
 	session := &claimSet{

@@ -18,6 +18,7 @@ import (
 	"github.com/customersession/customersession/issuer"
 	"github.com/customersession/customersession/issuer/internal/revocations"
 	"github.com/customersession/customersession/keys"
+	"github.com/customersession/customersession/keys/jwk"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/wire"
 )
@@ -223,7 +224,7 @@ func (f *fixture) forgeCode(t testing.TB, changes map[string]any) string {
 	t.Helper()
 	now := time.Now().Unix()
 	all := map[string]any{
-		wire.ClaimAudience: f.base, wire.ClaimScope: nil,
+		wire.ClaimAudience: f.base, wire.ClaimScope: nil, wire.ClaimClientID: "PhZvuTYM",
 		wire.ClaimIssuedAt: now, wire.ClaimExpiresAt: now + 600, wire.ClaimSessionExpiresAt: now + 3600,
 	}
 	maps.Copy(all, changes)
@@ -243,6 +244,7 @@ func TestCodeRefused(t *testing.T) {
 		"for the portal":             {map[string]any{wire.ClaimAudience: issuer.DefaultAudience}, "code_invalid"},
 		"of another issuer":          {map[string]any{wire.ClaimIssuer: f.base + "/other"}, "code_invalid"},
 		"of another organization":    {map[string]any{wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID}, "code_invalid"},
+		"without an API key":         {map[string]any{wire.ClaimClientID: nil}, "code_invalid"},
 		"without a session's expiry": {map[string]any{wire.ClaimSessionExpiresAt: nil}, "code_invalid"},
 		"with a strange expiry":      {map[string]any{wire.ClaimSessionExpiresAt: "soon"}, "code_invalid"},
 		"longer than its session":    {map[string]any{wire.ClaimSessionExpiresAt: now + 300}, "code_invalid"},
@@ -301,6 +303,75 @@ func TestEndedAfterExchange(t *testing.T) {
 	}
 	f.wantActive(t, "the session", token, false)
 	wantRefused(t, "a repetition", f.exchangeCode(t, f.exchangeOnly, code, anAttempt), "session_ended")
+}
+
+// A member's session is exchanged as it was created, role included. It is not when
+// the member is gone, or when all of the member's sessions were ended.
+func TestExchangeMember(t *testing.T) {
+	t.Parallel()
+	lines := newSwitch(newDirectory(t))
+	f := newFixture(t, withCodes(), func(o *fixtureOptions) { o.directory = lines })
+	f.feed(t, "")
+	session := f.create(t, ofOwner)
+	ended, gone := codeOf(t, f.create(t, ofOwner)), codeOf(t, f.create(t, ofOwner))
+	lines.use(t, strings.Replace(customerLines, `"role":"owner"`, `"role":"member"`, 1)) // demoted since
+	token := f.exchangeCode(t, f.exchangeOnly, codeOf(t, session), anAttempt).text(t, "token")
+	if got, want := claims(t, token), claims(t, session.text(t, "token")); fmt.Sprint(got) != fmt.Sprint(want) || got["role"] != "owner" {
+		t.Errorf("the claims are %v, want %v", got, want)
+	}
+	lines.use(t, strings.Replace(customerLines, ownerID, unknownID, 1))
+	wantRefused(t, "the member is gone", f.exchangeCode(t, f.exchangeOnly, gone, anAttempt), "session_ended")
+	lines.use(t, customerLines)
+	if a := f.revoke(t, f.revokeOnly, `{"member_id":"`+ownerID+`"}`); a.status != http.StatusOK {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	wantRefused(t, "the member's sessions have ended", f.exchangeCode(t, f.exchangeOnly, ended, anAttempt), "session_ended")
+}
+
+// The session that the portal gets does not outlive the key that signs it then.
+func TestExchangeEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	manifest := newManifest(t, jwk.ES256)
+	manifest.Policy.MaxLifetime = time.Hour
+	key := manifest.Keys[0]
+	key.SignUntil = key.PublishAt.Add(time.Hour)
+	key.PromisedUntil = key.SignUntil
+	key.RemoveAt = key.SignUntil.Add(manifest.Policy.MaxLifetime + 2*manifest.Policy.Skew)
+	f := newFixture(t, withCodes(), func(o *fixtureOptions) { o.ring = ringOf(t, manifest, nil) })
+	latest := key.RemoveAt.Add(-manifest.Policy.Skew)
+	a := f.exchangeCode(t, f.exchangeOnly, f.forgeCode(t, map[string]any{wire.ClaimSessionExpiresAt: latest.Add(time.Hour).Unix()}), anAttempt)
+	if a.status != http.StatusOK || !instant(t, a.text(t, "expires_at")).Equal(latest.Truncate(time.Second)) {
+		t.Errorf("got %d %s, want a session until %s", a.status, a.body, latest)
+	}
+	f.wantActive(t, "the session", a.text(t, "token"), true)
+}
+
+// Whatever the issuer's URL and the return URL make of a code, it is good, or there
+// is no link.
+func TestLongCode(t *testing.T) {
+	t.Parallel()
+	// The longest signature, and the longest issuer, which a code has twice.
+	f := newFixture(t, withCodes(func(c *issuer.Config) { c.Issuer += "/" + strings.Repeat("i", 220) }),
+		func(o *fixtureOptions) { o.ring = ringOf(t, newManifest(t, jwk.RS256), nil) })
+	accepted, refused := 0, 0
+	for length := 1700; length < wire.MaxReturnURLLength; length += 90 {
+		returnURL := "https://shop.example.com/" + strings.Repeat("r", length-len("https://shop.example.com/"))
+		session := f.post(t, f.secret, `{"customer_id":"`+customerID+`","return_url":"`+returnURL+`"}`)
+		if session.status != http.StatusCreated {
+			refused++
+			if problemOf(t, session) != "value_error|body,return_url" {
+				t.Errorf("a return URL of %d bytes: %s", length, session.body)
+			}
+			continue
+		}
+		accepted++
+		if a := f.exchangeCode(t, f.exchangeOnly, codeOf(t, session), anAttempt); a.status != http.StatusOK || a.text(t, "return_url") != returnURL {
+			t.Errorf("a return URL of %d bytes: %d %s", length, a.status, a.body)
+		}
+	}
+	if accepted == 0 || refused == 0 {
+		t.Errorf("%d were accepted, and %d refused; the test needs both", accepted, refused)
+	}
 }
 
 // A code dies with the key that signed it.

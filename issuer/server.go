@@ -165,24 +165,7 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		Issuer: config.Issuer, Log: config.Revocations, MaxAge: config.MaxRevocationAge,
 		RevokedKeys: revokedKeys(config.Keys), Logger: config.Logger,
 	})
-	accepted := verify.Config{
-		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys{config.Keys, follower.RevokedKey},
-		// The server accepts what it signs.
-		Algorithms: jwk.Algorithms(),
-	}
-	verifier, err := verify.New(accepted)
-	if err != nil {
-		return nil, fmt.Errorf("issuer: %w", err)
-	}
-	accepted.TokenType, accepted.Audience, accepted.CacheSize = wire.CodeType, config.Issuer, -1
-	codeVerifier, err := verify.New(accepted)
-	if err != nil {
-		return nil, fmt.Errorf("issuer: %w", err)
-	}
-	recovery, err := newRecoveryVerifier(verify.Config{
-		Issuer: config.Issuer, Audience: config.Audience, KeySource: recoveryKeys{config.Keys, follower.RevokedKey},
-		Algorithms: jwk.Algorithms(),
-	})
+	verifiers, err := newVerifiers(&config, follower)
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
@@ -194,9 +177,9 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 		keys: config.Keys, organizations: config.Organizations, customers: config.Customers,
 		files:          &followedFiles{},
 		closeDirectory: func() {},
-		verifier:       verifier,
-		codeVerifier:   codeVerifier,
-		recovery:       recovery,
+		verifier:       verifiers.sessions,
+		codeVerifier:   verifiers.codes,
+		recovery:       verifiers.recovery,
 		webhooks:       webhook.NewSender(),
 		webhookSecret:  config.WebhookSecret,
 		revocations:    follower,
@@ -226,6 +209,31 @@ func newServer(config Config, metrics *metrics) (*Server, error) {
 	metrics.registry.MustRegister(newRevocationsCollector(s.revocations))
 	s.router = s.routes(config.TrustedProxies)
 	return s, nil
+}
+
+// verifiers are those of the server's own credentials.
+type verifiers struct {
+	sessions, codes *verify.Verifier
+	recovery        *recoveryVerifier
+}
+
+func newVerifiers(config *Config, follower *feed.Follower) (v verifiers, err error) {
+	accepted := verify.Config{
+		Issuer: config.Issuer, Audience: config.Audience, KeySource: publishedKeys{config.Keys, follower.RevokedKey},
+		// The server accepts what it signs.
+		Algorithms: jwk.Algorithms(),
+	}
+	if v.sessions, err = verify.New(accepted); err != nil {
+		return v, err
+	}
+	codes := accepted
+	codes.TokenType, codes.Audience, codes.CacheSize = wire.CodeType, config.Issuer, -1
+	if v.codes, err = verify.New(codes); err != nil {
+		return v, err
+	}
+	accepted.KeySource = recoveryKeys{config.Keys, follower.RevokedKey}
+	v.recovery, err = newRecoveryVerifier(accepted)
+	return v, err
 }
 
 func (c *Config) setDefaults() {

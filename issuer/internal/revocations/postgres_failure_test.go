@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/customersession/customersession/deploy/rig/needs"
@@ -34,6 +35,8 @@ func TestPostgresRestart(t *testing.T) {
 	log := openPostgres(t, dsn)
 	before := readFrom(t, log, revocations.Position{}).Position
 	acknowledged := appendAll(t, log, 20)
+	store, code := openRedemptions(t, dsn), uuid.New()
+	wantOutcome(t, store, redemptionOf(code, "a"), revocations.Redeemed)
 	server.Stop(t)
 	_, readErr := log.Read(t.Context(), before)
 	_, appendErr := log.Append(t.Context(), session("away"))
@@ -42,7 +45,12 @@ func TestPostgresRestart(t *testing.T) {
 			t.Errorf("without a server the error is %v", err)
 		}
 	}
+	if _, err := store.Redeem(t.Context(), redemptionOf(uuid.New(), "a")); !errors.Is(err, revocations.ErrUnavailable) {
+		t.Errorf("without a server, redeeming says %v", err)
+	}
 	server.Start(t)
+	wantOutcome(t, store, redemptionOf(code, "a"), revocations.Repeated)
+	wantOutcome(t, store, redemptionOf(code, "b"), revocations.Used)
 	page := readFrom(t, log, before)
 	if page.Complete || page.Position.Log != before.Log || !slices.Equal(ids(page.Records), acknowledged) {
 		t.Errorf("after %v comes %v, want %q", before, page, acknowledged)
@@ -109,8 +117,18 @@ func TestPostgresSlow(t *testing.T) {
 	readFrom(t, log, before.Position)
 	holder.Close(t.Context())
 
+	store, err := revocations.NewPostgresRedemptions(t.Context(), revocations.PostgresConfig{DSN: secret.Text(dsn), Timeout: 800 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	code := uuid.New()
+	wantOutcome(t, store, redemptionOf(code, "a"), revocations.Redeemed)
 	path.stall()
 	start := time.Now()
+	if _, err := store.Redeem(t.Context(), redemptionOf(code, "a")); !errors.Is(err, revocations.ErrUnavailable) {
+		t.Errorf("without an answer, redeeming says %v", err)
+	}
 	_, readErr := log.Read(t.Context(), before.Position)
 	_, appendErr := log.Append(t.Context(), session("stalled"))
 	for _, err := range []error{readErr, appendErr} {
@@ -119,7 +137,7 @@ func TestPostgresSlow(t *testing.T) {
 		}
 	}
 	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("two calls of 800 ms took %v", took)
+		t.Errorf("three calls of 800 ms took %v", took)
 	}
 	path.heal()
 	eventually(t, "the log answers again", func() bool {
@@ -132,6 +150,7 @@ func TestPostgresSlow(t *testing.T) {
 		t.Errorf("after %v comes %v", before.Position, page)
 	}
 	appendTo(t, log, session("c"))
+	wantOutcome(t, store, redemptionOf(code, "a"), revocations.Repeated)
 }
 
 // TestPostgresGone: a client that vanishes in the middle of an append does not keep
@@ -307,9 +326,9 @@ func TestPostgresBouncer(t *testing.T) {
 		schema := newTable(t, server)
 		server.Exec(t, schema, "CREATE ROLE "+schema+"user LOGIN IN ROLE customersession; ALTER ROLE "+schema+"user SET search_path = "+schema)
 		port := startBouncer(t, program, server, schema+"user")
-		return func() revocations.Log {
-			return openPostgres(t, fmt.Sprintf("postgres://anybody@127.0.0.1:%d/postgres?sslmode=disable", port))
-		}
+		dsn := fmt.Sprintf("postgres://anybody@127.0.0.1:%d/postgres?sslmode=disable", port)
+		wantOutcome(t, openRedemptions(t, dsn), redemptionOf(uuid.New(), "a"), revocations.Redeemed)
+		return func() revocations.Log { return openPostgres(t, dsn) }
 	})
 }
 
