@@ -5,6 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +149,43 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
+	if *update {
+		for _, name := range []string{"shop", "shop-dark", "portal", "portal-dark"} {
+			shrink(t, filepath.Join(input["screenshots"], "demo-"+name+".png"))
+		}
+	}
 	if passed := strings.Count(string(output), "ok "); passed < 70 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
+	}
+}
+
+// shrink leaves a screenshot its 256 most frequent colours.
+func shrink(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	picture, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds := picture.Bounds()
+	count := map[color.Color]int{}
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			count[picture.At(x, y)]++
+		}
+	}
+	colors := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return count[b] - count[a] })
+	small := image.NewPaletted(bounds, colors[:min(len(colors), 256)])
+	draw.Draw(small, bounds, picture, bounds.Min, draw.Src)
+	var buffer bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&buffer, small); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, buffer.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

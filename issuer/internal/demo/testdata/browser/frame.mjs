@@ -127,8 +127,4 @@ export function checkPage(name, title, open, options) {
   }
 }
 
-export async function screenshot(page, name) {
-  if (want.screenshots) {
-    await page.screenshot({ path: `${want.screenshots}/${name}.png` });
-  }
-}
+export const screenshot = (page, name) => page.screenshot({ path: `${want.screenshots}/${name}.png` });

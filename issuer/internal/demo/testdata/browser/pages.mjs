@@ -1,5 +1,5 @@
 // Every page, in each language.
-import { checkPage, link, want } from "./frame.mjs";
+import { check, checkPage, link, screenshot, want } from "./frame.mjs";
 
 const code = (body) => link(body, want.codesAPIKey);
 const state = (state, query = "") => (page) => page.goto(`${want.withoutIssuer}/state/${state}?${query}`);
@@ -38,3 +38,14 @@ checkPage("new link sent", "sent.title", state("sent"));
 checkPage("no recovery", "unsent.title", state("no_recovery"));
 checkPage("too many new links", "wait.title", state("wait", "button=x"));
 checkPage("link of an ended session", "revoked.title", state("ended"));
+
+// What the README shows.
+for (const [colorScheme, suffix] of want.screenshots ? [["light", ""], ["dark", "-dark"]] : []) {
+  check(`screenshots (${colorScheme})`, async (page) => {
+    await page.goto(want.base);
+    await screenshot(page, "demo-shop" + suffix);
+    await page.getByRole("button", { name: "Sign in as Gordon Welchman" }).click();
+    await page.waitForURL(want.base + "/portal");
+    await screenshot(page, "demo-portal" + suffix);
+  }, { colorScheme, viewport: { width: 800, height: 960 } });
+}

@@ -1,6 +1,6 @@
 // What a customer does in the portal.
 import assert from "node:assert/strict";
-import { check, heading, link, screenshot, session, texts, want } from "./frame.mjs";
+import { check, heading, link, session, texts, want } from "./frame.mjs";
 
 const open = async (page, body) => page.goto(await link(body));
 const text = texts.en;
@@ -13,7 +13,6 @@ check("the link shows who is signed in, and the address loses the token", async 
   assert.equal(page.url(), want.base + "/portal");
   assert.match(await page.locator("#left").innerText(), /^(59:\d\d|1:00:00)$/);
   assert.equal(await page.evaluate(() => document.cookie), "", "a script can read the cookie");
-  await screenshot(page, "demo-portal");
 });
 
 check("the countdown runs, warns twice before the end, and offers a new link", async (page) => {
@@ -86,7 +85,6 @@ check("a link that does not work leaves no cookie", async (page, context) => {
 check("it is dark where the customer wants it dark", async (page) => {
   await open(page);
   assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(19, 22, 24)");
-  await screenshot(page, "demo-portal-dark");
 }, { colorScheme: "dark" });
 
 check("it works without scripts", async (page) => {

@@ -41,18 +41,20 @@ export async function door({ cookies = true } = {}) {
       answer.on("end", () => requests.push({ method: req.method, url: req.url, headers: req.headers, status: answer.statusCode }));
       answered(answer);
     });
-    req.pipe(onward);
+    return onward;
   };
-  const server = createServer((req, res) => forward(req, (answer) => {
-    res.writeHead(answer.statusCode, answer.headers);
-    answer.pipe(res);
-  }));
+  const server = createServer((req, res) => {
+    req.pipe(forward(req, (answer) => {
+      res.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(res);
+    }));
+  });
   server.on("upgrade", (req, socket) => {
     socket.on("error", () => {});
     forward(req, (answer) => {
       answer.resume();
       socket.end(`HTTP/1.1 ${answer.statusCode} Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-    });
+    }).end();
   });
   const base = await listen(server);
   return {
