@@ -155,7 +155,11 @@ func (d *Demo) buildSites(directory customers.Directory) error {
 	d.verifier = verifier
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", shop.start)
-	mux.Handle("POST "+linkPath, new(http.CrossOriginProtection).Handler(http.HandlerFunc(shop.link)))
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		pages.tell(w, r, http.StatusForbidden, "elsewhere", backToShop())
+	}))
+	mux.Handle("POST "+linkPath, sameOrigin.Handler(http.HandlerFunc(shop.link)))
 	mux.HandleFunc("POST "+recoveryPath, shop.recovery)
 	mux.Handle(portalPath, portal)
 	mux.Handle(portalPath+"/", portal)

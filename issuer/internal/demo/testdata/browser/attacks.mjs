@@ -127,8 +127,10 @@ check("attack: form of a sibling origin that signs out everywhere", async (page)
   await page.goto(await link());
   for (const path of ["/portal/sign-out", "/portal/sign-out-everywhere", "/portal/new-link", "/shop/link"]) {
     await page.goto(siblingPage(`<form method="post" action="${want.base + path}"><button>Win</button></form>`));
-    await page.getByRole("button").click();
-    const answer = await page.waitForResponse((r) => r.url() === want.base + path);
+    const [answer] = await Promise.all([
+      page.waitForResponse((r) => r.url() === want.base + path),
+      page.getByRole("button").click(),
+    ]);
     assert.equal(answer.status(), 403, path);
   }
   await page.goto(want.base + "/portal");
