@@ -47,5 +47,5 @@ for (const [colorScheme, suffix] of want.screenshots ? [["light", ""], ["dark", 
     await page.getByRole("button", { name: "Sign in as Gordon Welchman" }).click();
     await page.waitForURL(want.base + "/portal");
     await screenshot(page, "demo-portal" + suffix);
-  }, { colorScheme, viewport: { width: 800, height: 960 } });
+  }, { colorScheme, viewport: { width: 800, height: 980 } });
 }
