@@ -149,3 +149,19 @@ func TestSignInWithoutRecovery(t *testing.T) {
 	l.request(http.MethodPost, landingURL+"?"+query, "recover=true", "Sec-Fetch-Site", "same-origin").
 		check(t, "a form all the same", http.StatusNotFound, titleNoRecovery)
 }
+// A page of the portal's own gets web addresses only, too.
+func TestSignInSupportURL(t *testing.T) {
+	t.Parallel()
+	var page verify.SignInPage
+	l := newLanding(t, func(config *verify.SignInConfig) {
+		config.Page = func(_ http.ResponseWriter, _ *http.Request, p verify.SignInPage) { page = p }
+	})
+	query := "customer_session_token=" + l.expiredToken()
+	for said, want := range map[string]string{"https://shop.example.com/help": "https://shop.example.com/help", "javascript:alert(1)": "", "mailto:help@example.com": ""} {
+		l.answers(reply(404, `{"support_url":"`+said+`"}`))
+		l.press(t, query, l.open(query))
+		if page.State != verify.SignInNoRecovery || page.SupportURL != want {
+			t.Errorf("%s: got %+v", said, page)
+		}
+	}
+}
