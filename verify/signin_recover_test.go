@@ -149,6 +149,7 @@ func TestSignInWithoutRecovery(t *testing.T) {
 	l.request(http.MethodPost, landingURL+"?"+query, "recover=true", "Sec-Fetch-Site", "same-origin").
 		check(t, "a form all the same", http.StatusNotFound, titleNoRecovery)
 }
+
 // A page of the portal's own gets web addresses only, too.
 func TestSignInSupportURL(t *testing.T) {
 	t.Parallel()
