@@ -15,16 +15,36 @@ import (
 // running command: see testdata/sdk.
 func TestSDK(t *testing.T) {
 	t.Parallel()
+	d := startDev(t)
+	checkSDK(t, d.base, d.secret, "token")
+}
+
+// TestSDKCodes does the same where links hold codes: the answers still have the
+// token.
+func TestSDKCodes(t *testing.T) {
+	t.Parallel()
+	const lines = `{"id":"` + demo.CustomerID + `","organization_id":"` + orgID + `","external_id":"` + demo.ExternalID + `","email":"ada@example.com","name":"Ada Lovelace","created_at":"2026-01-15T09:00:00Z"}
+{"id":"` + demo.TeamID + `","organization_id":"` + orgID + `","external_id":"` + demo.ExternalTeamID + `","type":"team","email":"team@example.com","name":"Bletchley Park","members":[{"id":"` + demo.MemberID + `","email":"gordon@example.com","role":"billing_manager"},{"id":"` + colleagueID + `","external_id":"` + demo.ExternalMemberID + `","email":"joan@example.com","role":"member"}]}
+`
+	f := newFixture(t, withCodes(), func(o *fixtureOptions) {
+		directory := newSwitch(newDirectory(t))
+		directory.use(t, lines)
+		o.directory = directory
+	})
+	checkSDK(t, f.base, f.secret, "code")
+}
+
+func checkSDK(t *testing.T, base, secret, link string) {
+	t.Helper()
 	node := needs.Program(t, "node", "install Node.js 20 or newer")
 	needs.Path(t, "testdata/sdk/node_modules", "run npm ci --prefix issuer/testdata/sdk")
-	d := startDev(t)
 	input, err := json.Marshal(map[string]any{
-		"baseURL": d.base, "issuer": d.base, "audience": issuer.DefaultAudience, "apiKey": d.secret,
+		"baseURL": base, "issuer": base, "audience": issuer.DefaultAudience, "apiKey": secret, "link": link,
 		"customerID": demo.CustomerID, "externalID": demo.ExternalID, "customerEmail": "ada@example.com",
 		"team": map[string]string{
 			"customerID": demo.TeamID, "externalID": demo.ExternalTeamID, "customerEmail": "team@example.com",
 			"memberID": demo.MemberID, "memberEmail": "gordon@example.com", "role": "billing_manager",
-			"externalMemberID": demo.ExternalMemberID,
+			"externalMemberID": demo.ExternalMemberID, "link": link,
 		},
 	})
 	if err != nil {

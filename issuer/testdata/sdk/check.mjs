@@ -13,6 +13,8 @@
 //                   customerEmail, and two of its members, by memberID and by
 //                   externalMemberID; memberEmail and role are of the first
 //   organizationID  optional: checked when given
+//   link            optional: what links hold, "token" by default, or "code";
+//                   also in team
 //   algorithm       optional: of the signing key, ES256 by default
 //
 // It prints "ok <what>" for every check that holds and ends with status 1 at

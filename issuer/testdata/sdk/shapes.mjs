@@ -101,7 +101,7 @@ export function wireSession(session, target) {
     assert.equal(session.customer.organization_id, target.organizationID);
   }
   lifetime(new Date(session.created_at), new Date(session.expires_at));
-  portalURL(session.customer_portal_url, session.token);
+  portalURL(session.customer_portal_url, session.token, target.link);
 }
 
 // typedSession checks a session as a 0.x SDK gives it: members in camel case,
@@ -125,7 +125,7 @@ export function typedSession(session, target) {
     assert.equal(session.customer.organizationId, target.organizationID);
   }
   lifetime(session.createdAt, session.expiresAt);
-  portalURL(session.customerPortalUrl, session.token);
+  portalURL(session.customerPortalUrl, session.token, target.link);
 }
 
 function lifetime(from, to) {
@@ -134,16 +134,22 @@ function lifetime(from, to) {
   assert.ok(seconds >= 60 && seconds <= 24 * 3600, `the lifetime is ${seconds} s`);
 }
 
-function portalURL(address, token) {
+// portalURL checks a link that holds a token, or a code.
+function portalURL(address, token, link = "token") {
   const url = new URL(address);
-  const carried = url.searchParams.getAll("customer_session_token");
-  assert.equal(carried.length, 1, "the portal link holds not exactly one token");
-  assert.ok(carried[0] === token, "the portal link holds another token");
+  const parameter = `customer_session_${link}`;
+  const carried = url.searchParams.getAll(parameter);
+  assert.equal(carried.length, 1, `the portal link holds not exactly one ${link}`);
+  if (link === "token") {
+    assert.ok(carried[0] === token, "the portal link holds another token");
+  } else {
+    assert.ok(!address.includes(token), "the portal link holds the token");
+  }
   // Clients append to the link, the way an e-mail campaign adds utm_source.
   url.searchParams.set("added", "1");
   assert.ok(
-    new URL(url.href).searchParams.get("customer_session_token") === token,
-    "the token does not survive one more query parameter",
+    new URL(url.href).searchParams.get(parameter) === carried[0],
+    "it does not survive one more query parameter",
   );
 }
 
