@@ -146,6 +146,14 @@ func TestRefusedFiles(t *testing.T) {
 			[]string{"organizations: line ", "column 1: not valid JSON: there is a trailing comma before this bracket; remove it"},
 		},
 		{
+			"recovery without its secret", "organizations", "organizations", " stays in use",
+			func(s *issuer.Settings) string { return s.OrganizationsFile },
+			func(good string) string {
+				return strings.Replace(good, `"slug"`, `"recovery":{"webhook_url":"https://shop.example.com/","secret_file":"/nowhere/secret"},"slug"`, 1)
+			},
+			[]string{"recovery.secret_file: ", "/nowhere/secret: no such file or directory"},
+		},
+		{
 			"customers", "customers", "customers", " stays in use",
 			func(s *issuer.Settings) string { return s.CustomersFile },
 			func(good string) string { return "ada\n" + good + "alan\n" },

@@ -376,7 +376,9 @@ func TestRecoverEventID(t *testing.T) {
 func TestRecoverEventIDOfAnHour(t *testing.T) {
 	t.Parallel()
 	session := &verify.Session{OrganizationID: orgID, CustomerID: customerID}
-	id := func(s *verify.Session, clock string) string { return issuer.RecoveryID(s, instant(t, "2026-11-23T"+clock+"Z")) }
+	id := func(s *verify.Session, clock string) string {
+		return issuer.RecoveryID(s, instant(t, "2026-11-23T"+clock+"Z"))
+	}
 	first := id(session, "10:00:00")
 	if got := id(session, "10:59:59"); got != first {
 		t.Errorf("in the same hour: got %s, want %s", got, first)

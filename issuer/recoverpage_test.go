@@ -136,4 +136,3 @@ func untilListening(t *testing.T, address string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 }
-

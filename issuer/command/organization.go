@@ -26,6 +26,15 @@ type organizationEntry struct {
 	PortalURL   string `json:"portal_url"`
 	Link        string `json:"link,omitempty"`
 	EmailInLink bool   `json:"email_in_link,omitempty"`
+	SupportURL  string `json:"support_url,omitempty"`
+
+	Recovery *recoveryEntry `json:"recovery,omitempty"`
+}
+
+type recoveryEntry struct {
+	WebhookURL string `json:"webhook_url,omitempty"`
+	SecretFile string `json:"secret_file,omitempty"`
+	MaxAge     string `json:"max_age,omitempty"`
 }
 
 func newOrganizationAddCommand() *cobra.Command {
@@ -38,15 +47,23 @@ print its ID. Customers refer to the organization by this ID.`,
     --portal-url 'https://portal.example.com/{slug}/portal'`,
 	}
 	var entry organizationEntry
+	var recovery recoveryEntry
 	cmd.Flags().StringVar(&entry.Slug, "slug", "", "`name` of the organization in URLs: lower-case letters, digits and hyphens (required)")
 	cmd.Flags().StringVar(&entry.PortalURL, "portal-url", "", "`URL` of its portal; {slug} and {organization_id} are filled in (required)")
 	cmd.Flags().StringVar(&entry.ID, "id", "", "its `UUID` (default a random one)")
 	cmd.Flags().StringVar(&entry.Link, "link", "", "what portal links `hold`: token or code (default token)")
 	cmd.Flags().BoolVar(&entry.EmailInLink, "email-in-link", false, "add the customer's e-mail address to the portal link")
+	cmd.Flags().StringVar(&entry.SupportURL, "support-url", "", "`URL` of a page that helps its customers")
+	cmd.Flags().StringVar(&recovery.WebhookURL, "recovery-webhook-url", "", "`URL` that hears of customers who want a new link for an expired one")
+	cmd.Flags().StringVar(&recovery.SecretFile, "recovery-secret-file", "", "`path` of the file with the webhook's secret")
+	cmd.Flags().StringVar(&recovery.MaxAge, "recovery-max-age", "", "how `long` after its end a session can be recovered, at most 720h (default 168h)")
 	place := newOrganizationPlace(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := place.needed(); err != nil {
 			return err
+		}
+		if recovery != (recoveryEntry{}) {
+			entry.Recovery = &recovery
 		}
 		if entry.Slug == "" || entry.PortalURL == "" {
 			return misused(cmd, "organization add needs --slug SLUG and --portal-url URL")
