@@ -176,10 +176,10 @@ func TestRecover(t *testing.T) {
 	t.Parallel()
 	hook := newHook(t)
 	f := newRecovery(t, hook.URL, "168h")
-	session, member := uuid.NewString(), uuid.NewString()
+	session := uuid.NewString()
 	issued := time.Now().Add(-25 * time.Hour).UTC().Truncate(time.Second)
 	token := f.forge(t, nil, map[string]any{
-		wire.ClaimSessionID: session, wire.ClaimMemberID: member, wire.ClaimRole: "owner", wire.ClaimReturnURL: "https://shop.example.com/a?b=c&d",
+		wire.ClaimSessionID: session, wire.ClaimCustomerID: teamID, wire.ClaimMemberID: ownerID, wire.ClaimRole: "owner", wire.ClaimReturnURL: "https://shop.example.com/a?b=c&d",
 		wire.ClaimIssuedAt: issued.Unix(), wire.ClaimExpiresAt: issued.Add(time.Hour).Unix(),
 	})
 	a := f.recover(t, token)
@@ -191,7 +191,7 @@ func TestRecover(t *testing.T) {
 		t.Fatalf("%d events, want 1", len(events))
 	}
 	want := map[string]any{
-		"organization_id": orgID, "customer_id": customerID, "external_customer_id": externalID, "member_id": member,
+		"organization_id": orgID, "customer_id": teamID, "external_customer_id": "bletchley", "member_id": ownerID,
 		"session_id": session, "issued_at": issued.Format(time.RFC3339), "return_url": "https://shop.example.com/a?b=c&d",
 	}
 	if got := events[0].data(t); !reflect.DeepEqual(got, want) {
@@ -200,12 +200,12 @@ func TestRecover(t *testing.T) {
 	f.checkSecrets(t, "the event", fmt.Sprint(events[0].header)+string(events[0].body))
 	f.shutdown()
 	logged := f.logs.String()
-	for _, want := range []string{`"msg":"recovery requested"`, `"outcome":"sent"`, `"session_id":"` + session + `"`, `"customer_id":"` + customerID + `"`} {
+	for _, want := range []string{`"msg":"recovery requested"`, `"outcome":"sent"`, `"session_id":"` + session + `"`, `"customer_id":"` + teamID + `"`, `"member_id":"` + ownerID + `"`} {
 		if !strings.Contains(logged, want) {
 			t.Errorf("the log has no %s", want)
 		}
 	}
-	for _, private := range []string{externalID, "ada@example.com", "shop.example.com", hook.URL, webhookSecret, webhookSecret[6:]} {
+	for _, private := range []string{"bletchley", "joan@example.com", "Joan Clarke", "shop.example.com", hook.URL, webhookSecret, webhookSecret[6:]} {
 		if strings.Contains(logged, private) {
 			t.Errorf("the log has %s", private)
 		}
@@ -222,7 +222,7 @@ func TestRecoverIsNoOracle(t *testing.T) {
 		externalID     any
 	}{
 		{"known", customerID, nil, externalID},
-		{"without an external ID", teamID, nil, nil},
+		{"without an external ID", timeOrderedID, nil, nil},
 		{"unknown", unknownID, nil, nil},
 		{"deleted", deletedID, nil, nil},
 		{"another organization's", foreignID, nil, nil},
