@@ -43,7 +43,7 @@ for (const [kind, apiKey] of kinds) {
       }
       await page.goto(want.base + "/portal");
       assert.equal(await heading(page), "Alan Turing");
-    }, { expected: /./ });
+    }, { expected: /./, group: "attacks " + kind });
   }
 
   check(`attack: form of a sibling origin, ${kind} link`, async (page, context) => {
@@ -53,7 +53,7 @@ for (const [kind, apiKey] of kinds) {
     await page.waitForURL(address);
     assert.equal(await heading(page), text["elsewhere.title"]);
     assert.deepEqual(await context.cookies(), []);
-  });
+  }, { group: "attacks " + kind });
 
   check(`attack: link to another account in either direction, ${kind} link`, async (page) => {
     const accounts = [["user_ada", "Ada Lovelace"], ["user_alan", "Alan Turing"]];
@@ -72,7 +72,7 @@ for (const [kind, apiKey] of kinds) {
       await page.waitForURL(want.base + "/portal");
       assert.equal(await heading(page), other);
     }
-  });
+  }, { group: "attacks " + kind });
 
   check(`scanner: opens the link first, ${kind} link`, async (page, context) => {
     const address = await link({}, apiKey);
@@ -101,8 +101,10 @@ for (const [kind, apiKey] of kinds) {
       await page.waitForURL(want.base + "/portal");
     }
     assert.equal(await heading(page), "Ada Lovelace");
-  });
+  }, { group: "attacks " + kind });
 }
+
+const group = "attacks";
 
 check("attack: WebSocket of a sibling origin", async (page) => {
   const portal = await door();
@@ -121,7 +123,7 @@ check("attack: WebSocket of a sibling origin", async (page) => {
   await page.goto(portal.base + "/v1/nothing");
   await open();
   assert.equal((await portal.arrived(address)).status, 200);
-}, { expected: /WebSocket/ });
+}, { expected: /WebSocket/, group });
 
 check("attack: form of a sibling origin that signs out everywhere", async (page) => {
   await page.goto(await link());
@@ -135,7 +137,7 @@ check("attack: form of a sibling origin that signs out everywhere", async (page)
   }
   await page.goto(want.base + "/portal");
   assert.equal(await heading(page), "Ada Lovelace");
-});
+}, { group });
 
 check("attack: code used by a thief first", async (page) => {
   const address = await link({}, want.codesAPIKey);
@@ -150,4 +152,4 @@ check("attack: code used by a thief first", async (page) => {
   await signIn(page);
   assert.equal(await heading(page), text["used.title"]);
   assert.equal(await page.getByRole("button", { name: text.send }).isVisible(), true);
-});
+}, { group });

@@ -4,6 +4,7 @@ import { browser, check, heading, link, mail, texts, want } from "./frame.mjs";
 import { door } from "./servers.mjs";
 
 const text = texts.en;
+const group = "journeys";
 const button = (page, key) => page.getByRole("button", { name: text[key], exact: true });
 
 check("recovery: an expired link leads to a mail with a new one", async (page) => {
@@ -14,7 +15,7 @@ check("recovery: an expired link leads to a mail with a new one", async (page) =
   await page.goto(await mail("ada@example.com", "token"));
   await page.waitForURL(want.base + "/portal");
   assert.equal(await heading(page), "Ada Lovelace");
-});
+}, { group });
 
 check("recovery: so does a code that was used", async (page) => {
   await page.goto(await link({ external_customer_id: "user_alan" }, want.codesAPIKey));
@@ -29,7 +30,7 @@ check("recovery: so does a code that was used", async (page) => {
   await button(page, "start.sign_in").click();
   await page.waitForURL(want.base + "/portal");
   assert.equal(await heading(page), "Alan Turing");
-});
+}, { group });
 
 check("a session that ends soon leads to a mail with a new link", async (page) => {
   await page.goto(await link({ expires_in: 120, external_customer_id: "team_bletchley", external_member_id: "user_gordon" }));
@@ -38,7 +39,7 @@ check("a session that ends soon leads to a mail with a new link", async (page) =
   await page.goto(await mail("gordon@example.com", "token"));
   await page.waitForURL(want.base + "/portal");
   assert.equal(await heading(page), "Gordon Welchman");
-});
+}, { group });
 
 check("sign-out everywhere ends the session of a second browser within 2 seconds", async (page) => {
   const member = { external_customer_id: "team_bletchley", external_member_id: "user_mavis" };
@@ -57,14 +58,14 @@ check("sign-out everywhere ends the session of a second browser within 2 seconds
   }
   assert.equal(await heading(tab), text["revoked.title"]);
   await second.close();
-});
+}, { group });
 
 check("the member and the role are shown", async (page) => {
   await page.goto(await link({ external_customer_id: "team_bletchley", external_member_id: "user_gordon" }));
   assert.equal(await heading(page), "Gordon Welchman");
   assert.equal(await page.locator("#email").innerText(), "gordon@example.com");
   assert.equal(await page.locator("#member").innerText(), "Billing manager, Bletchley Park");
-});
+}, { group });
 
 check("a browser that keeps no cookies is told why", async (page) => {
   const portal = await door({ cookies: false });
@@ -72,7 +73,7 @@ check("a browser that keeps no cookies is told why", async (page) => {
   assert.equal(page.url(), portal.base + "/portal");
   assert.equal(await heading(page), text["none.title"]);
   assert.match(await page.locator("#problem").innerText(), /allow cookies/);
-});
+}, { group });
 
 check("the issuer is away: the page has no name, and says that sessions stay open", async (page) => {
   await page.goto(await link());
@@ -80,14 +81,14 @@ check("the issuer is away: the page has no name, and says that sessions stay ope
   assert.match(await page.locator("#left").innerText(), /^(59:\d\d|1:00:00)$/);
   await button(page, "account.everywhere").click();
   assert.equal(await heading(page), text["still_open.title"]);
-});
+}, { group });
 
 check("the keys are away: trying again is one press", async (page) => {
   await page.goto(want.withoutIssuer + new URL(await link()).pathname + new URL(await link()).search);
   assert.equal(await heading(page), text["outage.title"]);
   await button(page, "again").click();
   assert.equal(await heading(page), text["outage.title"]);
-});
+}, { group });
 
 check("the keyboard is enough, and the focus can be seen", async (page) => {
   // walk presses Tab until an element has the focus, and returns all on the way.
@@ -128,4 +129,4 @@ check("the keyboard is enough, and the focus can be seen", async (page) => {
   await page.keyboard.press("Enter");
   await page.waitForURL(want.base + "/portal");
   assert.equal(await heading(page), "Alan Turing");
-});
+}, { group });

@@ -4,6 +4,7 @@ import { check, heading, link, session, texts, want } from "./frame.mjs";
 
 const open = async (page, body) => page.goto(await link(body));
 const text = texts.en;
+const group = "portal";
 
 check("the link shows who is signed in, and the address loses the token", async (page) => {
   await open(page);
@@ -13,7 +14,7 @@ check("the link shows who is signed in, and the address loses the token", async 
   assert.equal(page.url(), want.base + "/portal");
   assert.match(await page.locator("#left").innerText(), /^(59:\d\d|1:00:00)$/);
   assert.equal(await page.evaluate(() => document.cookie), "", "a script can read the cookie");
-});
+}, { group });
 
 check("the countdown runs, warns twice before the end, and offers a new link", async (page) => {
   await page.clock.install();
@@ -55,7 +56,7 @@ check("the cookie is for this host alone, and ends with the session", async (pag
   assert.equal(cookie.name, "customer_session"); // on loopback, where Safari takes no secure cookie
   assert.ok(!cookie.secure && cookie.domain === new URL(want.base).hostname && cookie.httpOnly && cookie.path === "/" && cookie.sameSite === "Lax");
   assert.ok(Math.abs(cookie.expires - Date.now() / 1000 - 3600) < 120);
-});
+}, { group });
 
 check("the next site learns nothing of the link", async (page) => {
   const next = want.below + "/.well-known/jwks.json";
@@ -66,13 +67,13 @@ check("the next site learns nothing of the link", async (page) => {
   await page.goBack();
   assert.equal(page.url(), want.base + "/portal");
   assert.equal(await heading(page), "Ada Lovelace");
-});
+}, { group });
 
 check("reload works", async (page) => {
   await open(page);
   await page.reload();
   assert.equal(await heading(page), "Ada Lovelace");
-});
+}, { group });
 
 check("a link that does not work leaves no cookie", async (page, context) => {
   for (const address of [want.expiredLink, (await link()).slice(0, -20)]) {
@@ -80,7 +81,7 @@ check("a link that does not work leaves no cookie", async (page, context) => {
     assert.equal(answer.status(), 401);
     assert.deepEqual(await context.cookies(), []);
   }
-});
+}, { group });
 
 check("it is dark where the customer wants it dark", async (page) => {
   await open(page);
@@ -100,7 +101,7 @@ check("the shop's page works under another name of this host", async (page) => {
   await page.getByRole("button", { name: "Sign in as Ada Lovelace" }).click();
   await page.waitForURL(want.base + "/portal");
   assert.equal(await heading(page), "Ada Lovelace");
-});
+}, { group });
 
 check("sign-out ends the session, also for a thief of the link", async (page, context) => {
   const address = await link();
@@ -115,7 +116,7 @@ check("sign-out ends the session, also for a thief of the link", async (page, co
   assert.equal(answer.status(), 401);
   assert.equal(await heading(page), text["revoked.title"]);
   assert.deepEqual(await context.cookies(), []);
-});
+}, { group });
 
 check("a page of another origin may ask whose session it is", async (page) => {
   const { token } = await session();
@@ -130,4 +131,4 @@ check("a page of another origin may ask whose session it is", async (page) => {
   const refused = await ask("x");
   assert.equal(refused.status, 401);
   assert.match(refused.challenge, /invalid_token/);
-});
+}, { group });
