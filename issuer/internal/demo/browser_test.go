@@ -154,7 +154,7 @@ func TestBrowser(t *testing.T) {
 			shrink(t, filepath.Join(input["screenshots"], "demo-"+name+".png"))
 		}
 	}
-	if passed := strings.Count(string(output), "ok "); passed < 70 {
+	if passed := strings.Count(string(output), "ok "); passed < 99 {
 		t.Errorf("only %d checks ran:\n%s", passed, output)
 	}
 }

@@ -53,7 +53,7 @@ for (const [kind, apiKey] of kinds) {
     await page.waitForURL(address);
     assert.equal(await heading(page), text["elsewhere.title"]);
     assert.deepEqual(await context.cookies(), []);
-  }, { group: "attacks " + kind });
+  }, { group: "links, " + kind });
 
   check(`attack: link to another account in either direction, ${kind} link`, async (page) => {
     const accounts = [["user_ada", "Ada Lovelace"], ["user_alan", "Alan Turing"]];
@@ -72,7 +72,7 @@ for (const [kind, apiKey] of kinds) {
       await page.waitForURL(want.base + "/portal");
       assert.equal(await heading(page), other);
     }
-  }, { group: "attacks " + kind });
+  }, { group: "links, " + kind });
 
   check(`scanner: opens the link first, ${kind} link`, async (page, context) => {
     const address = await link({}, apiKey);
@@ -101,7 +101,7 @@ for (const [kind, apiKey] of kinds) {
       await page.waitForURL(want.base + "/portal");
     }
     assert.equal(await heading(page), "Ada Lovelace");
-  }, { group: "attacks " + kind });
+  }, { group: "links, " + kind });
 }
 
 const group = "attacks";
@@ -123,7 +123,7 @@ check("attack: WebSocket of a sibling origin", async (page) => {
   await page.goto(portal.base + "/v1/nothing");
   await open();
   assert.equal((await portal.arrived(address)).status, 200);
-}, { expected: /WebSocket/, group });
+}, { expected: /WebSocket/ });
 
 check("attack: form of a sibling origin that signs out everywhere", async (page) => {
   await page.goto(await link());
