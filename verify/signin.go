@@ -84,7 +84,8 @@ type SignInConfig struct {
 //   - and always with config.Confirm.
 //
 // A link that has expired, or whose code is used up, gets a page that asks the
-// issuer to send a new one.
+// issuer to send a new one. Where the same customer is still signed in, the browser
+// goes on with that session instead.
 //
 // Over http, browsers keep no secure cookie. On localhost and other loopback
 // addresses the cookie has another name and is not secure, for development; a
@@ -155,7 +156,7 @@ func (a *arrival) opened(ctx context.Context) {
 	}
 	prior := a.prior(ctx)
 	if err := a.check(ctx); err != nil {
-		a.refuse(err)
+		a.refuseUnlessIn(prior, err)
 		return
 	}
 	other := prior.alive && !samePerson(&prior.session, &a.session)
@@ -172,23 +173,34 @@ func (a *arrival) confirmed(ctx context.Context) {
 		a.refuse(err)
 		return
 	}
-	a.prior(ctx)
+	prior := a.prior(ctx)
 	err := a.check(ctx)
 	switch {
 	case a.recover:
 		a.sendLink(ctx, err)
 	case err != nil:
-		a.refuse(err)
+		a.refuseUnlessIn(prior, err)
 	case a.link.kind == tokenLink:
 		a.accept(ctx, a.link.secret, a.session.ExpiresAt)
 	default:
 		token, session, err := a.codes.exchange(ctx, a.link.secret, a.redemption, &a.session)
 		if err != nil {
-			a.refuse(err)
+			a.refuseUnlessIn(prior, err)
 			return
 		}
 		a.accept(ctx, token, session.ExpiresAt)
 	}
+}
+
+// refuseUnlessIn answers a link that does not work. A customer who opens an old link
+// again, in a browser where they are still signed in, goes on with that session.
+func (a *arrival) refuseUnlessIn(prior priorSession, err error) {
+	old := errors.Is(err, ErrExpired) || errors.Is(err, ErrCodeUsed)
+	if old && prior.alive && samePerson(&prior.session, &a.session) {
+		a.enter()
+		return
+	}
+	a.refuse(err)
 }
 
 // maxForm bounds the form of a page of sign-in.
@@ -285,7 +297,6 @@ func samePerson(a, b *Session) bool {
 
 // accept signs in.
 func (a *arrival) accept(ctx context.Context, token string, expires time.Time) {
-	header := a.w.Header()
 	cookie := sessionCookie(a.r, token, expires)
 	if len(cookie.Name)+len(cookie.Value) > maxCookie {
 		a.verifier.logger.LogAttrs(ctx, slog.LevelError, "a session is too long for a browser's cookie",
@@ -294,6 +305,12 @@ func (a *arrival) accept(ctx context.Context, token string, expires time.Time) {
 		return
 	}
 	http.SetCookie(a.w, cookie)
+	a.enter()
+}
+
+// enter sends the browser on to the address without the link's token or code.
+func (a *arrival) enter() {
+	header := a.w.Header()
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Location", a.link.address(a.r.URL))

@@ -225,3 +225,32 @@ func TestMiddlewareRemovesStaleCookies(t *testing.T) {
 		}
 	}
 }
+
+// A customer who opens an old link where they are still signed in goes on with that
+// session. In any other browser the link stays old.
+func TestSignInGoesOn(t *testing.T) {
+	t.Parallel()
+	l := newLanding(t, nil)
+	expired := "view=list&customer_session_token=" + l.expiredToken()
+	used := "view=list&customer_session_code=" + l.issuer.Code(verifytest.TokenSpec{})
+	l.press(t, used, l.open(used)).check(t, "the code's first use", http.StatusSeeOther, "")
+	for name, tc := range map[string]struct {
+		claims map[string]any
+		goesOn bool
+	}{
+		"the same customer": {nil, true},
+		"another customer":  {map[string]any{"sub": otherCustomer}, false},
+		"a member":          {map[string]any{"member_id": otherCustomer, "role": "owner"}, false},
+	} {
+		cookie := []string{"Cookie", cookieName + "=" + l.issuer.Token(verifytest.TokenSpec{Claims: tc.claims})}
+		form := append([]string{"Sec-Fetch-Site", "same-origin"}, cookie...)
+		for link, got := range map[string]*landed{
+			"expired link": l.open(expired, cookie...),
+			"used code":    l.press(t, used, l.open(used, cookie...), form...),
+		} {
+			if goesOn := got.status == http.StatusSeeOther && got.header.Get("Location") == "?view=list"; goesOn != tc.goesOn || got.cookie != nil {
+				t.Errorf("%s, %s: got %d, %v", name, link, got.status, got.header)
+			}
+		}
+	}
+}
