@@ -56,11 +56,13 @@ func TestMain(m *testing.M) {
 type devServer struct {
 	*process
 	base, secret, link string
+	temporary          string // is its directory for temporary files
 }
 
 func startDev(t testing.TB, args ...string) *devServer {
 	t.Helper()
-	d := &devServer{process: start(t, nil, append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)}
+	d := &devServer{temporary: t.TempDir()}
+	d.process = start(t, []string{"TMPDIR=" + d.temporary}, append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)
 	d.find(t, d.stdout, `(Stop with Ctrl-C)`)
 	d.base = d.find(t, d.stdout, `is running at (http://127\.0\.0\.1:\d+)\n`)
 	d.secret = d.find(t, d.stdout, `\n  export API_KEY=(csk_[0-9A-Za-z]+)\n`)
@@ -115,6 +117,9 @@ func TestDev(t *testing.T) {
 	d.signal(t)
 	if code := d.wait(t); code != 0 {
 		t.Errorf("exit code %d after SIGTERM: %s", code, d.stderr)
+	}
+	if left, err := os.ReadDir(d.temporary); err != nil || len(left) > 0 {
+		t.Errorf("it leaves behind %v, %v", left, err)
 	}
 }
 

@@ -129,6 +129,7 @@ func startDev(t *testing.T) dev {
 		t.Fatal(err)
 	}
 	server := exec.CommandContext(t.Context(), program, "dev", "--addr", "127.0.0.1:0")
+	server.Env = append(server.Environ(), "TMPDIR="+t.TempDir())
 	output, err := server.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
