@@ -35,7 +35,8 @@ import (
 //     private part while it may sign.
 //   - dropped: no key is left out before its remove_at. That includes a revoked
 //     key, so that no rollback brings it back.
-//   - revived: no dropped key comes back, nor does one change or stay longer.
+//   - revived: no dropped key comes back, nor does one change or stay longer, and
+//     none is there that the version before does not have.
 //   - revoked: a revocation is neither withdrawn nor postponed.
 //   - bootstrap: only a key of the first version is marked so.
 //   - signing: signing continues as long as it would have under old, or for one
@@ -193,6 +194,20 @@ func (c *check) revived() {
 	}
 	for _, k := range c.next.Dropped {
 		before, known := c.old.dropped(k.Public), c.old.key(k.ID())
+		if known != nil && !known.RevokedAt.IsZero() {
+			c.add(Finding{
+				Rule: "revoked", KeyID: k.ID(),
+				Message: fmt.Sprintf("it was revoked at %s, and is kept for recovery", formatTime(known.RevokedAt)),
+				Fix:     "leave the key out",
+			})
+		}
+		if c.direct() && before == nil && known == nil {
+			c.add(Finding{
+				Rule: "revived", KeyID: k.ID(),
+				Message: "it is dropped, and the previous version does not have it: it may have been revoked",
+				Fix:     "leave the key out",
+			})
+		}
 		if before != nil && (!before.Public.Equal(k.Public) || k.RemoveAt.After(before.RemoveAt)) ||
 			known != nil && !known.Public.Equal(k.Public) {
 			c.add(Finding{

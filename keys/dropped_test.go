@@ -195,6 +195,41 @@ func TestDroppedRefused(t *testing.T) {
 	}
 }
 
+// A revoked key does not come back among the dropped ones: neither with its revocation
+// taken away, nor with the content of a version in which it was not revoked.
+func TestDroppedRevokedStays(t *testing.T) {
+	t.Parallel()
+	installed, now := installation(t, 45)
+	id := installed.CurrentAt(now).ID()
+	revoked := must(t)(keys.Revoke(installed, now, id))
+	key := *revoked.Keys[slices.IndexFunc(revoked.Keys, func(k *keys.Key) bool { return k.ID() == id })]
+	key.Private, key.RevokedAt = nil, time.Time{}
+	dropped, old, later := rotatedUntil(t, installed, now)
+	for name, test := range map[string]struct {
+		before *keys.Manifest
+		at     time.Time
+		key    *keys.Key
+		want   string
+	}{
+		"revoked, then removed":      {revoked, key.RemoveAt, &key, "revoked"},
+		"revoked after it was there": {must(t)(keys.Revoke(dropped, later, old.ID())), later, dropped.Dropped[0], "revived"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			next := must(t)(keys.Rotate(test.before, test.at)).Clone()
+			next.Version, next.CreatedAt = test.before.Version+1, test.at
+			if v := keys.Check(test.before, next, test.at); v.Err() != nil {
+				t.Fatalf("without the key: %v", v)
+			}
+			next.Dropped = append(next.Dropped, test.key)
+			v := keys.Check(test.before, next, test.at)
+			if !slices.ContainsFunc(v, func(f keys.Finding) bool { return f.Rule == test.want && f.KeyID == test.key.ID() && !f.Warning }) {
+				t.Errorf("got %v, want that it breaks the rule %s", v, test.want)
+			}
+		})
+	}
+}
+
 // However fast keys are rotated, the manifest stays within its bounds: keys that were
 // dropped first make room.
 func TestDroppedIsBounded(t *testing.T) {
