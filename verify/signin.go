@@ -80,7 +80,7 @@ type SignInConfig struct {
 //   - for a link with a code, which is good once,
 //   - where a session of another customer, member or organization is alive in this
 //     browser, or this cannot be known now,
-//   - for a browser that does not say how it opened the link (HEAD included),
+//   - for a browser that does not say how it opened the link, and for HEAD,
 //   - and always with config.Confirm.
 //
 // A link that has expired, or whose code is used up, gets a page that asks the
@@ -160,7 +160,8 @@ func (a *arrival) opened(ctx context.Context) {
 		return
 	}
 	other := prior.alive && !samePerson(&prior.session, &a.session)
-	if a.link.kind == codeLink || a.config.Confirm || how == unsaid || prior.unknown || other {
+	unseen := a.r.Method == http.MethodHead
+	if a.link.kind == codeLink || a.config.Confirm || how == unsaid || unseen || prior.unknown || other {
 		a.ask(prior, other)
 		return
 	}

@@ -26,6 +26,7 @@ func TestSignInTakesAPerson(t *testing.T) {
 		{"an old browser, or a scanner", "GET", nil, "ask"},
 		{"a browser that says half", "GET", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "none"}, "ask"},
 		{"a scanner that asks for the head", "HEAD", nil, "ask"},
+		{"a scanner that asks for the head as a browser does", "HEAD", asPage, "ask"},
 		{"an image of a sibling host", "GET", []string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Sec-Fetch-Site", "same-site"}, titleNotAsPage},
 		{"an image of this host", "GET", []string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image", "Sec-Fetch-Site", "same-origin"}, titleNotAsPage},
 		{"a frame", "GET", []string{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Site", "same-site"}, titleNotAsPage},
