@@ -70,10 +70,11 @@ func cookieToken(r *http.Request) (string, error) {
 }
 
 // onLoopback reports whether a browser asked for a loopback address without TLS. A
-// proxy may ask for one, too, for a browser that is elsewhere: most say so, and what
-// the browser says of its page must agree.
+// proxy may ask for one, too, for a browser that is elsewhere: most say so, nginx as it
+// is installed speaks HTTP/1.0, as no browser does, and what the browser says of its
+// page must agree.
 func onLoopback(r *http.Request) bool {
-	if r.TLS != nil || !isLoopback(hostname(r.Host)) {
+	if r.TLS != nil || !r.ProtoAtLeast(1, 1) || !isLoopback(hostname(r.Host)) {
 		return false
 	}
 	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {

@@ -224,6 +224,32 @@ func TestSignInWithoutTLS(t *testing.T) {
 	}
 }
 
+// nginx, as long as it is told nothing else, asks for the address of the portal with
+// HTTP/1.0, which no browser speaks, and adds no header.
+func TestSignInBehindNginxAsInstalled(t *testing.T) {
+	t.Parallel()
+	l := newLanding(t, nil)
+	token := longToken(l.issuer, nil)
+	ask := func(handler http.Handler, query string, headers ...string) *http.Response {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8080/portal"+query, http.NoBody)
+		r.Proto, r.ProtoMinor, r.Close = "HTTP/1.0", 0, true
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Result()
+	}
+	cookies := ask(l.handler, "?customer_session_token="+token, asPage...).Cookies()
+	if len(cookies) != 1 || cookies[0].Name != cookieName || !cookies[0].Secure {
+		t.Errorf("got %v, want the secure cookie", cookies)
+	}
+	guard := l.NewMiddleware(verify.MiddlewareConfig{Cookie: true})(http.NotFoundHandler())
+	if answer := ask(guard, "", "Cookie", loopbackCookie+"="+token); answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a cookie that a sibling host can set: got %d, want 401", answer.StatusCode)
+	}
+}
+
 // A sign-out on this machine ends the session of the loopback cookie, and removes
 // it.
 func TestSignOutWithoutTLS(t *testing.T) {
