@@ -39,20 +39,26 @@ func (c *claimSet) code() *claimSet {
 	return &code
 }
 
-// readCode verifies a code and returns the claims of its session, and the code's own:
-// those of the session, but for the end. The error is errCodeInvalid, errCodeExpired, errSessionEnded,
-// [verify.ErrKeysUnavailable] or [feed.ErrUnavailable].
-func (s *Server) readCode(ctx context.Context, code string) (session *claimSet, verified verify.Session, err error) {
+// readCode verifies a code of an organization and returns the claims of its session,
+// and the code's own: those of the session, but for the end. The error is
+// errCodeInvalid, which says nothing about another organization's code,
+// errCodeExpired, errSessionEnded, [verify.ErrKeysUnavailable] or
+// [feed.ErrUnavailable].
+func (s *Server) readCode(ctx context.Context, organization uuid.UUID, code string) (session *claimSet, verified verify.Session, err error) {
 	verified, err = s.codeVerifier.Verify(ctx, code)
+	expired, late := errors.AsType[*verify.ExpiredError](err)
+	if late {
+		verified = expired.Session
+	}
 	switch {
-	case errors.Is(err, verify.ErrExpired), err == nil && !time.Now().Before(verified.ExpiresAt):
+	case errors.Is(err, verify.ErrKeysUnavailable):
+		return nil, verify.Session{}, err
+	case err != nil && !late, verified.OrganizationID != organization.String():
+		return nil, verify.Session{}, errCodeInvalid
+	case !time.Now().Before(verified.ExpiresAt):
 		// The leeway is for issuers whose clocks are ahead. A code that ends a moment
 		// early does no harm.
 		return nil, verify.Session{}, errCodeExpired
-	case errors.Is(err, verify.ErrKeysUnavailable):
-		return nil, verify.Session{}, err
-	case err != nil:
-		return nil, verify.Session{}, errCodeInvalid
 	}
 	if session, err = s.sessionOf(&verified, code); err != nil {
 		return nil, verify.Session{}, err

@@ -50,12 +50,9 @@ func (s *Server) exchange(c *call) (*session, revocations.Outcome, error) {
 	if !s.redeemer.Enabled() {
 		return nil, 0, feed.ErrNoRedemptions
 	}
-	claims, code, err := s.readCode(ctx, request.code)
+	claims, code, err := s.readCode(ctx, key.Organization.ID, request.code)
 	if err != nil {
 		return nil, 0, err
-	}
-	if claims.organizationID != key.Organization.ID {
-		return nil, 0, errCodeInvalid
 	}
 	session := &session{claimSet: *claims, portalURL: key.Organization.PortalURL()}
 	holder, err := s.findHolderOf(ctx, &code)

@@ -244,6 +244,9 @@ func TestCodeRefused(t *testing.T) {
 		"for the portal":             {map[string]any{wire.ClaimAudience: issuer.DefaultAudience}, "code_invalid"},
 		"of another issuer":          {map[string]any{wire.ClaimIssuer: f.base + "/other"}, "code_invalid"},
 		"of another organization":    {map[string]any{wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID}, "code_invalid"},
+		"of another one, expired": {map[string]any{
+			wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID, wire.ClaimIssuedAt: now - 601, wire.ClaimExpiresAt: now - 1,
+		}, "code_invalid"},
 		"without an API key":         {map[string]any{wire.ClaimClientID: nil}, "code_invalid"},
 		"without a session's expiry": {map[string]any{wire.ClaimSessionExpiresAt: nil}, "code_invalid"},
 		"with a strange expiry":      {map[string]any{wire.ClaimSessionExpiresAt: "soon"}, "code_invalid"},
