@@ -54,6 +54,15 @@ func notSignedIn(w http.ResponseWriter, _ *http.Request, err error) {
 	fmt.Fprintln(w, "Open your account again in the shop.")
 }
 
+// Landing returns the landing route of a portal, for links with tokens and links with
+// codes. Next is behind NewMiddleware with Cookie.
+func Landing(v *verify.Verifier, next http.Handler, apiKeyFile string) http.Handler {
+	return v.NewSignIn(verify.SignInConfig{
+		Next:     next,
+		Exchange: verify.Exchange{APIKeyFile: apiKeyFile},
+	})
+}
+
 // OpenPortal sends a customer who is signed in to the shop into the portal. Browsers
 // come with a GET, from the shop's own pages or from the portal.
 func OpenPortal(issuer, apiKey string, customerOf func(*http.Request) string) http.Handler {

@@ -3,10 +3,12 @@ package howto_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/customersession/customersession/verify"
+	"github.com/customersession/customersession/verify/verifytest"
 )
 
 // newVerifier returns a verifier of the development server's sessions.
@@ -27,6 +29,38 @@ func TestGo(t *testing.T) {
 	t.Cleanup(portal.Close)
 	// Under a name that is not loopback, the cookie has its usual name.
 	checkPortal(t, d, portal.URL+"/portal", portal.URL+"/portal", portal.URL+"/sign-out")
+}
+
+// A link with a code signs in by the button, once.
+func TestCodes(t *testing.T) {
+	t.Parallel()
+	issuer := verifytest.NewIssuer(t, verifytest.Config{})
+	v, err := verify.New(issuer.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	key := filepath.Join(write(t, map[string]string{"key": verifytest.APIKey + "\n"}), "key")
+	portal := Landing(v, http.NotFoundHandler(), key)
+	link := "https://portal.example.com/portal?customer_session_code=" + issuer.Code(verifytest.TokenSpec{})
+	visit := func(method, form string) (int, bool) {
+		r := httptest.NewRequest(method, link, strings.NewReader(form))
+		r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}}
+		w := httptest.NewRecorder()
+		portal.ServeHTTP(w, r)
+		_, set := answer{header: w.Result().Header}.cookie()
+		return w.Code, set
+	}
+	const first, second = "redemption=0123456789abcdefghijklmnop", "redemption=qrstuvwxyz0123456789ABCDEF"
+	if status, set := visit(http.MethodGet, ""); status != http.StatusOK || set {
+		t.Errorf("opening the link: got %d, signed in %t", status, set)
+	}
+	if status, set := visit(http.MethodPost, first); status != http.StatusSeeOther || !set {
+		t.Errorf("pressing the button: got %d, signed in %t", status, set)
+	}
+	if status, set := visit(http.MethodPost, second); status != http.StatusUnauthorized || set {
+		t.Errorf("another browser: got %d, signed in %t", status, set)
+	}
 }
 
 // The shop makes a new session and the portal takes it over without a question; for

@@ -92,7 +92,7 @@ func TestGoCode(t *testing.T) {
 			}
 		}
 	}
-	if checked < 5 {
+	if checked < 6 {
 		t.Errorf("only %d blocks of Go were found", checked)
 	}
 }
