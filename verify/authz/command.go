@@ -24,8 +24,9 @@ import (
 const commandLong = `Answer gateways that ask whose session a request belongs to: nginx, Caddy and
 others that can ask. It answers 204 and the headers X-Customer-Id, X-Session-Id and
 X-Organization-Id for a good token in the Authorization header of the request, with
-X-Member-Id and X-Member-Role for a member of a team, and 401 for any other. deploy/gateways has tested configurations for nginx and
-Caddy, and what to give to others.`
+X-Member-Id and X-Member-Role for a member of a team, and 401 for any other.
+deploy/gateways has tested configurations for nginx and Caddy, and what to give to
+others.`
 
 // options are the flags of the command.
 type options struct {
