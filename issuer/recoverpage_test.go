@@ -91,7 +91,7 @@ func runHook(t *testing.T, node, program string, f *fixture, reserved net.Listen
 	_, port, _ := net.SplitHostPort(reserved.Addr().String())
 	command := exec.CommandContext(t.Context(), node, "hook.mjs")
 	command.Dir = folder
-	command.Env = append(os.Environ(), "SESSIONS_URL="+f.base, "PORT="+port)
+	command.Env = append(command.Environ(), "SESSIONS_URL="+f.base, "PORT="+port)
 	command.Stderr = os.Stderr
 	output, err := command.StdoutPipe()
 	if err != nil {

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,7 @@ func TestExpiredErrorIsAllThatIsWrong(t *testing.T) {
 	s := newSigner(t, jwk.ES256)
 	v := newVerifier(t, s)
 	now := time.Now().Unix()
+	date := func(seconds int64) string { return strconv.FormatInt(seconds, 10) }
 	expired := func(oldnew ...string) string {
 		return strings.NewReplacer(oldnew...).Replace(fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":%q,"sid":%q,"org":%q,"iat":%d,"exp":%d}`,
 			testIssuer, testAudience, customerID, sessionID, orgID, now-7200, now-3600))
@@ -56,8 +58,8 @@ func TestExpiredErrorIsAllThatIsWrong(t *testing.T) {
 		"issuer":       expired(testIssuer, "https://other.example.com"),
 		"audience":     expired(testAudience, "admin"),
 		"not before":   expired(`{`, fmt.Sprintf(`{"nbf":%d,`, now+600)),
-		"lifetime":     expired(fmt.Sprint(now-7200), fmt.Sprint(now-3600-86401)),
-		"ends earlier": expired(fmt.Sprint(now-7200), fmt.Sprint(now-3599)),
+		"lifetime":     expired(date(now-7200), date(now-3600-86401)),
+		"ends earlier": expired(date(now-7200), date(now-3599)),
 	} {
 		_, err := v.Verify(t.Context(), s.token(t, s.header(), p))
 		if _, ok := errors.AsType[*verify.ExpiredError](err); ok || err == nil {

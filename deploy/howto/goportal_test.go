@@ -71,11 +71,10 @@ func TestRenew(t *testing.T) {
 	customer := "user_ada"
 	shop := OpenPortal(d.base, d.apiKey, func(*http.Request) string { return customer })
 	portal := newVerifier(t, d).NewSignIn(verify.SignInConfig{Next: http.NotFoundHandler()})
-	visit := func(cookie string) *http.Response {
+	visit := func(cookie string) answer {
 		w := httptest.NewRecorder()
 		shop.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://shop.example.com/account/portal", http.NoBody))
-		link := w.Result().Header.Get("Location")
-		_, query, found := strings.Cut(link, "?")
+		_, query, found := strings.Cut(w.Header().Get("Location"), "?")
 		if w.Code != http.StatusSeeOther || !found {
 			t.Fatalf("the shop: got %d, %s", w.Code, w.Body)
 		}
@@ -84,18 +83,18 @@ func TestRenew(t *testing.T) {
 			"Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Sec-Fetch-Site": {"cross-site"},
 			"Cookie": {cookieName + "=" + cookie},
 		}
-		answer := httptest.NewRecorder()
-		portal.ServeHTTP(answer, r)
-		return answer.Result()
+		got := httptest.NewRecorder()
+		portal.ServeHTTP(got, r)
+		return answer{got.Code, got.Header(), got.Body.String()}
 	}
 	first := d.create(t, customer)
 	renewed := visit(first)
-	if token, _ := (answer{header: renewed.Header}).cookie(); renewed.StatusCode != http.StatusSeeOther || token == first || !d.accepts(t, token) {
-		t.Errorf("the same customer: got %s, %v", renewed.Status, renewed.Header)
+	if token, _ := renewed.cookie(); renewed.status != http.StatusSeeOther || token == first || !d.accepts(t, token) {
+		t.Errorf("the same customer: got %d, %v", renewed.status, renewed.header)
 	}
 	customer = "user_alan"
 	other := visit(first)
-	if _, set := (answer{header: other.Header}).cookie(); other.StatusCode != http.StatusOK || set {
-		t.Errorf("another customer: got %s, %v", other.Status, other.Header)
+	if _, set := other.cookie(); other.status != http.StatusOK || set {
+		t.Errorf("another customer: got %d, %v", other.status, other.header)
 	}
 }
