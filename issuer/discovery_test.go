@@ -32,7 +32,7 @@ func TestMetadata(t *testing.T) {
 			"id_token_signing_alg_values_supported":["EdDSA","ES256"],
 			"claims_supported":["iss","aud","sub","sid","org","iat","exp","client_id","member_id","role","return_url","scope"]}`,
 		"/.well-known/oauth-authorization-server": `{` + common + `,
-			"scopes_supported":["customer_portal:write","customer_sessions:introspect","customer_sessions:revoke","customer_sessions:write"],
+			"scopes_supported":["customer_portal:write","customer_sessions:exchange","customer_sessions:introspect","customer_sessions:revoke","customer_sessions:write"],
 			"revocation_endpoint":"` + f.base + `/oauth2/revoke","revocation_endpoint_auth_methods_supported":["Bearer"]}`,
 	} {
 		t.Run(path, func(t *testing.T) {
