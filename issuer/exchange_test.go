@@ -240,10 +240,10 @@ func TestCodeRefused(t *testing.T) {
 		changes map[string]any
 		want    string
 	}{
-		"good":                       {nil, ""},
-		"for the portal":             {map[string]any{wire.ClaimAudience: issuer.DefaultAudience}, "code_invalid"},
-		"of another issuer":          {map[string]any{wire.ClaimIssuer: f.base + "/other"}, "code_invalid"},
-		"of another organization":    {map[string]any{wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID}, "code_invalid"},
+		"good":                    {nil, ""},
+		"for the portal":          {map[string]any{wire.ClaimAudience: issuer.DefaultAudience}, "code_invalid"},
+		"of another issuer":       {map[string]any{wire.ClaimIssuer: f.base + "/other"}, "code_invalid"},
+		"of another organization": {map[string]any{wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID}, "code_invalid"},
 		"of another one, expired": {map[string]any{
 			wire.ClaimOrganizationID: foreignOrgID, wire.ClaimCustomerID: foreignID, wire.ClaimIssuedAt: now - 601, wire.ClaimExpiresAt: now - 1,
 		}, "code_invalid"},
