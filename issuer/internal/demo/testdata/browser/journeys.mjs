@@ -21,6 +21,12 @@ check("recovery: so does a code that was used", async (page) => {
   await page.goto(await link({ external_customer_id: "user_alan" }, want.codesAPIKey));
   const address = page.url();
   await button(page, "start.sign_in").click();
+  // In the same browser, the customer goes on.
+  await page.goto(address);
+  await button(page, "start.sign_in").click();
+  await page.waitForURL(want.base + "/portal");
+  assert.equal(await heading(page), "Alan Turing");
+  await page.context().clearCookies();
   await page.goto(address);
   await button(page, "start.sign_in").click();
   assert.equal(await heading(page), text["used.title"]);
