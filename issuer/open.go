@@ -162,6 +162,11 @@ func parseOrganizations(settings Settings) func(io.Reader) (*organizations.Regis
 			problems = append(problems, fmt.Errorf(`organization %s has "link": "code", but with %s_CUSTOMERS=request the customer of a code cannot be looked up: choose another directory, or leave "link" out`,
 				organization.Slug, settingsPrefix))
 		}
+		if settings.Audience == settings.Issuer {
+			// A code is for the issuer, and not every verifier looks at typ.
+			problems = append(problems, fmt.Errorf(`organization %[1]s has "link": "code", for which %[2]s_AUDIENCE must differ from %[2]s_ISSUER: otherwise a code can pass for a token`,
+				organization.Slug, settingsPrefix))
+		}
 		if err := errors.Join(problems...); err != nil {
 			return nil, err
 		}
