@@ -25,7 +25,7 @@ func NewPortal(v *verify.Verifier) http.Handler {
 		case errors.Is(err, verify.ErrRevoked):
 			notSignedIn(w, r, err)
 			return
-		case err == nil: // otherwise the page does without a name
+		case err == nil: // otherwise the ID must do
 			name = user.Name + " (" + user.Email + ") " + user.Role
 		}
 		w.Header().Set("Cache-Control", "no-store")
