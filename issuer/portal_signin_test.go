@@ -63,7 +63,7 @@ func TestPortalSignsInByCode(t *testing.T) {
 	if got[0].Code != http.StatusSeeOther {
 		got[0], got[1], forms[0] = got[1], got[0], forms[1]
 	}
-	if got[0].Code != http.StatusSeeOther || got[1].Code != http.StatusUnauthorized || !strings.Contains(got[1].Body.String(), "used already") {
+	if got[0].Code != http.StatusSeeOther || got[1].Code != http.StatusUnauthorized || !strings.Contains(got[1].Body.String(), "already been used") {
 		t.Fatalf("got %d, and %d %s", got[0].Code, got[1].Code, got[1].Body)
 	}
 	cookies := (&http.Response{Header: got[0].Header()}).Cookies()

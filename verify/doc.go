@@ -18,8 +18,8 @@
 //     with the portal's cookie, or with error pages of its own.
 //   - [Verifier.NewSignIn] and [Verifier.SignOut] are the portal's side of a link:
 //     see "Signing in". Signing out ends the session everywhere.
-//   - [Verifier.User] returns who is signed in, for a page to show, and [Token] is for
-//     code that calls the issuer itself.
+//   - [Verifier.User] returns the name and the e-mail address of the customer, for a
+//     page to show, and [Token] the token, for code that calls the issuer itself.
 //   - [Verifier.SessionContext] is for what lasts longer than its request.
 //   - Package echoverify is for Echo, package grpcverify for gRPC.
 //   - Package verifytest is an issuer in memory for the tests of a service,
@@ -72,19 +72,19 @@
 //	mux.Handle("/sign-out", v.SignOut("/signed-out"))
 //
 // A link goes through mail, chats and scanners before a person opens it. So an image,
-// a frame, a script, a prefetch or a request for the head does not sign in, and a page
-// with a button comes first where it must: always for a code, and never is another
-// customer's live session replaced without a question. A scanner may see that page;
-// only its form signs in.
+// a frame, a script, a prefetch or a HEAD request does not sign in. A page with a
+// button comes first for every code, and before another customer's live session is
+// replaced. A scanner may see that page; only its form signs in.
 //
 // A link with a token is good for as long as its session, for anyone who finds it. A
-// link with a code is good once and for minutes: the portal's server exchanges it with
+// link with a code is good once, for ten minutes: the portal's server exchanges it with
 // an API key that the browser never sees, from the file that SignInConfig.Exchange
-// names. If the answer to an exchange is lost, the same page can try again and gets
-// the same session.
+// names. If the answer to an exchange is lost, the same page can try again within a
+// minute and gets the same session.
 //
 // A link that has expired, or whose code was used, gets a page with a button that asks
-// the issuer for a new link. The issuer has it sent to the customer, whoever asks.
+// the issuer for a new link, which goes to the customer and not to this browser. In a
+// browser where the same customer is still signed in, it leads to the portal instead.
 //
 // SignInConfig.Page gives all these pages a look and a language; [SignInPage] has an
 // example.

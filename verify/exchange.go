@@ -34,7 +34,7 @@ const (
 	minRedemption, maxRedemption = 22, 128
 )
 
-// Exchange says how a portal redeems the codes of links.
+// Exchange configures how a portal redeems the codes of links.
 type Exchange struct {
 	// URL is the issuer's URL, https except on a loopback address. Default: where
 	// the JWK Set is, if that is at "/.well-known/jwks.json" below any URL.

@@ -24,12 +24,13 @@ var (
 	// as an image, in a frame, by a script: 403.
 	ErrNotNavigation = errors.New("verify: link was not opened as a page")
 	// ErrCodeUsed means that the code of a link has been exchanged already: 401.
-	ErrCodeUsed = errors.New("verify: code was used already")
-	// ErrCodeInvalid means that the issuer refuses a code that is good for this
-	// verifier, because the API key is another organization's, say: 401.
+	ErrCodeUsed = errors.New("verify: code has already been used")
+	// ErrCodeInvalid means that the issuer refuses a code that this verifier accepts,
+	// for example because the API key is another organization's: 401.
 	ErrCodeInvalid = errors.New("verify: issuer refuses the code")
-	// ErrIssuerUnavailable means that the issuer could not be asked to exchange a
-	// code or to send a new link: 503, and the link may be tried again.
+	// ErrIssuerUnavailable means that the issuer did not exchange a code or send a
+	// new link, because it did not answer or refused the portal: 503, and the link
+	// may be tried again.
 	ErrIssuerUnavailable = errors.New("verify: issuer cannot be asked")
 	// ErrNoRecovery means that the issuer sends no new link for this one: 404.
 	ErrNoRecovery = errors.New("verify: issuer sends no new link")
@@ -43,22 +44,22 @@ var (
 	ErrCookieSize = errors.New("verify: token is too long for a cookie")
 )
 
-// SignInConfig says how a portal signs customers in. Next is required; every other
+// SignInConfig configures how a portal signs customers in. Next is required; every other
 // zero field stands for its documented default.
 type SignInConfig struct {
 	// Next answers every request that is not a link: usually a page behind
 	// [Verifier.NewMiddleware] with Cookie.
 	Next http.Handler
 	// Confirm shows a page with one button for every link, and not only where
-	// [Verifier.NewSignIn] says so. Scanners of mail open links, too, and some look
-	// like a browser. Default: most token links sign in without a question.
+	// [Verifier.NewSignIn] needs one. Mail scanners open links, too, and some use a
+	// real browser. Default: most links with a token sign in without a question.
 	Confirm bool
-	// Exchange says how links that hold a code are redeemed. Default: such links
+	// Exchange configures how links that hold a code are redeemed. Default: such links
 	// are refused, and Config.Logger gets a line.
 	Exchange Exchange
-	// Page writes the pages of sign-in. Each has the headers of the default page
-	// that keep the link safe, and the status of the default page where that is
-	// not one of success. If Page writes nothing, the default page is shown.
+	// Page writes the pages of sign-in. Whatever it writes, the headers that keep the
+	// link safe are set, and a refusal keeps its status. If Page writes nothing, the
+	// default page is shown.
 	// Default: a plain page in English.
 	Page func(w http.ResponseWriter, r *http.Request, page SignInPage)
 	// OnError answers the links that are refused instead of Page, without a way
@@ -287,7 +288,7 @@ func (a *arrival) sendLink(ctx context.Context, err error) {
 	}
 	a.show(http.StatusOK, a.page(signInText{
 		SignInSent, "A new link is on its way",
-		"If your account still exists, you get a message with a new link in a few minutes. You can close this page.", "", false,
+		"If your account still exists, you will get a message with a new link in a few minutes. You can close this page.", "", false,
 	}))
 }
 

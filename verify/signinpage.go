@@ -18,26 +18,26 @@ const (
 	recoverField    = "recover"
 )
 
-// A SignInState says which page of sign-in it is.
+// A SignInState names a page of sign-in.
 type SignInState string
 
 // The pages of sign-in.
 const (
-	// SignInConfirm asks to press a button, which signs in.
+	// SignInConfirm asks the person to press a button, which signs in.
 	SignInConfirm SignInState = "confirm"
 	// SignInExpired says that the link has expired.
 	SignInExpired SignInState = "expired"
-	// SignInUsed says that the link was used already.
+	// SignInUsed says that the link has already been used.
 	SignInUsed SignInState = "used"
 	// SignInEnded says that the session of the link was ended.
 	SignInEnded SignInState = "ended"
-	// SignInInvalid says that the link is no good: cut off, or made for another
-	// portal.
+	// SignInInvalid says that the link does not work: part of it is missing, or it is
+	// for another portal.
 	SignInInvalid SignInState = "invalid"
 	// SignInUnavailable says that the link cannot be checked now. Its button tries
 	// again.
 	SignInUnavailable SignInState = "unavailable"
-	// SignInRefused says that this browser cannot sign in like this. SignInPage.Err
+	// SignInRefused says that the browser cannot sign in this way. SignInPage.Err
 	// is [ErrNotNavigation], [ErrCrossOrigin], [ErrPlainHTTP] or [ErrCookieSize].
 	SignInRefused SignInState = "refused"
 	// SignInSent says that a new link is on its way, if the customer still exists.
@@ -50,13 +50,13 @@ const (
 
 // A SignInPage is what a page of sign-in shows.
 type SignInPage struct {
-	// State is which page it is.
+	// State names the page.
 	State SignInState
 	// Err is why the link is refused, nil for [SignInConfirm] and [SignInSent].
 	Err error
-	// Session is that of the link, where it is known: to show whom the link is for,
-	// and Session.ReturnURL as the way back to the shop. Only the next request is
-	// signed in. If the link holds a code, ExpiresAt is the end of the code. The zero
+	// Session is the session of the link, if it is known: it shows whom the link is
+	// for, and Session.ReturnURL is the way back to the shop. The browser is not
+	// signed in yet. If the link holds a code, ExpiresAt is the end of the code. The zero
 	// Session stands for unknown.
 	Session Session
 	// Current is the session that is alive in this browser and would be replaced,
@@ -109,23 +109,23 @@ func refusalText(err error) signInText {
 		// The key of an old link may have been removed.
 		return signInText{SignInExpired, "This link has expired", "Links work for a limited time.", newLink, true}
 	case errors.Is(err, ErrCodeUsed):
-		return signInText{SignInUsed, "This link was used already", "Each link works once.", newLink, true}
+		return signInText{SignInUsed, "This link has already been used", "Each link works once.", newLink, true}
 	case errors.Is(err, ErrRevoked):
 		return signInText{SignInEnded, "This session has ended", "You signed out, or the shop ended it. Open your account from the shop again.", "", false}
 	case errors.Is(err, ErrRateLimited):
-		return signInText{SignInWait, "Please wait", "You have asked for several links. Look for them in your mail, or try again in a few minutes.", newLink, true}
+		return signInText{SignInWait, "Please wait", "You have asked for several links. Check your mail, or try again in a few minutes.", newLink, true}
 	case errors.Is(err, ErrNoRecovery):
 		return signInText{SignInNoRecovery, "We cannot send you a new link", "Open your account from the shop again, or contact its support.", "", false}
 	case errors.Is(err, ErrNotNavigation):
-		return signInText{SignInRefused, "Open this link in a page of its own", "For your safety, it does not work inside another page.", "", false}
+		return signInText{SignInRefused, "Open this link in its own tab", "For your safety, it does not work inside another page.", "", false}
 	case errors.Is(err, ErrCrossOrigin):
-		return signInText{SignInRefused, "Open the link again", "Your browser does not say that you pressed the button on our page. Open the link again, in another browser if need be.", "", false}
+		return signInText{SignInRefused, "Open the link again", "Your browser did not confirm that you pressed the button on our page. Open the link again, or try another browser.", "", false}
 	case errors.Is(err, ErrPlainHTTP):
-		return signInText{SignInRefused, "Sign-in needs a secure connection", "The address of this page begins with http://. Browsers stay signed in over https:// only.", "", false}
+		return signInText{SignInRefused, "Sign-in needs a secure connection", "The address of this page begins with http://. Your browser can stay signed in only over https://.", "", false}
 	case errors.Is(err, ErrCookieSize):
-		return signInText{SignInRefused, "Your browser cannot stay signed in", "The link holds more than a browser can keep. Tell the shop about it.", "", false}
+		return signInText{SignInRefused, "Your browser cannot stay signed in", "The link is too long for a cookie. Please tell the shop.", "", false}
 	default:
-		return signInText{SignInInvalid, "This link does not work", "It may have been cut off. Copy all of it, or ask the shop for a new one.", "", false}
+		return signInText{SignInInvalid, "This link does not work", "Part of it may be missing. Copy the whole link, or ask the shop for a new one.", "", false}
 	}
 }
 

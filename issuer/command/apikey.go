@@ -150,7 +150,7 @@ func (k *newKey) print(w io.Writer, asJSON bool) error {
 		}
 		return json.NewEncoder(w).Encode(members)
 	}
-	_, err := fmt.Fprintf(w, "Secret, shown only now; give it to the service that creates sessions:\n\n  %s\n", k.secret.Reveal())
+	_, err := fmt.Fprintf(w, "Secret, shown only now; give it to the service that uses it:\n\n  %s\n", k.secret.Reveal())
 	if k.owner == nil && err == nil {
 		_, err = fmt.Fprintf(w, "\nAdd this to api_keys of the organization:\n\n%s\n", k.entry)
 	}

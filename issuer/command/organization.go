@@ -51,12 +51,12 @@ print its ID. Customers refer to the organization by this ID.`,
 	cmd.Flags().StringVar(&entry.Slug, "slug", "", "`name` of the organization in URLs: lower-case letters, digits and hyphens (required)")
 	cmd.Flags().StringVar(&entry.PortalURL, "portal-url", "", "`URL` of its portal; {slug} and {organization_id} are filled in (required)")
 	cmd.Flags().StringVar(&entry.ID, "id", "", "its `UUID` (default a random one)")
-	cmd.Flags().StringVar(&entry.Link, "link", "", "what portal links `hold`: token or code (default token)")
+	cmd.Flags().StringVar(&entry.Link, "link", "", "`kind` of portal links: token or code (default token)")
 	cmd.Flags().BoolVar(&entry.EmailInLink, "email-in-link", false, "add the customer's e-mail address to the portal link")
-	cmd.Flags().StringVar(&entry.SupportURL, "support-url", "", "`URL` of a page that helps its customers")
-	cmd.Flags().StringVar(&recovery.WebhookURL, "recovery-webhook-url", "", "`URL` that hears of customers who want a new link for an expired one")
+	cmd.Flags().StringVar(&entry.SupportURL, "support-url", "", "`URL` of a help page for its customers")
+	cmd.Flags().StringVar(&recovery.WebhookURL, "recovery-webhook-url", "", "`URL` of the webhook that mails new links for expired ones")
 	cmd.Flags().StringVar(&recovery.SecretFile, "recovery-secret-file", "", "`path` of the file with the webhook's secret")
-	cmd.Flags().StringVar(&recovery.MaxAge, "recovery-max-age", "", "how `long` after its end a session can be recovered, at most 720h (default 168h)")
+	cmd.Flags().StringVar(&recovery.MaxAge, "recovery-max-age", "", "`duration` after its end in which a session can be recovered, at most 720h (default 168h)")
 	place := newOrganizationPlace(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := place.needed(); err != nil {
