@@ -23,8 +23,9 @@ const (
 	// exchangeTimeout bounds one attempt, and exchangeAttempts their number.
 	exchangeTimeout  = 5 * time.Second
 	exchangeAttempts = 2
-	// recoverTimeout is longer than the issuer tries to reach the shop: 5 s, twice.
-	recoverTimeout = 15 * time.Second
+	// recoverTimeout is longer than the issuer takes at most: 5 s to find the customer,
+	// and 10.5 s to reach the shop.
+	recoverTimeout = 18 * time.Second
 	// maxIssuerAnswer bounds what is read of an answer: a session with its customer.
 	maxIssuerAnswer = 256 << 10
 	// maxKeyFile bounds the file with the API key.
