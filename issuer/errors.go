@@ -99,7 +99,7 @@ func newRefusals() refusals {
 		// What may work when it is tried again.
 		{feed.ErrUnknown, unavailable("The log of revocations did not answer: it may have been ended or not. Repeating is safe")},
 		{errWebhook, unavailable("The request for a new link could not be passed on")},
-		{errWebhookBusy, unavailable("Too many requests for a new link are on their way")},
+		{errWebhookBusy, unavailable("Too many requests for a new link are in progress")},
 		{errJustEnded, unavailable("All sessions of this customer were just ended")},
 		{customers.ErrUnavailable, unavailable("The customer directory is unavailable")},
 		{keys.ErrNoSigningKey, unavailable("No session can be signed at the moment")},

@@ -75,8 +75,8 @@ func unavailable(err error) error {
 
 // An ExpiredError is the [ErrExpired] of a token that has nothing else wrong with
 // it. It names the session that has ended, so that a page can lead back to the shop,
-// or ask for a new link. The session must not be let in: the holder of an old link
-// may be anybody. Whether it was also ended before it expired has not been checked.
+// or ask for a new link. Do not accept the session: the holder of an old link may be
+// anyone. Whether it was also ended before it expired has not been checked.
 type ExpiredError struct {
 	Session Session
 }

@@ -80,7 +80,8 @@ func FromContext(ctx context.Context) (session Session, ok bool) {
 
 // Token returns the token of the session that a middleware put into the context of
 // a request, for code that calls the issuer; ok is false when there is none. It is
-// as good as a password until it expires: do not log it, and send it to nobody else.
+// as good as a password until it expires: do not log it, and send it only to the
+// issuer.
 // [Verifier.User] needs only the context.
 func Token(ctx context.Context) (token string, ok bool) {
 	carried, ok := ctx.Value(signedInKey{}).(*signedIn)

@@ -18,7 +18,7 @@ type Session struct {
 	// ClientID names the API key that the session was issued to ("client_id").
 	// It is empty in tokens of issuers before version 0.2.
 	ClientID string
-	// MemberID is the member of the customer, which is a team, that the session
+	// MemberID is the member of the customer, usually a team, that the session
 	// belongs to, a UUID ("member_id"). It is empty when the session is the
 	// customer's own.
 	MemberID string

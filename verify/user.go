@@ -29,32 +29,32 @@ const (
 	maxUserAnswer   = 16 << 10
 )
 
-// Reasons why [Verifier.User] does not say who is signed in, beside those of
-// [Verifier.Verify] and [ErrNoToken].
+// Reasons why [Verifier.User] returns no user, beside those of [Verifier.Verify] and
+// [ErrNoToken].
 var (
 	// ErrUserUnavailable means that the issuer cannot be asked now: show the page
 	// without a name.
 	ErrUserUnavailable = errors.New("user is unavailable")
-	// ErrNoUsers means that there is nobody to ask: the issuer knows no customers
-	// (its customer directory is "request"), or the verifier does not know the
-	// issuer's address (Config.Keys or Config.KeySource without a URL).
+	// ErrNoUsers means that no issuer can be asked: it knows no customers (its
+	// customer directory is "request"), or the verifier does not know its address
+	// (Config.Keys or Config.KeySource without a URL).
 	ErrNoUsers = errors.New("issuer knows no users")
 )
 
-// A User is the person who is signed in, as the issuer's customer directory knows
-// them now. It is for showing: what a session may do depends on [Session] alone.
+// A User is the person who is signed in, as the issuer's customer directory has them
+// now. It is for display: what a session may do depends on [Session] alone.
 // Escape Name and Email in your output.
 type User struct {
 	// Name is the customer's name, or the member's in the session of a member. It
 	// may be empty.
 	Name string
-	// Email is the e-mail address of the same. It is empty if there is none.
+	// Email is the e-mail address of the customer or the member. It may be empty.
 	Email string
-	// CustomerID is that of the session.
+	// CustomerID is the session's.
 	CustomerID string
-	// MemberID is that of the session: empty in the session of a customer who is
-	// not a team. Role is then empty, too, and otherwise "owner",
-	// "billing_manager" or "member".
+	// MemberID is the session's, empty in a session of the customer's own. Role is
+	// the member's role now: "owner", "billing_manager" or "member". It is empty
+	// without a MemberID.
 	MemberID, Role string
 }
 
@@ -67,8 +67,8 @@ type User struct {
 // The error is one of [Verifier.Verify] if the session has ended since the request
 // began: [ErrRevoked] also when the issuer says so, because the customer or the
 // member is gone. It is [ErrUserUnavailable] if the issuer cannot be asked or ctx is
-// done first, [ErrNoUsers] if there is nobody to ask, and [ErrNoToken] without a
-// token. A page does well without a name:
+// done first, [ErrNoUsers] if no issuer can be asked, and [ErrNoToken] without a
+// token. A page can go without a name:
 //
 //	user, err := v.User(r.Context())
 //	if errors.Is(err, verify.ErrRevoked) {

@@ -203,8 +203,8 @@ func (s *shop) address(ctx context.Context, session *verify.Session) (string, er
 
 // recovery receives the issuer's webhook: the holder of an expired link wants a new
 // one. It verifies the signature as Standard Webhooks 1.0 says; a real shop uses a
-// library of that project, and ignores an event whose webhook-id it knows, so that
-// nobody is flooded with mail.
+// library of that project, and ignores an event whose webhook-id it knows, so that a
+// customer gets few mails.
 func (s *shop) recovery(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<14))
 	if err != nil || !s.signed(r.Header, body) {

@@ -35,7 +35,7 @@ const (
 
 // ErrBusy means that an event was not sent, because so many others of its
 // organization are on their way.
-var ErrBusy = errors.New("too many events for this webhook are on their way")
+var ErrBusy = errors.New("too many events for this webhook are in progress")
 
 // A Hook is where the events of an organization go.
 type Hook struct {
