@@ -98,7 +98,7 @@ func TestServeCodesRefused(t *testing.T) {
 		`with CUSTOMERSESSION_CUSTOMERS=request the customer of a code cannot be looked up`: append([]string{
 			"CUSTOMERSESSION_CUSTOMERS=request", "CUSTOMERSESSION_CUSTOMERS_FILE=",
 		}, log...),
-		"CUSTOMERSESSION_AUDIENCE must differ from CUSTOMERSESSION_ISSUER": append([]string{"CUSTOMERSESSION_AUDIENCE=https://sessions.example.com"}, log...),
+		"CUSTOMERSESSION_AUDIENCE must differ from CUSTOMERSESSION_ISSUER":         append([]string{"CUSTOMERSESSION_AUDIENCE=https://sessions.example.com"}, log...),
 		"there is no file " + path + "; customersession revocations init makes it": log,
 	} {
 		p := startProgram(t, mustBinary(t), append(i.env, env...), "serve")
