@@ -508,7 +508,7 @@ func TestFeedLimit(t *testing.T) {
 		all, _ := f.feed(t, "")
 		heard = len(all.Revoked)
 	}
-	limited := 0
+	limited, start := 0, time.Now()
 	for range 40 {
 		switch a := ask("198.51.100.7"); a.status {
 		case http.StatusTooManyRequests:
@@ -524,8 +524,9 @@ func TestFeedLimit(t *testing.T) {
 			t.Fatalf("an exempt network: %d", a.status)
 		}
 	}
-	if limited < 10 {
-		t.Errorf("%d of 40 were limited, want nearly 20", limited)
+	// Half of them at once, and one more for each second that a slow machine takes.
+	if want := 19 - int(time.Since(start)/time.Second); limited < want {
+		t.Errorf("%d of 40 were limited, want %d", limited, want)
 	}
 	if a := ask("198.51.100.8"); a.status != http.StatusOK {
 		t.Errorf("another address: %d", a.status)
