@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,15 +81,23 @@ func bearerToken(header http.Header) (string, error) {
 // portalSession returns the session of the token in the request. A session that
 // asks too often does not count against its address, which others may share.
 func (s *Server) portalSession(c *call) (verify.Session, error) {
+	return s.heldSession(c, s.verify, s.sessionLimit)
+}
+
+// heldSession is portalSession with another judgement of the token, and another limit
+// for its session.
+func (s *Server) heldSession(
+	c *call, judge func(ctx context.Context, token string) (verify.Session, error), limit *ratelimit.Limiter[string],
+) (verify.Session, error) {
 	token, err := bearerToken(c.Request().Header)
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
-	session, err := s.verify(c.Request().Context(), token)
+	session, err := judge(c.Request().Context(), token)
 	if err != nil {
 		return verify.Session{}, s.refuseAnonymous(c, err)
 	}
-	if wait, ok := s.sessionLimit.Allow(session.ID); !ok {
+	if wait, ok := limit.Allow(session.ID); !ok {
 		s.metrics.limited.WithLabelValues("session").Inc()
 		return verify.Session{}, &tooManyError{wait}
 	}

@@ -72,26 +72,13 @@ func (s *Server) recoverSession(c *call) error {
 // recoverable returns the session of the token or the code in the request, which may
 // have expired, and is all right otherwise.
 func (s *Server) recoverable(c *call) (verify.Session, error) {
-	token, err := bearerToken(c.Request().Header)
-	if err != nil {
-		return verify.Session{}, s.refuseAnonymous(c, err)
-	}
-	session, err := s.recovery.session(c.Request().Context(), token)
-	if err == nil {
-		err = s.checkEnded(&session)
-	}
-	if err != nil {
-		return verify.Session{}, s.refuseAnonymous(c, err)
-	}
-	if wait, ok := s.recoverLimit.Allow(session.ID); !ok {
-		s.metrics.limited.WithLabelValues("session").Inc()
-		return verify.Session{}, &tooManyError{wait}
-	}
-	if wait, ok := s.addressLimit.Allow(clientKey(c)); !ok {
-		s.metrics.limited.WithLabelValues("session_address").Inc()
-		return verify.Session{}, &tooManyError{wait}
-	}
-	return session, nil
+	return s.heldSession(c, func(ctx context.Context, token string) (verify.Session, error) {
+		session, err := s.recovery.session(ctx, token)
+		if err == nil {
+			err = s.checkEnded(&session)
+		}
+		return session, err
+	}, s.recoverLimit)
 }
 
 // recovers returns the organization of a session, which still sends a new link for
