@@ -21,7 +21,8 @@ type doorman struct {
 	issuer http.RoundTripper
 	answer func(*http.Request) (*http.Response, error) // nil: the issuer's
 	ended  []*http.Request
-	// intercept answers calls for the links of a portal, nil: the issuer does.
+	// intercept answers calls for the links of a portal, nil: the issuer does. No other
+	// call may read it, as the feed's run beside the test.
 	intercept func(*http.Request) (*http.Response, error)
 }
 
@@ -32,7 +33,7 @@ func (d *doorman) RoundTrip(r *http.Request) (*http.Response, error) {
 			return d.answer(r)
 		}
 	}
-	if d.intercept != nil && (r.URL.Path == wire.ExchangePath || r.URL.Path == wire.RecoverPath) {
+	if ofLinks := r.URL.Path == wire.ExchangePath || r.URL.Path == wire.RecoverPath; ofLinks && d.intercept != nil {
 		return d.intercept(r)
 	}
 	return d.issuer.RoundTrip(r)
