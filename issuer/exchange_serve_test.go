@@ -4,12 +4,56 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/customersession/customersession/deploy/rig/needs"
 	"github.com/customersession/customersession/deploy/rig/postgres"
+	"github.com/customersession/customersession/verify/wire"
 )
+
+// A server that is killed after a code's redemption is in the file, before it answers,
+// loses neither the code nor the session: the portal's second try, at another server,
+// gets the session, and nobody else does.
+func TestServeExchangeKilled(t *testing.T) {
+	t.Parallel()
+	strace := needs.Program(t, "strace", "install strace")
+	i := install(t, "https://sessions.example.com")
+	linkCodes(t, i)
+	env := withLogFile(t, i)
+	one, two := serve(t, i, env...), serve(t, i, env...)
+	code := codeOf(t, one.public.create(t, `{"customer_id":"`+customerID+`"}`))
+	file := filepath.Join(i.dir, "revocations.jsonl.redemptions")
+	before := size(t, file)
+	killer := startProgram(t, strace, nil, "-f", "-p", strconv.Itoa(one.cmd.Process.Pid), "-P", file,
+		"-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGKILL")
+	killer.find(t, killer.stderr, "attached")
+	request := one.public.request(t, http.MethodPost, wire.ExchangePath, `{"code":"`+code+`","redemption":"`+anAttempt+`"}`,
+		"Authorization", "Bearer "+i.secret, "Content-Type", "application/json")
+	if a, err := http.DefaultClient.Do(request); err == nil {
+		_ = a.Body.Close()
+		t.Fatalf("the server answered with %s", a.Status)
+	}
+	one.wait(t)
+	if size(t, file) == before {
+		t.Fatal("the redemption is not in the file")
+	}
+	wantRefused(t, "another attempt", two.public.exchangeCode(t, i.secret, code, anAttempt+"X"), "code_used")
+	if a := two.public.exchangeCode(t, i.secret, code, anAttempt); a.status != http.StatusOK {
+		t.Errorf("the second try: got %d %s", a.status, a.body)
+	}
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
 
 // linkCodes makes the links of an installation's organization hold codes.
 func linkCodes(t *testing.T, i *installation) {
