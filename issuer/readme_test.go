@@ -125,6 +125,19 @@ func TestREADMEGo(t *testing.T) {
 
 const refusedToken = `{"error":"invalid_token","error_description":"The token is not valid here"}`
 
+// The README's landing route compiles in its Go program: it is registered where that
+// registers /account.
+func TestREADMEPortal(t *testing.T) {
+	t.Parallel()
+	program := section(t, "<!-- run: issuer/readme_test.go -->\n```go\n", "```")
+	landing := block(t, section(t, "A portal signs customers in", "\n## End a session\n"), "go")
+	const account = `	http.Handle("/account", verifier.Middleware(account))` + "\n"
+	if !strings.Contains(program, account) {
+		t.Fatal("the program has no /account")
+	}
+	buildGo(t, strings.Replace(program, account, landing, 1))
+}
+
 // The README's commands end a session, and its Go program refuses the token.
 func TestREADMEEnd(t *testing.T) {
 	t.Parallel()
@@ -164,6 +177,18 @@ func startAccount(t *testing.T, d *devServer) string {
 	address := listener.Addr().String()
 	program := section(t, "<!-- run: issuer/readme_test.go -->\n```go\n", "```")
 	program = strings.NewReplacer("http://127.0.0.1:8080", d.base, "127.0.0.1:9000", address).Replace(program)
+	binary := buildGo(t, program)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	startProgram(t, binary, nil)
+	awaitListener(t, address)
+	return address
+}
+
+// buildGo builds a program in this module, and returns its path.
+func buildGo(t *testing.T, program string) (binary string) {
+	t.Helper()
 	source, binary := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "account")
 	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
@@ -171,12 +196,7 @@ func startAccount(t *testing.T, d *devServer) string {
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	startProgram(t, binary, nil)
-	awaitListener(t, address)
-	return address
+	return binary
 }
 
 // awaitListener waits until a program listens.
