@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/customersession/customersession/verify"
@@ -41,6 +42,12 @@ type feed struct {
 	requests int
 	// last is the last good answer, for FeedCached.
 	last feedAnswer
+	// oversize is the last answer that was too long, of which failure and answer.
+	oversize struct {
+		failure FeedFailure
+		of      string
+		body    *feedBody
+	}
 }
 
 func newFeed() feed { return feed{enabled: true, log: "log-1", logs: 1, changed: make(chan struct{})} }
@@ -210,22 +217,34 @@ func pause(ctx context.Context, changed <-chan struct{}, wait time.Duration) boo
 	return true
 }
 
-// write writes an answer, packed where that is asked for.
+// write writes an answer.
 func (a *feedAnswer) write(w http.ResponseWriter, r *http.Request) {
-	writeFeed(w, r, a.nonce, must(json.Marshal(a.Revocations)))
+	newFeedBody(must(json.Marshal(a.Revocations))).write(w, r, a.nonce)
 }
 
-func writeFeed(w http.ResponseWriter, r *http.Request, nonce string, body []byte) {
+// A feedBody is the body of an answer, plain and packed.
+type feedBody struct {
+	plain  []byte
+	packed func() []byte
+}
+
+func newFeedBody(plain []byte) *feedBody {
+	return &feedBody{plain, sync.OnceValue(func() []byte { return pack(plain) })}
+}
+
+// write writes the body, packed where that is asked for.
+func (b *feedBody) write(w http.ResponseWriter, r *http.Request, nonce string) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set(wire.RevocationsAge, "0.1")
 	header.Set(wire.RevocationsNonce, nonce)
+	body := b.plain
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		header.Set("Content-Encoding", "gzip")
-		body = pack(body)
+		body = b.packed()
 	}
-	_, _ = w.Write(body) //nolint:gosec // JSON, and said to be so
+	_, _ = w.Write(body)
 }
 
 func pack(body []byte) []byte {

@@ -85,13 +85,11 @@ func (i *Issuer) respond(w http.ResponseWriter, r *http.Request, a feedAnswer, a
 	case FeedBuffered:
 		a.write(w, r)
 		pause(r.Context(), nil, proxyDelay)
-	case FeedBomb:
-		writeFeed(w, r, a.nonce, a.padded(bombLength))
-	case FeedMillion:
-		writeFeed(w, r, a.nonce, a.million())
+	case FeedBomb, FeedMillion:
+		i.oversize(&a, failure).write(w, r, a.nonce)
 	case FeedTruncated:
 		body := must(json.Marshal(a.Revocations))
-		writeFeed(w, r, a.nonce, body[:len(body)/2])
+		newFeedBody(body[:len(body)/2]).write(w, r, a.nonce)
 	case FeedGarbage:
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<!doctype html><title>Down for maintenance</title>"))
@@ -125,17 +123,32 @@ func (i *Issuer) distort(a *feedAnswer, asked feedRequest, failure FeedFailure) 
 	}
 }
 
-// padded returns an answer with a member of that length.
-func (a *feedAnswer) padded(length int) []byte {
-	body := must(json.Marshal(a.Revocations))
-	return append(body[:len(body)-1], `,"padding":"`+strings.Repeat("a", length)+`"}`...)
+// oversize returns what is wrong with the length of an answer. The last one is kept:
+// it takes long to make, and consumers ask again and again.
+func (i *Issuer) oversize(a *feedAnswer, failure FeedFailure) *feedBody {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	body := string(must(json.Marshal(a.Revocations)))
+	kept := &i.feed.oversize
+	if kept.failure != failure || kept.of != body {
+		long := withPadding(body)
+		if failure == FeedMillion {
+			long = withMillion(body, len(a.Revoked))
+		}
+		kept.failure, kept.of, kept.body = failure, body, newFeedBody([]byte(long))
+	}
+	return kept.body
 }
 
-// million returns an answer with a million short entries of an unknown scope.
-func (a *feedAnswer) million() []byte {
-	body := string(must(json.Marshal(a.Revocations)))
-	entries := strings.Repeat(`{"scope":""},`, 1_000_000)
-	return []byte(strings.Replace(body, `"revoked":[`, `"revoked":[`+entries+`{"scope":""}`+separator(len(a.Revoked)), 1))
+// withPadding returns an answer with a long member.
+func withPadding(body string) string {
+	return strings.TrimSuffix(body, "}") + `,"padding":"` + strings.Repeat("a", bombLength) + `"}`
+}
+
+// withMillion returns an answer with a million short entries of an unknown scope before
+// its own.
+func withMillion(body string, entries int) string {
+	return strings.Replace(body, `"revoked":[`, `"revoked":[`+strings.Repeat(`{"scope":""},`, 1_000_000)+`{"scope":""}`+separator(entries), 1)
 }
 
 // separator returns what comes between an entry and n others.
