@@ -19,10 +19,7 @@ func TestNewKeyThatIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	program, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := binary(t)
 	file := filepath.Join(t.TempDir(), "organizations.json")
 	if p := start(t, nil, "organization", "add", "--file", file, "--slug", "acme", "--portal-url", "https://portal.example.com/"); p.wait(t) != 0 {
 		t.Fatal(p.stderr)

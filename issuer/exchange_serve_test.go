@@ -99,7 +99,7 @@ func TestServeExchange(t *testing.T) {
 				t.Errorf("the same attempt at the other server: got %d %s", a.status, a.body)
 			}
 			wantRefused(t, "another attempt", two.public.exchangeCode(t, i.secret, kept, anAttempt+"X"), "code_used")
-			check := startProgram(t, mustBinary(t), append(i.env, env...), "serve", "--check")
+			check := startProgram(t, binary(t), append(i.env, env...), "serve", "--check")
 			if code := check.wait(t); code != 0 || !strings.Contains(check.stdout.String(), "redemptions") {
 				t.Errorf("the check: exit code %d, %s %s", code, check.stdout, check.stderr)
 			}
@@ -145,7 +145,7 @@ func TestServeCodesRefused(t *testing.T) {
 		"CUSTOMERSESSION_AUDIENCE must differ from CUSTOMERSESSION_ISSUER":         append([]string{"CUSTOMERSESSION_AUDIENCE=https://sessions.example.com"}, log...),
 		"there is no file " + path + "; customersession revocations init makes it": log,
 	} {
-		p := startProgram(t, mustBinary(t), append(i.env, env...), "serve")
+		p := startProgram(t, binary(t), append(i.env, env...), "serve")
 		if code := p.wait(t); code != 2 || !strings.Contains(p.stderr.String(), want) {
 			t.Errorf("exit code %d, %s; want %s", code, p.stderr, want)
 		}

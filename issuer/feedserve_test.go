@@ -61,7 +61,7 @@ func TestServeRevocations(t *testing.T) {
 	one.public.create(t, `{"customer_id":"`+customerID+`"}`)
 	late := serve(t, i, env...) // it starts all the same
 	late.public.create(t, `{"customer_id":"`+customerID+`"}`)
-	check := startProgram(t, mustBinary(t), append(i.env, env...), "serve", "--check")
+	check := startProgram(t, binary(t), append(i.env, env...), "serve", "--check")
 	if code := check.wait(t); code != 1 || !strings.Contains(check.stderr.String(), "revocation log") {
 		t.Errorf("the check: exit code %d, %s", code, check.stderr)
 	}
@@ -71,19 +71,10 @@ func TestServeRevocations(t *testing.T) {
 	one.find(t, one.stderr, `"msg":"(revocation log is back)"`)
 	late.find(t, late.stderr, `"msg":"(revocation log is back)"`)
 	late.public.wantActive(t, "the session", token, false)
-	check = startProgram(t, mustBinary(t), append(i.env, env...), "serve", "--check")
+	check = startProgram(t, binary(t), append(i.env, env...), "serve", "--check")
 	if code := check.wait(t); code != 0 || !strings.Contains(check.stdout.String(), "the log answers, revocations: 1") {
 		t.Errorf("the check: exit code %d, %s %s", code, check.stdout, check.stderr)
 	}
-}
-
-func mustBinary(t testing.TB) string {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // An audience is consumers that wait, each on a connection of its own, 64 from each

@@ -73,10 +73,7 @@ func (f *endingFleet) startReplicas(t testing.TB, i *installation) {
 
 func (f *endingFleet) startReplica(t testing.TB, n int) {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	age := fmt.Sprintf("CUSTOMERSESSION_REVOCATIONS_MAX_AGE=%v", f.maxAge)
 	f.replicas[n].start(t, path, append(slices.Clip(f.env[n]), age))
 	f.watch(t, f.replicas[n].process)
@@ -172,10 +169,6 @@ func (f *endingFleet) startGuards(t testing.TB) {
 	if output, err := exec.Command("go", "build", "-o", program, "./testdata/fleet/services").CombinedOutput(); err != nil {
 		t.Fatalf("building the services: %v\n%s", err, output)
 	}
-	binary, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
 	args := []string{"-issuer", f.issuer}
 	for _, kind := range consumerKinds {
 		for range kind.count {
@@ -183,7 +176,7 @@ func (f *endingFleet) startGuards(t testing.TB) {
 			f.guards = append(f.guards, g)
 			keys := "http://" + g.link.address + "/.well-known/jwks.json"
 			if kind.name == "authz" {
-				p := f.watch(t, startProgram(t, binary, nil, "authz", "--issuer", f.issuer, "--jwks-url", keys, "--addr", "127.0.0.1:0"))
+				p := f.watch(t, startProgram(t, binary(t), nil, "authz", "--issuer", f.issuer, "--jwks-url", keys, "--addr", "127.0.0.1:0"))
 				g.connect(t, p.find(t, p.stderr, `"msg":"listening",.*?,"addr":"([^"]+)"`))
 			} else {
 				args = append(args, kind.name+","+keys)

@@ -11,10 +11,7 @@ import (
 // is refused with both audiences named.
 func TestCommandInspectsLink(t *testing.T) {
 	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	d := startDev(t)
 	inspect := func(args ...string) (stdout, stderr string, err error) {
 		var out, talk bytes.Buffer

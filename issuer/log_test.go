@@ -10,10 +10,7 @@ import (
 // The log's reader may go: the server goes on. Its log is framed.
 func TestServeWithoutReader(t *testing.T) {
 	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	i := install(t, "https://sessions.example.com")
 	reader, writer, err := os.Pipe()
 	if err != nil {

@@ -26,8 +26,18 @@ import (
 // binaryDir is where the command is built; TestMain makes and removes it.
 var binaryDir string
 
-// binary builds the command once for all tests that run it.
-var binary = sync.OnceValues(func() (string, error) {
+// binary returns the command, which is built once for all tests that run it.
+func binary(t testing.TB) string {
+	t.Helper()
+	needs.NoRace(t)
+	path, err := buildBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(binaryDir, "customersession")
 	build := exec.Command("go", "build", "-o", path, "github.com/customersession/customersession")
 	if output, err := build.CombinedOutput(); err != nil {
@@ -218,10 +228,7 @@ type production struct {
 
 func serve(t testing.TB, i *installation, env ...string) *production {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	return serveProgram(t, path, i, env...)
 }
 

@@ -27,10 +27,7 @@ type process struct {
 // start runs the command with arguments and environment variables of ours.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	return startProgram(t, path, env, args...)
 }
 

@@ -23,10 +23,7 @@ import (
 // statements as the owner.
 func TestScriptPostgres(t *testing.T) {
 	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	server := postgres.New(t)
 	server.Start(t)
 	server.Exec(t, "public", "CREATE ROLE customersession LOGIN")

@@ -52,10 +52,7 @@ func holdSocket(t *testing.T, opened socket) *os.File {
 // (sd_listen_fds(3)).
 func serveSockets(t *testing.T, i *installation, files []*os.File, names string) *process {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := binary(t)
 	// The process of the shell becomes that of the server.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" serve`, path)
 	cmd.Env = append([]string{

@@ -313,7 +313,7 @@ func seqOf(recorder *httptest.ResponseRecorder) int {
 func TestFeedModel(t *testing.T) {
 	t.Parallel()
 	numbers := []int{100}
-	if needs.Exhaustive() && !raceEnabled {
+	if needs.Exhaustive() && !needs.Race() {
 		numbers = []int{10, 1000}
 	}
 	all := feedScenarios(3)
@@ -330,7 +330,7 @@ func TestFeedModel(t *testing.T) {
 			}
 		})
 	}
-	if needs.Exhaustive() && !raceEnabled {
+	if needs.Exhaustive() && !needs.Race() {
 		t.Run("One revocation a second, too many consumers for a second", func(t *testing.T) {
 			t.Parallel()
 			compareFeed(t, oneASecond(1), 3000)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/customersession/customersession/deploy/rig/needs"
 )
 
 var update = flag.Bool("update", false, "write the tables of ../scaling.md")
@@ -29,7 +31,7 @@ const (
 // The page has what the model says.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	if raceEnabled {
+	if needs.Race() {
 		t.Skip("a hundred thousand consumers take minutes with the race detector, and nothing here is concurrent")
 	}
 	content, err := os.ReadFile(page)

@@ -154,7 +154,7 @@ func TestModel(t *testing.T) {
 			t.Parallel()
 			compare(t, s, 10)
 			many := 100
-			if needs.Exhaustive() && !raceEnabled {
+			if needs.Exhaustive() && !needs.Race() {
 				many = 1000
 			}
 			compare(t, s, many)

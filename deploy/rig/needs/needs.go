@@ -61,6 +61,18 @@ func Exhaustive() bool { return os.Getenv("EXHAUSTIVE") == "true" }
 // hand, before what they are about changes.
 func Rehearsal() bool { return os.Getenv("REHEARSE") == "true" }
 
+// Race reports whether the race detector is on, under which some tests do less.
+func Race() bool { return race }
+
+// NoRace skips a test that runs a program of its own when the race detector is on: it
+// would see nothing of what that does.
+func NoRace(t testing.TB) {
+	t.Helper()
+	if race {
+		t.Skip("the race detector does not see the program that this test runs")
+	}
+}
+
 // Time skips a test that has no quick form unless tests are [Exhaustive]. The
 // length is for the reader of the message, such as "a minute".
 func Time(t testing.TB, length string) {
