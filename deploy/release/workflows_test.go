@@ -366,7 +366,7 @@ func TestExhaustiveTestsAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := regexp.MustCompile(`EXHAUSTIVE=true go test -vet=off -run '\^\((.*)\)\$' \\\n +(.*)\n`).FindStringSubmatch(string(script))
+	list := regexp.MustCompile(`EXHAUSTIVE=true go test -run '\^\((.*)\)\$' \\\n +(.*)\n`).FindStringSubmatch(string(script))
 	if list == nil {
 		t.Fatal(".ci/run has no exhaustive step")
 	}
