@@ -55,10 +55,10 @@ Repeating copies what is new.` + logPlaceHelp,
 			return err
 		}
 		if config.Engine == revocations.EngineFile {
-			place.talk("%s: the revocation log is there", config.File)
+			place.talk("%s: the revocation log is there, and the redemptions beside it", config.File)
 			return nil
 		}
-		place.talk("the table customersession_revocations is there; see --print for the server's permissions")
+		place.talk("the tables customersession_revocations and customersession_redemptions are there; see --print for the server's permissions")
 		if *from == "" {
 			return nil
 		}
