@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/customersession/customersession/issuer/internal/customers"
-	"github.com/customersession/customersession/issuer/internal/feed"
 	"github.com/customersession/customersession/keys/jwk/ijson"
 	"github.com/customersession/customersession/verify"
 	"github.com/customersession/customersession/verify/wire"
@@ -63,14 +62,10 @@ func (s *Server) readCode(ctx context.Context, organization uuid.UUID, code stri
 	if session, err = s.sessionOf(&verified, code); err != nil {
 		return nil, verify.Session{}, err
 	}
-	ended, err := s.revocations.Ends(&feed.Session{
-		OrganizationID: verified.OrganizationID, ID: verified.ID, CustomerID: verified.CustomerID,
-		MemberID: verified.MemberID, ClientID: verified.ClientID, IssuedAt: verified.IssuedAt,
-	})
-	if err == nil && ended {
-		err = errSessionEnded
-	}
-	if err != nil {
+	switch err = s.checkEnded(&verified); {
+	case errors.Is(err, verify.ErrRevoked):
+		return nil, verify.Session{}, errSessionEnded
+	case err != nil:
 		return nil, verify.Session{}, err
 	}
 	return session, verified, nil
