@@ -228,8 +228,7 @@ type production struct {
 
 func serve(t testing.TB, i *installation, env ...string) *production {
 	t.Helper()
-	path := binary(t)
-	return serveProgram(t, path, i, env...)
+	return serveProgram(t, binary(t), i, env...)
 }
 
 // serveProgram is serve with a program of the test's own.

@@ -27,8 +27,7 @@ type process struct {
 // start runs the command with arguments and environment variables of ours.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	path := binary(t)
-	return startProgram(t, path, env, args...)
+	return startProgram(t, binary(t), env, args...)
 }
 
 func startProgram(t testing.TB, path string, env []string, args ...string) *process {
