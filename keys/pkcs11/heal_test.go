@@ -196,11 +196,10 @@ func TestReconnectsOnce(t *testing.T) {
 			group.Go(func() { mustSign(t, o.signer, o.public) })
 		}
 		group.Wait()
-		// The call that makes the new connection logs in. Each of the others may have
-		// done so over the old one a moment earlier: closing its session, if no other is
-		// open just then, ends that login.
-		if got := o.count("C_Login") - logins; got < 1 || got > 8 {
-			t.Errorf("round %d: got %d logins, want 1 to 8", round, got)
+		// A call that finds out a moment earlier may have logged in over the
+		// old connection, which ends that login when it is dropped.
+		if got := o.count("C_Login") - logins; got < 1 || got > 2 {
+			t.Errorf("round %d: got %d logins, want 1, or 2", round, got)
 		}
 		if got := o.count("C_GetInfo") - connections; got != 1 {
 			t.Errorf("round %d: got %d new connections, want 1", round, got)
