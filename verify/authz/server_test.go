@@ -89,7 +89,7 @@ func TestOperations(t *testing.T) {
 		time.Sleep(time.Minute)
 		check("/readyz", "200 ok fresh fresh")
 		// Nothing but probes, and the keys are still fetched.
-		for range 6 * 6 { // six hours, three times as long as keys are good for
+		for range 6 * 60 {
 			time.Sleep(10 * time.Minute)
 			check("/readyz", "200 ok fresh fresh")
 		}
